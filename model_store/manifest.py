@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -26,7 +26,7 @@ from pydantic import (
 
 from .errors import ManifestError
 
-FORMAT = 1
+FORMAT: Final = 1
 """The format this release writes, and the only one it reads."""
 
 MANIFEST_NAME = "manifest.json"
@@ -163,7 +163,7 @@ class Manifest(_Part):
     @model_validator(mode="after")
     def _names_only_listed_files(self) -> Self:
         listed = [file.path for file in self.files]
-        if len(set(path.casefold() for path in listed)) != len(listed):
+        if len({path.casefold() for path in listed}) != len(listed):
             raise ValueError("files: a path is listed twice")
         named = {self.golden.pixels, self.golden.scores, *self.golden.images}
         for variant in self.variants:
