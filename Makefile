@@ -1,0 +1,63 @@
+# Set up, run, test. `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 3000
+WEIGHTS ?=
+HOST ?= http://127.0.0.1:$(PORT)
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export BENTOML_DO_NOT_TRACK := True
+
+.PHONY: help setup serve model test check format lock loadtest bento clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@echo
+	@echo "  PORT=3000 chooses the port; WEIGHTS=imagenet, or WEIGHTS=FILE.h5, serves Keras' ImageNet model."
+
+setup: $(STAMP) ## Set up .venv from the pinned, hashed requirements.
+
+$(STAMP): requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] in {(3, 11), (3, 12), (3, 13)} else "Python 3.11, 3.12 or 3.13 is needed; this is " + sys.version.split()[0] + ". Choose one with PYTHON=...")'
+	@echo "Setting up $(VENV) (about 2.5 GB; takes a few minutes the first time)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $(STAMP)
+
+serve: $(STAMP) ## Make a model if there is none, then serve it on PORT.
+	@PORT='$(PORT)' WEIGHTS='$(WEIGHTS)' PATH="$(CURDIR)/$(BIN):$$PATH" exec ./demo.sh serve
+
+model: $(STAMP) ## Make and publish a model if there is none, without serving it.
+	@PORT='$(PORT)' WEIGHTS='$(WEIGHTS)' PATH="$(CURDIR)/$(BIN):$$PATH" exec ./demo.sh model
+
+test: $(STAMP) ## Run all tests.
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## Run formatter, linter and strict types; changes nothing.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## Format the code and mend what the linter can mend.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(STAMP) ## Resolve the requirements again, with hashes and without addresses.
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/serve.txt
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements/dev.txt
+
+loadtest: $(STAMP) ## Run Locust, headless, against the service at HOST.
+	@PATH="$(CURDIR)/$(BIN):$$PATH" ./loadtest/run.sh '$(HOST)'
+
+bento: $(STAMP) ## Build the Bento; it holds no weights.
+	$(BIN)/bentoml build
+
+clean: ## Remove the virtual environment and the caches; models in .local stay.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,60 @@
+"""What goes back to the caller: a body with its timings, or an error as JSON."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import orjson
+from starlette.responses import Response
+
+from . import metrics
+from .batching import Result
+from .disconnect import ClientDisconnectedError
+from .errors import InferenceError, ServiceError
+from .state import ServedModel
+
+log = logging.getLogger("bentoml.edge")
+
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a caller that hung up; only logs and metrics see it."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The JSON body of an answer, and how it came about."""
+
+    body: bytes
+    model: ServedModel
+    result: Result
+    decode_s: float
+
+    def response(self) -> Response:
+        """Return the response, with model version, batch size and the times of its steps in its headers."""
+        result = self.result
+        metrics.DECODE_SECONDS.observe(self.decode_s)
+        metrics.QUEUE_SECONDS.observe(result.queue_s)
+        metrics.INSTANCES.observe(len(result.scores))
+        timing = (
+            f"decode;dur={self.decode_s * 1000:.2f}, "
+            f"queue;dur={result.queue_s * 1000:.2f}, "
+            f"infer;dur={result.infer_s * 1000:.2f}"
+        )
+        headers = {
+            "Server-Timing": timing,
+            "X-Model-Version": str(self.model.version),
+            "X-Batch-Size": str(result.batch_size),
+        }
+        return Response(self.body, headers=headers, media_type="application/json")
+
+
+def error_answer(error: Exception) -> Response:
+    """Return `{"error": "…"}` with the status of the error; what is not one of ours is 500 and logged."""
+    if isinstance(error, ClientDisconnectedError):
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    if not isinstance(error, ServiceError):
+        log.error("A request failed", exc_info=error)
+        error = InferenceError("the service failed; its log says why")
+    headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
+    body = orjson.dumps({"error": str(error)})
+    return Response(body, status_code=error.status, headers=headers, media_type="application/json")

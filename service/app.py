@@ -1,0 +1,100 @@
+"""The entry: two BentoML services, wired.
+
+`bentoml serve` (or `bentoml serve service.app:EdgeService`) starts the edge, and the runner as a process of its
+own beside it. `bentoml serve service.app:RunnerService` starts a runner alone; an edge told `RUNNER_URL` uses it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import bentoml
+
+from model_store.errors import StoreError
+
+from .edge import Edge
+from .lifecycle import pull_version
+from .middleware import JsonErrorMiddleware, RequestIdMiddleware
+from .runner import Runner
+from .settings import load_settings
+
+log = logging.getLogger("bentoml.model")
+
+SETTINGS = load_settings()
+
+_TIMEOUT_S = SETTINGS.request_timeout_ms / 1000 + 5
+"""BentoML's own limit stays behind ours, which answers in the right format."""
+
+_runner = Runner(SETTINGS)
+
+
+@bentoml.service(
+    name="xception_runner",
+    workers=1,
+    traffic={"timeout": _TIMEOUT_S},
+    # The client behind `depends` would otherwise reopen its session every 100 calls and cut off those in flight.
+    runner_connection={"max_requests": 2**31, "max_age": 1e9},
+    logging={"access": {"enabled": False}},
+    metrics={"enabled": False},
+)
+@bentoml.asgi_app(_runner.app(), path="/")
+class RunnerService:
+    """Owns the engine, the queue and the versions of the model; one process a device."""
+
+    @bentoml.on_deployment
+    @staticmethod
+    def pull() -> None:
+        """Pull and verify the model once, before any process starts; the runner goes on trying if this fails."""
+        try:
+            model = pull_version(SETTINGS)
+            log.info("Version %d of %s is verified: %s", model.version, model.model, model.digest)
+        except (StoreError, LookupError) as error:
+            log.warning("No model yet: %s", error)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Begin to load the model."""
+        _runner.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Finish what runs, then unload."""
+        await _runner.stop()
+
+    async def __is_ready__(self) -> bool:
+        return _runner.lifecycle.ready
+
+
+_edge = Edge(SETTINGS)
+
+
+@bentoml.service(
+    name="xception",
+    workers=SETTINGS.edge_workers,
+    traffic={"timeout": _TIMEOUT_S},
+    logging={"access": {"enabled": SETTINGS.access_log}},
+    # Its labels hold the raw path, so that every unknown URL would become a new series; /metrics is our own.
+    metrics={"enabled": False},
+)
+@bentoml.asgi_app(_edge.app(), path="/")
+class EdgeService:
+    """Speaks HTTP, admits, decodes and answers."""
+
+    runner = bentoml.depends(RunnerService, url=SETTINGS.runner_url)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Connect to the runner."""
+        runner_url = SETTINGS.runner_url or RunnerService.url
+        if runner_url is None:
+            raise SystemExit("RUNNER_URL is not set, and no runner was started beside the edge")
+        await _edge.start(runner_url)
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Admit nobody any more and disconnect."""
+        await _edge.stop()
+
+
+EdgeService.add_asgi_middleware(RequestIdMiddleware)
+EdgeService.add_asgi_middleware(JsonErrorMiddleware)

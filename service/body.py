@@ -1,0 +1,109 @@
+"""Reading the body of a request within its limits, and the image out of a form."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from python_multipart.exceptions import MultipartParseError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from .admission import Permit
+from .disconnect import ClientDisconnectedError
+from .errors import BadRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
+
+_PLAIN_CURL = "application/x-www-form-urlencoded"
+"""What curl calls the body of `-d` and `--data-binary` unless it is told otherwise."""
+
+_JSON_TYPES = {"", "application/json", "text/plain", _PLAIN_CURL}
+_RAW_TYPES = {"", "application/octet-stream", _PLAIN_CURL}
+
+
+def content_type(request: Request) -> str:
+    """Return the media type of the body without its parameters, in small letters; empty where none is named."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def announced_size(request: Request, max_bytes: int) -> int:
+    """Return the size that the sender announced, in bytes; 0 where it did not.
+
+    Raises:
+        BadRequestError: `Content-Length` is not a number.
+        PayloadTooLargeError: It is over the limit.
+    """
+    text = request.headers.get("content-length", "0")
+    if not text.isdecimal():
+        raise BadRequestError(f"Content-Length: {text!r} is not a number")
+    if int(text) > max_bytes:
+        raise PayloadTooLargeError(f"the body has {text} bytes; the limit is {max_bytes}")
+    return int(text)
+
+
+async def read_body(request: Request, permit: Permit, max_bytes: int) -> bytes:
+    """Read the body, reserving memory for what was not announced.
+
+    Raises:
+        PayloadTooLargeError: It is longer than the limit.
+        OverloadedError: The process holds too many bytes already.
+        ClientDisconnectedError: The caller hung up before its end.
+    """
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            if len(body) + len(chunk) > max_bytes:
+                raise PayloadTooLargeError(f"the body has more than {max_bytes} bytes, which is the limit")
+            if len(body) + len(chunk) > permit.bytes:
+                permit.reserve(len(body) + len(chunk) - permit.bytes)
+            body += chunk
+    except ClientDisconnect:
+        raise ClientDisconnectedError from None
+    return bytes(body)
+
+
+def require_json(request: Request) -> None:
+    """Refuse a body that says it is something else than JSON; saying nothing, or what `curl -d` says, is fine.
+
+    Raises:
+        UnsupportedMediaTypeError: The content type is another one.
+    """
+    if content_type(request) not in _JSON_TYPES:
+        raise UnsupportedMediaTypeError(f"Content-Type: {content_type(request)!r} is not taken; send application/json")
+
+
+async def extract_image(request: Request, body: bytes) -> bytes:
+    """Return the image of a `multipart/form-data` body, or the body itself where it is the image.
+
+    Raises:
+        UnsupportedMediaTypeError: The body is said to be something else.
+        BadRequestError: The form cannot be read, or does not have exactly one file named `image`.
+    """
+    kind = content_type(request)
+    if kind in _RAW_TYPES or kind.startswith("image/"):
+        if not body:
+            raise BadRequestError("the body is empty; it must be an image, or a form with the file 'image'")
+        return body
+    if kind != "multipart/form-data":
+        raise UnsupportedMediaTypeError(
+            f"Content-Type: {kind!r} is not taken; send multipart/form-data with the file 'image', or image/…"
+        )
+
+    async def once() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        parser = _InMemoryParser(request.headers, once(), max_files=8, max_fields=8)
+        form = await parser.parse()
+    except (MultiPartException, MultipartParseError, KeyError) as error:
+        raise BadRequestError(f"the form cannot be read: {getattr(error, 'message', error)}") from None
+    files = form.getlist("image")
+    if len(files) != 1 or not isinstance(files[0], UploadFile):
+        names = ", ".join(sorted(set(form))) or "none"
+        raise BadRequestError(f"the form must have one file named 'image'; it has {len(files)} (fields: {names})")
+    return await files[0].read()
+
+
+class _InMemoryParser(MultiPartParser):
+    """Keeps parts in memory, where the whole body already is, instead of in temporary files."""
+
+    spool_max_size = 2**31

@@ -1,0 +1,135 @@
+"""From encoded bytes to the pixels that a model's input contract asks for; opens no file and no socket."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from model_store.manifest import InputContract
+
+from .admission import Permit
+from .errors import InvalidImageError
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+"""What is decoded; of animated pictures the first frame counts."""
+
+_DRAFT_MARGIN = 2
+"""A JPEG is decoded at the smallest of its scales that is at least this many times the target."""
+
+Image.MAX_IMAGE_PIXELS = None  # ImageLimits refuses large pictures, with a message that names the limit.
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What one image may take."""
+
+    max_bytes: int
+    """Encoded size."""
+    max_pixels: int
+    """Width × height, as the file's header says, before anything is decoded."""
+
+
+def decode_image(data: bytes, contract: InputContract, limits: ImageLimits) -> NDArray[np.uint8]:
+    """Decode one picture: orientation applied, converted to RGB, resized.
+
+    Transparent parts come out on white. The resize is Pillow's bilinear one, which anti-aliases; training
+    uses the same.
+
+    Args:
+        data: A JPEG, PNG, GIF, BMP or WebP file.
+        contract: The size that the model takes.
+        limits: What is refused.
+
+    Returns:
+        Pixels, `uint8 [height, width, 3]`.
+
+    Raises:
+        InvalidImageError: Not such a file, truncated, or beyond the limits.
+    """
+    if len(data) > limits.max_bytes:
+        raise InvalidImageError(f"the image has {len(data)} bytes; the limit is {limits.max_bytes}")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > limits.max_pixels:
+                raise InvalidImageError(
+                    f"the image has {image.width} × {image.height} pixels; the limit is {limits.max_pixels} in all"
+                )
+            size = (contract.width, contract.height)
+            image.draft(None, (_DRAFT_MARGIN * contract.width, _DRAFT_MARGIN * contract.height))
+            rgb = _to_rgb(ImageOps.exif_transpose(image))
+            return np.asarray(rgb.resize(size, Image.Resampling.BILINEAR))
+    except InvalidImageError:
+        raise
+    except Image.UnidentifiedImageError:
+        names = ", ".join(FORMATS)
+        raise InvalidImageError(f"the bytes are not an image of a known format ({names})") from None
+    except Exception as error:  # Pillow's decoders raise whatever a broken file makes them stumble over.
+        raise InvalidImageError(f"the image cannot be decoded: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel: keep the upper eight.
+        levels = np.asarray(image).astype(np.int64) >> 8
+        image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+class Decoder:
+    """Decodes the images of requests in threads; Pillow works outside the interpreter's lock."""
+
+    def __init__(self, threads: int, limits: ImageLimits) -> None:
+        self.limits = limits
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+
+    def start(self) -> None:
+        """Open the pool of threads."""
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
+
+    def stop(self) -> None:
+        """Let go of the threads, and of images that nobody waits for."""
+        if self._pool:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def decode(self, images: Sequence[bytes], contract: InputContract, permit: Permit) -> NDArray[np.uint8]:
+        """Decode the images of one request, in order.
+
+        Returns:
+            Pixels, `uint8 [n, height, width, 3]`.
+
+        Raises:
+            InvalidImageError: One of them cannot be decoded; the message names its number when there are several.
+            DeadlineExceededError: The deadline passed; images not yet begun were left alone.
+        """
+        pixels = np.empty((len(images), contract.height, contract.width, 3), np.uint8)
+
+        def decode_into(index: int) -> None:
+            permit.deadline.check()
+            try:
+                pixels[index] = decode_image(images[index], contract, self.limits)
+            except InvalidImageError as error:
+                raise (InvalidImageError.at(index, error) if len(images) > 1 else error) from error
+
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[Any]] = [
+            loop.run_in_executor(self._pool, decode_into, index) for index in range(len(images))
+        ]
+        try:
+            await asyncio.gather(*futures)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        return pixels

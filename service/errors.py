@@ -1,0 +1,130 @@
+"""What a request can run into, each with its HTTP status.
+
+    ServiceError
+    ├── BadRequestError            400  the request is not what the API takes
+    │   └── InvalidImageError      400  the bytes are not an image that can be decoded
+    ├── ModelNotFoundError         404  no such model, version or label is served
+    ├── RouteNotFoundError         404  no such path
+    ├── MethodNotAllowedError      405  the path takes another method
+    ├── PayloadTooLargeError       413  the body is larger than the limit
+    ├── UnsupportedMediaTypeError  415  the body's content type is not taken here
+    ├── OverloadedError            429  a queue is full, or the answer would come too late
+    ├── InferenceError             500  the engine failed on this input
+    ├── NotReadyError              503  no checked model yet, runner away, or draining
+    └── DeadlineExceededError      504  the deadline passed before the answer was there
+
+The runner's errors travel to the edge as `(kind, message, retry_after_s)` and come out as the same class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import ClassVar, Self
+
+
+class ServiceError(Exception):
+    """A request was not answered; the message tells its caller why, and which field or limit it was."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def kind(self) -> str:
+        """Return the name of the class, which is also its name on the wire to the edge."""
+        return type(self).__name__
+
+    @classmethod
+    def from_wire(cls, kind: str, message: str, retry_after_s: int | None = None) -> ServiceError:
+        """Return the error that the runner named `kind`; one that this release does not know is internal."""
+        for known in error_classes():
+            if known.__name__ == kind:
+                return known(message, retry_after_s=retry_after_s)
+        return InferenceError(message)
+
+
+class BadRequestError(ServiceError):
+    """The request is not what the API takes."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class InvalidImageError(BadRequestError):
+    """The bytes are not an image that can be decoded, or one beyond the limits."""
+
+    @classmethod
+    def at(cls, index: int, error: InvalidImageError) -> Self:
+        """Return `error` with the number of the instance that it speaks of."""
+        return cls(f"instance {index}: {error}")
+
+
+class ModelNotFoundError(ServiceError):
+    """No such model, version or label is served."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class RouteNotFoundError(ServiceError):
+    """No such path."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class MethodNotAllowedError(ServiceError):
+    """The path takes another method."""
+
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+
+
+class PayloadTooLargeError(ServiceError):
+    """The body is larger than the limit."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class UnsupportedMediaTypeError(ServiceError):
+    """The body's content type is not taken here."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class OverloadedError(ServiceError):
+    """A queue is full, or the answer would come after the deadline; nothing was started."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s or 1)
+
+
+class InferenceError(ServiceError):
+    """The engine failed on this input, or something broke that should not."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class NotReadyError(ServiceError):
+    """There is no checked model yet, the runner is away, or the process is draining."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s or 1)
+
+
+class DeadlineExceededError(ServiceError):
+    """The deadline passed before the answer was there."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+
+
+def error_classes() -> Iterator[type[ServiceError]]:
+    """Yield every class of the tree, the most general first."""
+    waiting: list[type[ServiceError]] = [ServiceError]
+    while waiting:
+        current = waiting.pop(0)
+        yield current
+        waiting.extend(current.__subclasses__())

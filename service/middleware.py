@@ -1,0 +1,81 @@
+"""Around every answer: its request id, and errors as JSON even where BentoML or Starlette would answer in plain text."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import orjson
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADER = "X-Request-Id"
+
+_GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
+"""What is taken over from the caller: printable ASCII, so that it can stand in any log line or header."""
+
+
+class RequestIdMiddleware:
+    """Takes over the caller's `X-Request-Id`, or makes one, and sends it back."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        given = Headers(scope=scope).get(HEADER, "")
+        request_id = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        return await self.app(scope, receive, send_with_id)
+
+
+class JsonErrorMiddleware:
+    """Turns the plain-text errors of routing and probes into `{"error": "…"}`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        start: Message | None = None
+        text = bytearray()
+
+        async def send_json(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                plain = Headers(raw=message["headers"]).get("content-type", "").startswith("text/plain")
+                if message["status"] >= 400 and plain:
+                    start = message
+                    return
+            elif start is not None:
+                text.extend(message.get("body", b""))
+                if message.get("more_body"):
+                    return
+                body = orjson.dumps({"error": _explain(start["status"], text.decode(errors="replace"), scope)})
+                headers = MutableHeaders(scope=start)
+                headers["content-type"], headers["content-length"] = "application/json", str(len(body))
+                if start["status"] == 503:
+                    headers["retry-after"] = "1"
+                await send(start)
+                message = {"type": "http.response.body", "body": body}
+                start = None
+            await send(message)
+
+        return await self.app(scope, receive, send_json)
+
+
+def _explain(status: int, text: str, scope: Scope) -> str:
+    if status == 404:
+        return f"no such path: {scope['path']}"
+    if status == 405:
+        return f"{scope['path']} does not take {scope['method']}"
+    return text.strip() or "failed"

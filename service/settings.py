@@ -1,0 +1,149 @@
+"""Every setting of the service, read from the environment once, and nowhere else.
+
+`python -m service.settings` prints the table that stands in the README.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from model_store.errors import StoreError
+from model_store.reference import parse_selector
+
+MIB = 2**20
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """What an engineer can set, by environment variables of the same names in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, use_attribute_docstrings=True, extra="ignore")
+
+    model_store_url: str = f"file://{Path.cwd() / '.local' / 'store'}"
+    """Where published versions lie: `file:///path` or `s3://bucket/prefix` (credentials and endpoint from the usual `AWS_…` variables)."""
+
+    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = "xception"
+    """The model to serve; it is also its name in the URLs."""
+
+    model_version: str = "stable"
+    """Which version to serve: a label, or a version number."""
+
+    model_cache_dir: Path = Path.home() / ".cache" / "xception-service" / "models"
+    """Where pulled versions are kept. A volume here makes a restart independent of the store."""
+
+    load_retry_max_s: Annotated[float, Field(ge=1)] = 30.0
+    """Longest pause between two attempts to get a model, in seconds; pauses double up to it."""
+
+    engine: Literal["auto", "openvino", "tensorflow"] = "auto"
+    """What runs the model. `auto` takes the fastest one that is installed and within `MAX_ACCURACY_LOSS`."""
+
+    engine_threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads of the engine; 0 takes all that the container may use."""
+
+    max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """How much top-1 a faster variant of the model may lose against the float32 one."""
+
+    max_batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Largest batch that warm-up tries; the one in use is learned and never larger than it pays."""
+
+    max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """How long an idle engine waits for a batch to fill, in ms. 0 never waits; more helps only a GPU."""
+
+    warmup_budget_s: Annotated[float, Field(gt=0)] = 3.0
+    """Time that warm-up may take to learn the batch size, in seconds; more makes the start slower and surer."""
+
+    queue_max_images: Count = 256
+    """Images that may wait in the runner; beyond it requests get 429. More means longer waits under overload."""
+
+    queue_max_mib: Count = 256
+    """MiB of pixels that may wait in the runner; beyond it requests get 429."""
+
+    max_in_flight: Count = 256
+    """Requests that an edge process works on at once; beyond it they get 429 before their body is read."""
+
+    max_in_flight_mib: Count = 256
+    """MiB of request bodies that an edge process holds at once; beyond it requests get 429."""
+
+    request_timeout_ms: Annotated[int, Field(ge=1)] = 30_000
+    """Deadline of a request in ms; the header `X-Request-Timeout-Ms` may ask for less. Late answers are 504."""
+
+    max_request_mib: Count = 32
+    """Largest request body, in MiB; larger ones get 413."""
+
+    max_image_mib: Count = 16
+    """Largest encoded image, in MiB."""
+
+    max_image_megapixels: Count = 64
+    """Largest image, in millions of pixels; checked before anything is decoded."""
+
+    max_instances: Count = 64
+    """Most images in one request."""
+
+    top_k: Count = 5
+    """Classes that `/classify` names, best first, unless the request asks for another number."""
+
+    edge_workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that speak HTTP and decode images, all before one runner."""
+
+    decode_threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of an edge process that decode images; 0 takes as many as there are CPUs."""
+
+    access_log: bool = False
+    """Write a log line for each request at the edge."""
+
+    runner_url: str | None = None
+    """Address of a runner that was started by itself (`http://host:port`); unset, one is started here."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        try:
+            parse_selector(self.model_version)
+        except StoreError as error:
+            raise ValueError(f"model_version: {error}") from error
+        if self.max_instances > self.queue_max_images:
+            raise ValueError("max_instances must not be larger than queue_max_images")
+        if self.max_request_mib > self.max_in_flight_mib:
+            raise ValueError("max_request_mib must not be larger than max_in_flight_mib")
+        return self
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SystemExit: A value is not valid; the message is one line that names the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"])).upper()
+        where = f"{name}={first['input']}: " if name else ""
+        raise SystemExit(f"Settings: {where}{first['msg']}") from None
+
+
+def settings_table() -> str:
+    """Return the settings as a Markdown table: variable, default, meaning."""
+    rows = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        rows.append(f"| `{name.upper()}` | {_shown_default(name, field.default)} | {field.description} |")
+    return "\n".join(rows)
+
+
+def _shown_default(name: str, default: Any) -> str:
+    if name == "model_store_url":
+        return "`file://$PWD/.local/store`"
+    if name == "model_cache_dir":
+        return "`~/.cache/xception-service/models`"
+    if default is None:
+        return "–"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+if __name__ == "__main__":
+    print(settings_table())

@@ -1,0 +1,110 @@
+"""Before a version goes live: learn its batch size, and check that it still gives the answers it should."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_store.manifest import Variant
+from model_store.verify import VerifiedModel
+
+from .cost import CostModel
+from .engine import Engine
+
+WORTH = 0.95
+"""Share of the best throughput that a smaller batch must reach to be preferred."""
+
+_REPEATS = 3
+"""Timed runs of each size; their median counts."""
+
+
+class GoldenMismatchError(Exception):
+    """The engine does not give the answers that the model gave when it was packaged."""
+
+
+def golden_pixels(model: VerifiedModel) -> NDArray[np.uint8]:
+    """Return the inputs of the golden set, `uint8 [n, height, width, 3]`."""
+    pixels: NDArray[np.uint8] = np.load(model.path(model.manifest.golden.pixels), allow_pickle=False)
+    contract = model.manifest.input
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != (contract.height, contract.width, 3) or not len(pixels):
+        raise GoldenMismatchError(f"the golden pixels are {pixels.dtype} {list(pixels.shape)}, not the model's input")
+    return pixels
+
+
+def learn_batch_size(
+    engine: Engine, sample: NDArray[np.uint8], *, max_size: int, budget_s: float, cost: CostModel
+) -> int:
+    """Time batches of 1, 2, 4, 8, … and return the smallest size that reaches 95 % of the best throughput.
+
+    Every size up to the one returned has then been run, so that none of them is met cold. Sizes are tried
+    until two in a row bring nothing, or the time is up.
+
+    Args:
+        engine: What is measured.
+        sample: Real inputs, `uint8 [n, height, width, 3]`; repeated to fill a batch.
+        max_size: The largest size to try.
+        budget_s: Time for the measurement, in seconds; the size 1 is measured whatever it takes.
+        cost: Learns from every run.
+    """
+    until = time.perf_counter() + budget_s
+    throughput: dict[int, float] = {}
+    size = 1
+    while size <= max_size:
+        batch = _batch_of(sample, size)
+        engine.run(batch)
+        seconds = [_timed(engine, batch) for _ in range(_REPEATS)]
+        for second in seconds:
+            cost.observe(size, second)
+        throughput[size] = size / median(seconds)
+        fruitless = all(throughput[size] * WORTH < throughput[other] for other in (size // 2, size // 4) if other)
+        if (fruitless and size >= 4) or time.perf_counter() + 8 * median(seconds) > until:
+            break
+        size *= 2
+    enough = WORTH * max(throughput.values())
+    best = min(size for size, rate in throughput.items() if rate >= enough)
+    for between in set(range(1, best)) - set(throughput):
+        engine.run(_batch_of(sample, between))
+    return best
+
+
+def check_golden(engine: Engine, model: VerifiedModel, variant: Variant) -> None:
+    """Run the golden set and compare with the scores of the float32 Keras model.
+
+    Raises:
+        GoldenMismatchError: Another class came first, or a score differs by more than the variant's tolerance.
+    """
+    expected: NDArray[np.float32] = np.load(model.path(model.manifest.golden.scores), allow_pickle=False)
+    pixels = golden_pixels(model)
+    if expected.shape != (len(pixels), len(model.manifest.classes)):
+        raise GoldenMismatchError(f"the golden scores have shape {list(expected.shape)}")
+    scores = np.concatenate([engine.run(pixels[index : index + 1]) for index in range(len(pixels))])
+    if scores.shape != expected.shape or not np.isfinite(scores).all():
+        raise GoldenMismatchError(f"{variant.name} gives scores of shape {list(scores.shape)} or not finite ones")
+    differences = np.abs(scores - expected).max(axis=1)
+    for index, difference in enumerate(differences):
+        if difference > variant.tolerance:
+            raise GoldenMismatchError(
+                f"{variant.name} differs by {difference:.2g} from the golden scores of image {index}; "
+                f"its tolerance is {variant.tolerance:g}"
+            )
+        if scores[index].argmax() != expected[index].argmax() and _clear_winner(expected[index], variant.tolerance):
+            raise GoldenMismatchError(f"{variant.name} takes golden image {index} for another class")
+
+
+def _clear_winner(scores: NDArray[np.float32], tolerance: float) -> bool:
+    """Tell whether the best class leads by more than the tolerance can turn round."""
+    second, first = np.partition(scores, -2)[-2:]
+    return bool(first - second > 2 * tolerance)
+
+
+def _batch_of(sample: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    return np.resize(sample, (size, *sample.shape[1:]))
+
+
+def _timed(engine: Engine, batch: NDArray[np.uint8]) -> float:
+    started = time.perf_counter()
+    engine.run(batch)
+    return time.perf_counter() - started
