@@ -32,10 +32,10 @@ $(STAMP): requirements/dev.txt
 	@touch $(STAMP)
 
 serve: $(STAMP) ## Make a model if there is none, then serve it on PORT.
-	@PORT='$(PORT)' WEIGHTS='$(WEIGHTS)' PATH="$(CURDIR)/$(BIN):$$PATH" exec ./demo.sh serve
+	@PORT='$(PORT)' WEIGHTS='$(WEIGHTS)' PATH="$(CURDIR)/$(BIN):$$PATH" exec ./scripts/demo.sh serve
 
 model: $(STAMP) ## Make and publish a model if there is none, without serving it.
-	@PORT='$(PORT)' WEIGHTS='$(WEIGHTS)' PATH="$(CURDIR)/$(BIN):$$PATH" exec ./demo.sh model
+	@PORT='$(PORT)' WEIGHTS='$(WEIGHTS)' PATH="$(CURDIR)/$(BIN):$$PATH" exec ./scripts/demo.sh model
 
 test: $(STAMP) ## Run all tests.
 	$(BIN)/python -m pytest

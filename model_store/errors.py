@@ -7,7 +7,8 @@ StoreError
 │   └── ManifestError    a manifest that cannot be read, or of an unknown format
 ├── ConflictError        somebody else wrote first, and trying again did not help
 ├── AccessDeniedError    the store refused the credentials, or what they may do
-└── UnavailableError     the store could not be reached, or failed by itself
+├── UnavailableError     the store could not be reached, or failed by itself
+└── DiskError            the local disk is full, or may not be written
 """
 
 from __future__ import annotations
@@ -59,3 +60,9 @@ class UnavailableError(StoreError):
     """The store could not be reached in time, or failed by itself; trying again may help."""
 
     exit_code = 7
+
+
+class DiskError(StoreError):
+    """The local disk is full, or refuses to be read or written."""
+
+    exit_code = 8

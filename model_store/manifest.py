@@ -189,9 +189,7 @@ class Manifest(_Part):
             raise ManifestError(f"{MANIFEST_NAME} is not JSON: {error}") from error
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             found = document.get("format") if isinstance(document, dict) else None
-            raise ManifestError(
-                f"{MANIFEST_NAME} has format {found!r}; this release reads format {FORMAT} only"
-            )
+            raise ManifestError(f"{MANIFEST_NAME} has format {found!r}; this release reads format {FORMAT} only")
         try:
             return cls.model_validate(document)
         except ValidationError as error:

@@ -105,6 +105,7 @@ class Admission:
         """
         if self.bytes + size > self.max_bytes:
             raise OverloadedError(
-                f"request bodies in flight hold {self.bytes} bytes; {size} more are over the {self.max_bytes} taken at once"
+                f"request bodies in flight hold {self.bytes} bytes; "
+                f"{size} more are over the {self.max_bytes} that are taken at once"
             )
         self.bytes += size

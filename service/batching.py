@@ -213,7 +213,8 @@ class Batcher:
             )
         if self.bytes + pixels.nbytes > self.max_bytes:
             raise OverloadedError(
-                f"images that wait hold {self.bytes} bytes; {pixels.nbytes} more are over the {self.max_bytes} that may",
+                f"images that wait hold {self.bytes} bytes; "
+                f"{pixels.nbytes} more are over the {self.max_bytes} that may",
                 retry_after_s=drained_s,
             )
         remaining_s = deadline.remaining_s()

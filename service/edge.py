@@ -1,6 +1,6 @@
 """The edge: HTTP in, HTTP out. `Edge.classify` and `Edge.predict` are the path of a request.
 
-    admit → read → decode → submit (queue → batch → engine, in the runner) → rank → answer
+admit → read → decode → submit (queue → batch → engine, in the runner) → rank → answer
 """
 
 from __future__ import annotations

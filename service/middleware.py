@@ -1,4 +1,4 @@
-"""Around every answer: its request id, and errors as JSON even where BentoML or Starlette would answer in plain text."""
+"""Around every answer: its request id, and errors as JSON where BentoML or Starlette would answer in plain text."""
 
 from __future__ import annotations
 

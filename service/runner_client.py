@@ -120,4 +120,3 @@ class RunnerClient:
             raise NotReadyError(
                 f"the runner does not answer ({type(error).__name__}); it may be starting again"
             ) from error
-

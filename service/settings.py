@@ -25,7 +25,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, use_attribute_docstrings=True, extra="ignore")
 
     model_store_url: str = f"file://{Path.cwd() / '.local' / 'store'}"
-    """Where published versions lie: `file:///path` or `s3://bucket/prefix` (credentials and endpoint from the usual `AWS_…` variables)."""
+    """Where published versions lie: `file:///path` or `s3://bucket/prefix`
+    (credentials and endpoint from the usual `AWS_…` variables)."""
 
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = "xception"
     """The model to serve; it is also its name in the URLs."""

@@ -1,0 +1,245 @@
+"""The batcher before an engine whose cost and faults are known."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.admission import Deadline, Priority
+from service.batching import Batcher, Result
+from service.cost import CostModel
+from service.errors import DeadlineExceededError, InferenceError, NotReadyError, OverloadedError
+
+BAD = 255
+
+
+class SyntheticEngine:
+    """Answers each image with its first pixel; fails on a batch that holds the value BAD; can be held up."""
+
+    def __init__(self, batch_size: int = 4, seconds: float = 0.0) -> None:
+        self.batch_size = batch_size
+        self.cost = CostModel()
+        self.seconds = seconds
+        self.batches: list[list[int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        firsts = pixels[:, 0, 0, 0]
+        self.batches.append(firsts.tolist())
+        assert self.gate.wait(10)
+        time.sleep(self.seconds)
+        if (firsts == BAD).any():
+            raise RuntimeError("bad pixel")
+        return firsts.astype(np.float32)[:, None]
+
+
+class Observed:
+    def __init__(self) -> None:
+        self.drops: dict[str, int] = {}
+        self.queue = (0, 0)
+
+    def queued(self, images: int, size: int) -> None:
+        self.queue = (images, size)
+
+    def ran(self, images: int, seconds: float) -> None: ...
+
+    def dropped(self, reason: str, images: int) -> None:
+        self.drops[reason] = self.drops.get(reason, 0) + images
+
+
+def images(*values: int) -> NDArray[np.uint8]:
+    return np.stack([np.full((2, 2, 3), value, np.uint8) for value in values])
+
+
+@pytest.fixture
+def observed() -> Observed:
+    return Observed()
+
+
+@pytest.fixture
+async def batcher(observed: Observed) -> AsyncIterator[Batcher]:
+    made = Batcher(observed, max_images=32, max_bytes=32 * 12)
+    made.start()
+    yield made
+    await made.stop()
+
+
+def submit(
+    batcher: Batcher, engine: SyntheticEngine, *values: int, timeout: float = 10.0, priority: Priority = Priority(0)
+) -> asyncio.Task[Result]:
+    return asyncio.create_task(batcher.submit(engine, images(*values), Deadline(timeout), priority))
+
+
+async def held_up(batcher: Batcher, engine: SyntheticEngine) -> asyncio.Task[Result]:
+    """Occupy the engine with one image, so that what comes next has to queue."""
+    engine.gate.clear()
+    first = submit(batcher, engine, 0)
+    while not engine.batches:
+        await asyncio.sleep(0.001)
+    return first
+
+
+async def test_idle_engine_takes_a_lone_image_at_once(batcher: Batcher) -> None:
+    engine = SyntheticEngine()
+    result = await submit(batcher, engine, 7)
+    assert result.scores.tolist() == [[7.0]]
+    assert result.batch_size == 1
+    assert result.queue_s < 0.1
+
+
+async def test_arrivals_collect_while_the_engine_is_busy(batcher: Batcher) -> None:
+    engine = SyntheticEngine(batch_size=4)
+    first = await held_up(batcher, engine)
+    rest = [submit(batcher, engine, value) for value in range(1, 7)]
+    await asyncio.sleep(0.01)
+    engine.gate.set()
+    results = await asyncio.gather(first, *rest)
+    assert engine.batches == [[0], [1, 2, 3, 4], [5, 6]]
+    assert [result.scores[0, 0] for result in results] == [0, 1, 2, 3, 4, 5, 6]
+    assert results[1].batch_size == 4
+    assert results[6].batch_size == 2
+
+
+async def test_large_request_is_split_and_put_together_in_order(batcher: Batcher) -> None:
+    engine = SyntheticEngine(batch_size=4)
+    result = await submit(batcher, engine, *range(10))
+    assert [len(batch) for batch in engine.batches] == [4, 4, 2]
+    assert result.scores[:, 0].tolist() == list(range(10))
+
+
+async def test_one_bad_image_fails_alone(batcher: Batcher) -> None:
+    engine = SyntheticEngine(batch_size=4)
+    first = await held_up(batcher, engine)
+    good, bad, other = (submit(batcher, engine, value) for value in (1, BAD, 3))
+    await asyncio.sleep(0.01)
+    engine.gate.set()
+    await first
+    assert (await good).scores[0, 0] == 1
+    assert (await other).scores[0, 0] == 3
+    with pytest.raises(InferenceError, match="bad pixel"):
+        await bad
+
+
+async def test_interactive_leaves_before_bulk(batcher: Batcher) -> None:
+    engine = SyntheticEngine(batch_size=2)
+    first = await held_up(batcher, engine)
+    bulk = [submit(batcher, engine, value, priority=Priority.BULK) for value in (11, 12)]
+    interactive = [submit(batcher, engine, value) for value in (1, 2, 3)]
+    await asyncio.sleep(0.01)
+    engine.gate.set()
+    await asyncio.gather(first, *bulk, *interactive)
+    assert engine.batches == [[0], [1, 2], [3, 11], [12]]
+
+
+async def test_versions_never_share_a_batch(batcher: Batcher) -> None:
+    old, new = SyntheticEngine(batch_size=4), SyntheticEngine(batch_size=4)
+    first = await held_up(batcher, old)
+    rest = [submit(batcher, engine, value) for value, engine in enumerate([old, new, old, new], start=1)]
+    await asyncio.sleep(0.01)
+    old.gate.set()
+    await asyncio.gather(first, *rest)
+    assert old.batches == [[0], [1, 3]]
+    assert new.batches == [[2, 4]]
+
+
+async def test_cancelled_and_expired_are_dropped_and_not_run(batcher: Batcher, observed: Observed) -> None:
+    engine = SyntheticEngine(batch_size=1)
+    first = await held_up(batcher, engine)
+    cancelled = submit(batcher, engine, 1)
+    expired = submit(batcher, engine, 2, timeout=0.02)
+    kept = submit(batcher, engine, 3)
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    with pytest.raises(DeadlineExceededError, match="20 ms"):
+        await expired
+    engine.gate.set()
+    await asyncio.gather(first, kept)
+    assert engine.batches == [[0], [3]]
+    assert observed.drops == {"cancelled": 1, "expired": 1}
+    assert observed.queue == (0, 0)
+
+
+async def test_queue_is_bounded_in_images_and_bytes(observed: Observed) -> None:
+    engine = SyntheticEngine()
+    for bounds, match in (
+        ({"max_images": 3, "max_bytes": 10**6}, "3 that may"),
+        ({"max_images": 99, "max_bytes": 40}, "40"),
+    ):
+        batcher = Batcher(observed, **bounds)
+        batcher.start()
+        first = await held_up(batcher, engine)
+        waiting = [submit(batcher, engine, value) for value in (1, 2, 3)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(OverloadedError, match=match) as refused:
+            await batcher.submit(engine, images(4), Deadline(10))
+        assert refused.value.retry_after_s is not None
+        assert refused.value.retry_after_s >= 1
+        engine.gate.set()
+        await asyncio.gather(first, *waiting)
+        await batcher.stop()
+        engine.batches.clear()
+
+
+async def test_refuses_what_cannot_meet_its_deadline(batcher: Batcher) -> None:
+    engine = SyntheticEngine(batch_size=1)
+    for _ in range(10):
+        engine.cost.observe(1, 0.5)
+    with pytest.raises(DeadlineExceededError, match="take about 500 ms"):
+        await submit(batcher, engine, 1, timeout=0.2)
+    assert engine.batches == []
+    first = await held_up(batcher, engine)
+    waiting = submit(batcher, engine, 2)
+    await asyncio.sleep(0.01)
+    with pytest.raises(OverloadedError, match="takes about 1000 ms"):
+        await submit(batcher, engine, 3, timeout=0.8)
+    engine.gate.set()
+    await asyncio.gather(first, waiting)
+
+
+async def test_waits_for_a_batch_to_fill_only_when_told(observed: Observed) -> None:
+    batcher = Batcher(observed, max_images=32, max_bytes=10**6, max_wait_s=0.2)
+    batcher.start()
+    engine = SyntheticEngine(batch_size=2)
+    lone = await submit(batcher, engine, 1)
+    assert lone.queue_s >= 0.19
+    pair = await asyncio.gather(submit(batcher, engine, 2), submit(batcher, engine, 3))
+    assert engine.batches == [[1], [2, 3]]
+    assert pair[0].queue_s < 0.15
+    await batcher.stop()
+
+
+async def test_streams_run_at_once(observed: Observed) -> None:
+    batcher = Batcher(observed, max_images=32, max_bytes=10**6, streams=2)
+    batcher.start()
+    engine = SyntheticEngine(batch_size=1)
+    engine.gate.clear()
+    both = [submit(batcher, engine, value) for value in (1, 2)]
+    while len(engine.batches) < 2:
+        await asyncio.sleep(0.001)
+    engine.gate.set()
+    await asyncio.gather(*both)
+    await batcher.stop()
+
+
+async def test_stop_answers_what_waits_and_refuses_what_comes(observed: Observed) -> None:
+    batcher = Batcher(observed, max_images=32, max_bytes=10**6)
+    batcher.start()
+    engine = SyntheticEngine(batch_size=1)
+    first = await held_up(batcher, engine)
+    waiting = submit(batcher, engine, 1)
+    await asyncio.sleep(0.01)
+    stopping = asyncio.create_task(batcher.stop())
+    with pytest.raises(NotReadyError):
+        await waiting
+    engine.gate.set()
+    assert (await first).scores[0, 0] == 0
+    await stopping
+    with pytest.raises(NotReadyError):
+        await submit(batcher, engine, 2)

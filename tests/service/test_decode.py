@@ -1,0 +1,163 @@
+"""Every kind of picture comes out right, and every broken one is refused with its reason."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn.datasets
+from numpy.typing import NDArray
+from PIL import Image
+
+from model_store.manifest import InputContract
+from service.admission import Admission, Deadline
+from service.decode import Decoder, ImageLimits, decode_image
+from service.errors import DeadlineExceededError, InvalidImageError
+
+CONTRACT = InputContract(height=8, width=12)
+LIMITS = ImageLimits(max_bytes=4 * 2**20, max_pixels=1_000_000)
+
+RED = (200, 30, 40)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def decoded(data: bytes) -> NDArray[np.uint8]:
+    pixels = decode_image(data, CONTRACT, LIMITS)
+    assert pixels.shape == (8, 12, 3)
+    assert pixels.dtype == np.uint8
+    return pixels
+
+
+def plain(mode: str, color: Any, size: tuple[int, int] = (24, 16)) -> Image.Image:
+    return Image.new(mode, size, color)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+def test_formats(kind: str) -> None:
+    pixels = decoded(encoded(plain("RGB", RED), kind))
+    assert np.abs(pixels.astype(int) - RED).max() <= 6
+
+
+def test_grey_palette_and_bilevel() -> None:
+    assert (decoded(encoded(plain("L", 90), "PNG")) == 90).all()
+    assert (decoded(encoded(plain("RGB", RED).convert("P", palette=Image.Palette.ADAPTIVE), "PNG")) == RED).all()
+    assert (decoded(encoded(plain("1", 1), "PNG")) == 255).all()
+
+
+def test_sixteen_bits_keep_the_upper_eight() -> None:
+    grey = Image.fromarray(np.full((16, 24), 90 * 256 + 7, np.uint16))
+    assert (decoded(encoded(grey, "PNG")) == 90).all()
+
+
+def test_alpha_comes_out_on_white() -> None:
+    assert (decoded(encoded(plain("RGBA", (*RED, 0)), "PNG")) == 255).all()
+    half = decoded(encoded(plain("RGBA", (0, 0, 0, 128)), "PNG"))
+    assert np.abs(half.astype(int) - 127).max() <= 1
+    assert (decoded(encoded(plain("LA", (10, 0)), "PNG")) == 255).all()
+    palette = plain("P", 0)
+    palette.putpalette([*RED] * 256)
+    assert (decoded(encoded(palette, "PNG", transparency=0)) == 255).all()
+
+
+def test_cmyk_jpeg() -> None:
+    pixels = decoded(encoded(plain("RGB", RED).convert("CMYK"), "JPEG"))
+    assert np.abs(pixels.astype(int) - RED).max() <= 12
+
+
+def test_exif_orientation_is_applied() -> None:
+    upright = Image.new("RGB", (24, 16), "black")
+    upright.paste("white", (0, 0, 12, 16))  # White on the left.
+    exif = Image.Exif()
+    exif[0x0112] = 6  # The camera was turned: show it a quarter turn clockwise.
+    pixels = decoded(encoded(upright, "JPEG", exif=exif))
+    assert pixels[0].mean() > 200  # White on top now.
+    assert pixels[-1].mean() < 55
+
+
+def test_first_frame_of_an_animation() -> None:
+    frames = [plain("RGB", RED), plain("RGB", "blue")]
+    for kind in ("GIF", "WEBP"):
+        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+        assert np.abs(decoded(data).astype(int) - RED).max() <= 12
+
+
+def test_a_photograph_is_close_to_a_plain_resize() -> None:
+    """Decoding a JPEG at a reduced scale is a shortcut that rounds the colours a little, and nothing more."""
+    photo = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
+    contract = InputContract(height=71, width=71)
+    fast = decode_image(photo.read_bytes(), contract, LIMITS)
+    with Image.open(photo) as image:
+        slow = np.asarray(image.convert("RGB").resize((71, 71), Image.Resampling.BILINEAR))
+    assert np.abs(fast.astype(int) - slow).mean() < 1.5
+
+
+def huge_png() -> bytes:
+    """Return a PNG whose header promises 60,000 × 60,000 pixels."""
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "known format"),
+        (b"not an image", "known format"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "known format"),
+        (encoded(plain("RGB", RED), "TIFF"), "known format"),
+        (encoded(Image.effect_noise((200, 200), 50), "JPEG")[:2000], "cannot be decoded"),
+        (encoded(Image.effect_noise((200, 200), 50), "PNG")[:2000], "cannot be decoded"),
+        (huge_png(), r"60000 × 60000 pixels; the limit is 1000000"),
+        (b"\xff\xd8" + b"x" * 5 * 2**20, "the limit is 4194304"),
+    ],
+    ids=["empty", "text", "svg", "tiff", "cut-jpeg", "cut-png", "bomb", "large"],
+)
+def test_broken_images_are_refused_with_the_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(InvalidImageError, match=reason):
+        decode_image(data, CONTRACT, LIMITS)
+
+
+def test_flipped_bytes_never_raise_anything_else() -> None:
+    noise = np.random.default_rng(0)
+    for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP"):
+        whole = encoded(Image.effect_noise((40, 40), 50).convert("RGB"), kind)
+        for _ in range(150):
+            broken = bytearray(whole)
+            for place in noise.integers(0, len(broken), 8):
+                broken[place] = noise.integers(0, 256)
+            try:
+                decoded(bytes(broken))
+            except InvalidImageError:
+                pass
+
+
+async def test_decoder_keeps_the_order_and_names_the_bad_one() -> None:
+    decoder = Decoder(2, LIMITS)
+    decoder.start()
+    admission = Admission(1, 100)
+    grey = [encoded(plain("L", level), "PNG") for level in range(20)]
+    with admission.admit(Deadline(10)) as permit:
+        pixels = await decoder.decode(grey, CONTRACT, permit)
+        assert pixels[:, 0, 0, 0].tolist() == list(range(20))
+        with pytest.raises(InvalidImageError, match="^instance 1: the bytes are not"):
+            await decoder.decode([grey[0], b"x", grey[2]], CONTRACT, permit)
+        with pytest.raises(InvalidImageError, match="^the bytes are not"):
+            await decoder.decode([b"x"], CONTRACT, permit)
+    with admission.admit(Deadline(0)) as late, pytest.raises(DeadlineExceededError):
+        await decoder.decode(grey, CONTRACT, late)
+    decoder.stop()

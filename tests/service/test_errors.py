@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from service import wire
+from service.answer import error_answer
+from service.disconnect import ClientDisconnectedError
+from service.errors import InferenceError, ServiceError, error_classes
+
+
+@pytest.mark.parametrize("kind", list(error_classes()), ids=lambda kind: kind.__name__)
+def test_each_maps_to_a_status_and_a_body_and_survives_the_hop(kind: type[ServiceError]) -> None:
+    error = kind("the reason")
+    answer = error_answer(error)
+    assert answer.status_code == kind.status
+    assert answer.headers["content-type"] == "application/json"
+    assert orjson.loads(answer.body) == {"error": "the reason"}
+    assert ("retry-after" in answer.headers) == (kind.status in (429, 503))
+    hopped = wire.read_error(bytes(wire.error_response(error).body))
+    assert type(hopped) is kind
+    assert (str(hopped), hopped.retry_after_s) == (str(error), error.retry_after_s)
+
+
+def test_every_class_has_a_place_in_the_tree_at_the_top_of_the_file() -> None:
+    import service.errors
+
+    assert service.errors.__doc__ is not None
+    for kind in error_classes():
+        line = next(line for line in service.errors.__doc__.splitlines() if f" {kind.__name__}" in line)
+        assert kind is ServiceError or str(int(kind.status)) in line
+
+
+def test_what_is_not_ours_is_500_and_keeps_its_text_to_itself() -> None:
+    answer = error_answer(RuntimeError("secret"))
+    assert answer.status_code == 500
+    assert b"secret" not in answer.body
+
+
+def test_unknown_kind_from_a_newer_runner_is_internal() -> None:
+    assert type(ServiceError.from_wire("NewError", "x")) is InferenceError
+
+
+def test_a_caller_that_hung_up_is_499() -> None:
+    assert error_answer(ClientDisconnectedError()).status_code == 499
