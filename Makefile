@@ -50,8 +50,8 @@ format: $(STAMP) ## Format the code and mend what the linter can mend.
 	$(BIN)/ruff check --fix .
 
 lock: $(STAMP) ## Resolve the requirements again, with hashes and without addresses.
-	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/serve.txt
-	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/serve.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements/dev.txt
 
 loadtest: $(STAMP) ## Run Locust, headless, against the service at HOST.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ./loadtest/run.sh '$(HOST)'

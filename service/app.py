@@ -7,6 +7,7 @@ own beside it. `bentoml serve service.app:RunnerService` starts a runner alone; 
 from __future__ import annotations
 
 import logging
+from typing import Any, cast
 
 import bentoml
 
@@ -85,7 +86,7 @@ class EdgeService:
     @bentoml.on_startup
     async def start(self) -> None:
         """Connect to the runner."""
-        runner_url = SETTINGS.runner_url or RunnerService.url
+        runner_url = SETTINGS.runner_url or cast(Any, RunnerService).url
         if runner_url is None:
             raise SystemExit("RUNNER_URL is not set, and no runner was started beside the edge")
         await _edge.start(runner_url)
@@ -96,5 +97,5 @@ class EdgeService:
         await _edge.stop()
 
 
-EdgeService.add_asgi_middleware(RequestIdMiddleware)
-EdgeService.add_asgi_middleware(JsonErrorMiddleware)
+for middleware in (RequestIdMiddleware, JsonErrorMiddleware):
+    cast(Any, EdgeService).add_asgi_middleware(middleware)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from model_store.manifest import InputContract
 
@@ -71,7 +71,7 @@ def decode_image(data: bytes, contract: InputContract, limits: ImageLimits) -> N
             return np.asarray(rgb.resize(size, Image.Resampling.BILINEAR))
     except InvalidImageError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         names = ", ".join(FORMATS)
         raise InvalidImageError(f"the bytes are not an image of a known format ({names})") from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them stumble over.

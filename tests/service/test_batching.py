@@ -27,12 +27,14 @@ class SyntheticEngine:
         self.cost = CostModel()
         self.seconds = seconds
         self.batches: list[list[int]] = []
+        self.entered = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         firsts = pixels[:, 0, 0, 0]
         self.batches.append(firsts.tolist())
+        self.entered.release()
         assert self.gate.wait(10)
         time.sleep(self.seconds)
         if (firsts == BAD).any():
@@ -72,7 +74,11 @@ async def batcher(observed: Observed) -> AsyncIterator[Batcher]:
 
 
 def submit(
-    batcher: Batcher, engine: SyntheticEngine, *values: int, timeout: float = 10.0, priority: Priority = Priority(0)
+    batcher: Batcher,
+    engine: SyntheticEngine,
+    *values: int,
+    timeout: float = 10.0,
+    priority: Priority = Priority.INTERACTIVE,
 ) -> asyncio.Task[Result]:
     return asyncio.create_task(batcher.submit(engine, images(*values), Deadline(timeout), priority))
 
@@ -81,8 +87,7 @@ async def held_up(batcher: Batcher, engine: SyntheticEngine) -> asyncio.Task[Res
     """Occupy the engine with one image, so that what comes next has to queue."""
     engine.gate.clear()
     first = submit(batcher, engine, 0)
-    while not engine.batches:
-        await asyncio.sleep(0.001)
+    await asyncio.to_thread(engine.entered.acquire)
     return first
 
 
@@ -167,11 +172,11 @@ async def test_cancelled_and_expired_are_dropped_and_not_run(batcher: Batcher, o
 
 
 async def test_queue_is_bounded_in_images_and_bytes(observed: Observed) -> None:
-    engine = SyntheticEngine()
     for bounds, match in (
         ({"max_images": 3, "max_bytes": 10**6}, "3 that may"),
         ({"max_images": 99, "max_bytes": 40}, "40"),
     ):
+        engine = SyntheticEngine()
         batcher = Batcher(observed, **bounds)
         batcher.start()
         first = await held_up(batcher, engine)
@@ -184,7 +189,6 @@ async def test_queue_is_bounded_in_images_and_bytes(observed: Observed) -> None:
         engine.gate.set()
         await asyncio.gather(first, *waiting)
         await batcher.stop()
-        engine.batches.clear()
 
 
 async def test_refuses_what_cannot_meet_its_deadline(batcher: Batcher) -> None:
@@ -221,8 +225,8 @@ async def test_streams_run_at_once(observed: Observed) -> None:
     engine = SyntheticEngine(batch_size=1)
     engine.gate.clear()
     both = [submit(batcher, engine, value) for value in (1, 2)]
-    while len(engine.batches) < 2:
-        await asyncio.sleep(0.001)
+    for _ in both:
+        assert await asyncio.to_thread(engine.entered.acquire, timeout=10)
     engine.gate.set()
     await asyncio.gather(*both)
     await batcher.stop()

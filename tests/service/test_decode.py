@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +141,8 @@ def test_flipped_bytes_never_raise_anything_else() -> None:
             broken = bytearray(whole)
             for place in noise.integers(0, len(broken), 8):
                 broken[place] = noise.integers(0, 256)
-            try:
+            with suppress(InvalidImageError):
                 decoded(bytes(broken))
-            except InvalidImageError:
-                pass
 
 
 async def test_decoder_keeps_the_order_and_names_the_bad_one() -> None:
@@ -154,9 +153,9 @@ async def test_decoder_keeps_the_order_and_names_the_bad_one() -> None:
     with admission.admit(Deadline(10)) as permit:
         pixels = await decoder.decode(grey, CONTRACT, permit)
         assert pixels[:, 0, 0, 0].tolist() == list(range(20))
-        with pytest.raises(InvalidImageError, match="^instance 1: the bytes are not"):
+        with pytest.raises(InvalidImageError, match=r"^instance 1: the bytes are not"):
             await decoder.decode([grey[0], b"x", grey[2]], CONTRACT, permit)
-        with pytest.raises(InvalidImageError, match="^the bytes are not"):
+        with pytest.raises(InvalidImageError, match=r"^the bytes are not"):
             await decoder.decode([b"x"], CONTRACT, permit)
     with admission.admit(Deadline(0)) as late, pytest.raises(DeadlineExceededError):
         await decoder.decode(grey, CONTRACT, late)

@@ -1,0 +1,1 @@
+"""Load on a running service: Locust users that behave like its callers."""

@@ -1,0 +1,170 @@
+"""Two services that differ in nothing but the batcher: BentoML's `batchable=True`, and the one of this project.
+
+Same edge, same typed call between the services, same engine. Started by `python -m loadtest.compare_batchers`.
+An image whose first pixel is pure magenta makes the engine fail, as a broken input might.
+"""
+
+from __future__ import annotations
+
+import time
+
+import bentoml
+import numpy as np
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service import tfserving
+from service.admission import Admission, Deadline, Priority
+from service.batching import Batcher
+from service.cost import CostModel
+from service.cpus import available_cpus
+from service.decode import Decoder, ImageLimits
+from service.engine import choose_variant, load_engine
+from service.errors import ServiceError
+from service.lifecycle import pull_version
+from service.settings import load_settings
+from service.warmup import golden_pixels, learn_batch_size
+
+SETTINGS = load_settings()
+MAGENTA = (255, 0, 255)
+DEADLINE_S = 2.0
+OPTIONS = {
+    "workers": 1,
+    "traffic": {"timeout": 60},
+    "runner_connection": {"max_requests": 2**31, "max_age": 1e9},
+    "logging": {"access": {"enabled": False}},
+    "metrics": {"enabled": False},
+}
+
+
+class CountingEngine:
+    """The real engine, which counts the images it ran and fails on magenta."""
+
+    def __init__(self) -> None:
+        model = pull_version(SETTINGS)
+        variant = choose_variant(model.manifest, SETTINGS.engine, SETTINGS.max_accuracy_loss)
+        self.engine = load_engine(model, variant, available_cpus())
+        self.cost = CostModel()
+        self.batch_size = learn_batch_size(
+            self.engine, golden_pixels(model), max_size=SETTINGS.max_batch_size, budget_s=3, cost=self.cost
+        )
+        self.images = 0
+
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the scores, `float32 [n, classes]`."""
+        self.images += len(pixels)
+        if (pixels[:, 0, 0] == MAGENTA).all(axis=1).any():
+            raise RuntimeError("bad image")
+        return self.engine.run(pixels)
+
+
+class SilentObserver:
+    """Wants to know nothing."""
+
+    def queued(self, images: int, size: int) -> None:
+        """Ignore it."""
+
+    def ran(self, images: int, seconds: float) -> None:
+        """Ignore it."""
+
+    def dropped(self, reason: str, images: int) -> None:
+        """Ignore it."""
+
+
+@bentoml.service(name="bentoml_batching_runner", **OPTIONS)
+class BentoMLBatchingRunner:
+    """Batches as BentoML does."""
+
+    def __init__(self) -> None:
+        self.engine = CountingEngine()
+
+    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=int(DEADLINE_S * 1000))
+    def infer(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the scores of a batch that BentoML put together."""
+        return self.engine.run(pixels)
+
+    @bentoml.api
+    def ran(self) -> int:
+        """Return how many images the engine has run."""
+        return self.engine.images
+
+
+@bentoml.service(name="own_batching_runner", **OPTIONS)
+class OwnBatchingRunner:
+    """Batches as this project does, behind the same typed call."""
+
+    def __init__(self) -> None:
+        self.engine = CountingEngine()
+        self.batcher = Batcher(SilentObserver(), max_images=256, max_bytes=2**28)
+        self.batcher.start()
+
+    @bentoml.api
+    async def infer(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the scores of one request."""
+        result = await self.batcher.submit(self.engine, pixels, Deadline(DEADLINE_S), Priority.INTERACTIVE)
+        return result.scores
+
+    @bentoml.api
+    def ran(self) -> int:
+        """Return how many images the engine has run."""
+        return self.engine.images
+
+
+def edge_app(edge: list[object]) -> Starlette:
+    """Return the routes of an edge whose instance will stand in `edge`: predict, and the engine's count."""
+    contract = pull_version(SETTINGS).manifest.input
+    decoder = Decoder(available_cpus(), ImageLimits(2**24, 10**8))
+    decoder.start()
+    admission = Admission(10**6, 2**34)
+
+    async def predict(request: Request) -> Response:
+        try:
+            question = tfserving.parse_predict(await request.body(), 64)
+            with admission.admit(Deadline(DEADLINE_S)) as permit:
+                pixels = await decoder.decode(question.images, contract, permit)
+            scores = await edge[0].runner.infer(pixels)  # type: ignore[attr-defined]
+        except ServiceError as error:
+            return Response(str(error), status_code=error.status)
+        except Exception as error:
+            return Response(str(error), status_code=int(getattr(error, "error_code", 500)))
+        return Response(tfserving.format_predict(question, scores), media_type="application/json")
+
+    async def ran(_: Request) -> Response:
+        images = await edge[0].runner.to_async.ran()  # type: ignore[attr-defined]
+        return Response(orjson.dumps({"images": images, "at": time.time()}), media_type="application/json")
+
+    return Starlette(
+        routes=[
+            Route("/v1/models/{model}:predict", predict, methods=["POST"]),
+            Route("/ran", ran, methods=["GET"]),
+        ]
+    )
+
+
+_bentoml_edge: list[object] = []
+_own_edge: list[object] = []
+
+
+@bentoml.service(name="bentoml_batching", **OPTIONS)
+@bentoml.asgi_app(edge_app(_bentoml_edge), path="/")
+class BentoMLBatching:
+    """The edge before BentoML's batcher."""
+
+    runner = bentoml.depends(BentoMLBatchingRunner)
+
+    def __init__(self) -> None:
+        _bentoml_edge.append(self)
+
+
+@bentoml.service(name="own_batching", **OPTIONS)
+@bentoml.asgi_app(edge_app(_own_edge), path="/")
+class OwnBatching:
+    """The edge before this project's batcher."""
+
+    runner = bentoml.depends(OwnBatchingRunner)
+
+    def __init__(self) -> None:
+        _own_edge.append(self)

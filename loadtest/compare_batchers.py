@@ -1,0 +1,175 @@
+"""BentoML's `batchable=True` and this project's batcher side by side: `python -m loadtest.compare_batchers`.
+
+Both stand behind the same edge and the same typed call, with the same engine and pictures; the service as it
+is shipped runs as the third. Rounds alternate, medians count. Needs a published model (`make model`); other
+work on the machine spoils the figures. docs/adr/0001-own-micro-batcher.md keeps a result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from base64 import b64encode
+from pathlib import Path
+from statistics import median
+
+import aiohttp
+import orjson
+from PIL import Image
+from tqdm import tqdm
+
+from .closed_loop import Measurement, closed_loop
+from .pictures import SIZES, predict_body
+
+CONTESTANTS = {
+    "BentoML batchable": "loadtest.batcher_services:BentoMLBatching",
+    "own batcher, same hop": "loadtest.batcher_services:OwnBatching",
+    "the service": "service.app:EdgeService",
+}
+CLIENTS = (1, 8, 32)
+OVERLOAD_CLIENTS = 256
+
+
+class Contestant:
+    """One of the services, started on a port of its own."""
+
+    def __init__(self, target: str, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        home = folder / target.rpartition(":")[2]
+        home.mkdir()
+        environment = {**os.environ, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+        environment["REQUEST_TIMEOUT_MS"] = "2000"
+        command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1"]
+        self.process = subprocess.Popen(
+            [*command, "--port", self.url.rpartition(":")[2]],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        until = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/readyz", timeout=5).close()
+                return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > until:
+                    raise SystemExit(f"{target} did not start; try `bentoml serve {target}`") from None
+                time.sleep(0.2)
+
+    @property
+    def predict(self) -> str:
+        """Return the URL to post to."""
+        return f"{self.url}/v1/models/{os.environ.get('MODEL_NAME', 'xception')}:predict"
+
+    def stop(self) -> None:
+        """Stop the processes."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.process.wait(30)
+
+
+def magenta() -> bytes:
+    """Return a request whose image makes the engine of the two prototypes fail."""
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), "magenta").save(out, "PNG")
+    return orjson.dumps({"instances": [{"b64": b64encode(out.getvalue()).decode()}]})
+
+
+async def one_bad_item(url: str, good: bytes) -> str:
+    """Send a bad image among 15 good ones and tell how the good ones fared; three tries, the worst counts."""
+    worst = 16
+    async with aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as session:
+
+        async def status(body: bytes) -> int:
+            async with session.post(url, data=body) as answer:
+                return answer.status
+
+        for _ in range(3):
+            statuses = await asyncio.gather(*(status(magenta() if place == 7 else good) for place in range(16)))
+            worst = min(worst, sum(code == 200 for place, code in enumerate(statuses) if place != 7))
+    return f"{worst} of 15 good ones answered"
+
+
+async def cancelled_requests(contestant: Contestant, good: bytes) -> str:
+    """Send 64 requests, hang up on all after 20 ms, and tell how many images the engine ran all the same."""
+
+    async def ran(session: aiohttp.ClientSession) -> int:
+        async with session.get(f"{contestant.url}/ran") as answer:
+            return int((await answer.json())["images"])
+
+    async with aiohttp.ClientSession() as session:
+        before = await ran(session)
+        tasks = [asyncio.ensure_future(session.post(contestant.predict, data=good)) for _ in range(64)]
+        await asyncio.sleep(0.15)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(3)
+        return f"{await ran(session) - before} of 64 run"
+
+
+async def overload(url: str, bodies: list[bytes]) -> Measurement:
+    """Ask from far more clients than can be served within the deadline of 2 s."""
+    return await closed_loop(url, bodies, OVERLOAD_CLIENTS, 10)
+
+
+def main() -> None:
+    """Run the comparison and print its tables in Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.compare_batchers", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds; the contestants alternate in each (5)")
+    parser.add_argument("--seconds", type=float, default=6, help="seconds of load a round and contestant (6)")
+    options = parser.parse_args()
+    bodies = [predict_body(SIZES[1], 1)]
+    with tempfile.TemporaryDirectory() as folder:
+        running = {name: Contestant(target, Path(folder)) for name, target in CONTESTANTS.items()}
+        try:
+            compare(running, bodies, options.rounds, options.seconds)
+        finally:
+            for contestant in running.values():
+                contestant.stop()
+
+
+def compare(running: dict[str, Contestant], bodies: list[bytes], rounds: int, seconds: float) -> None:
+    """Measure throughput and latency, then the behaviour in the bad cases."""
+    for contestant in running.values():
+        asyncio.run(closed_loop(contestant.predict, bodies, 8, 3))
+    print("| | clients | images/s (min–max) | p50 ms | p99 ms | not 200 |\n|---|---|---|---|---|---|")
+    for clients in CLIENTS:
+        seen: dict[str, list[Measurement]] = {name: [] for name in running}
+        for _ in tqdm(range(rounds), desc=f"{clients} clients", leave=False):
+            for name, contestant in running.items():
+                seen[name].append(asyncio.run(closed_loop(contestant.predict, bodies, clients, seconds)))
+        for name, all_rounds in seen.items():
+            rates = [one.rate for one in all_rounds]
+            half, most = (median(one.percentile_ms(share) for one in all_rounds) for share in (0.5, 0.99))
+            failed = sum(count for one in all_rounds for status, count in one.statuses.items() if status != 200)
+            spread = f"{median(rates):.0f} ({min(rates):.0f}–{max(rates):.0f})"
+            print(f"| {name} | {clients} | {spread} | {half:.0f} | {most:.0f} | {failed} |", flush=True)
+    print("\n| | one bad image among 16 | hung up on | overload, 256 clients, deadline 2 s |\n|---|---|---|---|")
+    for name, contestant in running.items():
+        cells = ["–", "–"]
+        if name != "the service":
+            cells = [
+                asyncio.run(one_bad_item(contestant.predict, bodies[0])),
+                asyncio.run(cancelled_requests(contestant, bodies[0])),
+            ]
+        load = asyncio.run(overload(contestant.predict, bodies))
+        statuses = ", ".join(f"{count} × {status or 'cut off'}" for status, count in sorted(load.statuses.items()))
+        print(
+            f"| {name} | {cells[0]} | {cells[1]} | {load.rate:.0f}/s, p99 {load.percentile_ms(0.99):.0f} ms; {statuses} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""A real `bentoml serve` for tests: started, waited for, stopped, its log kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).parent.parent
+
+START_TIMEOUT_S = 120.0
+"""Generous: TensorFlow alone takes several seconds, and machines of CI are slow."""
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One service, on a port and in a BentoML home of its own."""
+
+    def __init__(self, folder: Path, target: str = ".", cwd: Path = ROOT, **settings: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_file = folder / "server.log"
+        self.client = httpx.Client(base_url=self.url, timeout=60)
+        self._target = target
+        self._cwd = cwd
+        self._environment = {
+            **os.environ,
+            "BENTOML_DO_NOT_TRACK": "True",
+            "BENTOML_HOME": str(folder / "bentoml"),
+            "MODEL_CACHE_DIR": str(folder / "cache"),
+            **settings,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "bentoml").mkdir(exist_ok=True)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start the process without waiting for it."""
+        command = [sys.executable, "-m", "bentoml", "serve", self._target, "--port", str(self.port)]
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--host", "127.0.0.1"],
+                cwd=self._cwd,
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self
+
+    def wait_for(self, path: str, status: int = 200) -> httpx.Response:
+        """Wait until `path` answers with `status`."""
+        assert self.process is not None
+        until = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < until:
+            assert self.process.poll() is None, f"the server ended:\n{self.log}"
+            try:
+                answer = self.client.get(path)
+                if answer.status_code == status:
+                    return answer
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"{path} did not answer {status} in time:\n{self.log}")
+
+    @property
+    def log(self) -> str:
+        """Return what the processes have printed so far."""
+        return self.log_file.read_text()
+
+    def runner(self) -> psutil.Process:
+        """Return the process of the runner."""
+        assert self.process is not None
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            if "xception_runner" in child.cmdline():
+                return child
+        raise AssertionError("no runner runs")
+
+    def stop(self) -> int:
+        """Send what Ctrl-C sends, to the whole group as a terminal does, and return the exit status."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGINT)
+        try:
+            return self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise AssertionError(f"the server did not stop:\n{self.log}") from None
+        finally:
+            self.client.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        try:
+            self.wait_for("/readyz")
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+
+    def kill(self) -> None:
+        """End everything at once."""
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()

@@ -1,0 +1,245 @@
+"""Packaging: a model becomes the folder of a version, with everything that serving needs.
+
+saved_model.pb, variables/   the SavedModel; TensorFlow Serving can be pointed here
+model.keras                  to train on
+openvino/fp32.xml, .bin      what the OpenVINO engine runs
+classes.txt                  a name a line, in the order of the scores
+golden/                      real inputs, and the scores they must get
+manifest.json                the list of all that, with sizes and hashes (model_store.manifest)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import openvino
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from model_store.manifest import (
+    MANIFEST_NAME,
+    Evaluation,
+    Golden,
+    InputContract,
+    Manifest,
+    ManifestFile,
+    Signature,
+    Tensor,
+    Variant,
+)
+
+from .errors import DataError, ExportError, RunError
+from .images import decode
+from .model import MEAN, SCALE
+from .source import Source
+from .train import predict
+
+TOLERANCE = 1e-3
+"""Largest difference of a float32 engine's score from Keras'."""
+
+_BATCH = 64
+
+Engine = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def export(source: Source, output: Path, *, overwrite: bool = False, say: Callable[[str], object] = print) -> Manifest:
+    """Package a model into a folder that appears only once it is whole and checked.
+
+    Args:
+        source: What to package.
+        output: The folder to make.
+        overwrite: Replace a folder that is there.
+        say: Told each step.
+
+    Raises:
+        RunError: The folder exists, and `overwrite` is not set.
+        ExportError: A variant does not agree with the Keras model on the golden set.
+    """
+    if output.exists() and not overwrite:
+        raise RunError(f"{output}: exists already; give --overwrite to replace it, or another --output")
+    height, width = source.size
+    beside = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        say("Writing the SavedModel and model.keras")
+        save_model(source.network, beside, height, width)
+        source.network.save(beside / "model.keras")
+        say("Converting to OpenVINO")
+        loaded = tf.saved_model.load(str(beside))
+        save_openvino(loaded, beside / "openvino" / "fp32.xml")
+        (beside / "classes.txt").write_text("".join(f"{name}\n" for name in source.classes), encoding="utf-8")
+        say(f"Recording the scores of {len(source.golden)} golden pictures")
+        golden = save_golden(source, beside / "golden", height, width)
+        engines = {
+            "openvino": openvino_engine(beside / "openvino" / "fp32.xml"),
+            "tensorflow": saved_model_engine(loaded),
+        }
+        check_golden(beside, golden, engines)
+        say(
+            "Measuring the accuracy of each variant"
+            if source.held_out
+            else "No labelled pictures: accuracy is not measured"
+        )
+        manifest = describe(source, beside, golden, engines)
+        (beside / MANIFEST_NAME).write_bytes(manifest.to_bytes())
+        if output.exists():
+            shutil.rmtree(output)
+        beside.replace(output)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return manifest
+
+
+def save_model(network: keras.Model, folder: Path, height: int, width: int) -> None:
+    """Write a SavedModel with both signatures.
+
+    `pixels` takes `uint8 [n, height, width, 3]`; `serving_default` takes encoded pictures, `string [n]`, and
+    decodes, resizes and rounds them in the graph. Both return `scores`, `float32 [n, classes]`.
+    """
+    module = tf.Module()
+    module.network = network
+
+    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.uint8, "pixels")])  # type: ignore[untyped-decorator]
+    def pixels(pixels: Any) -> dict[str, Any]:
+        return {"scores": network((tf.cast(pixels, tf.float32) - MEAN) / SCALE, training=False)}
+
+    def decode_one(encoded: Any) -> Any:
+        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        resized = tf.image.resize(image, [height, width], "bilinear", antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])  # type: ignore[untyped-decorator]
+    def serving_default(image_bytes: Any) -> dict[str, Any]:
+        spec = tf.TensorSpec([height, width, 3], tf.uint8)
+        return dict(pixels(tf.map_fn(decode_one, image_bytes, fn_output_signature=spec)))
+
+    module.pixels, module.serving_default = pixels, serving_default
+    signatures = {"serving_default": serving_default, "pixels": pixels}
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+
+
+def save_openvino(loaded: Any, path: Path) -> None:
+    """Convert the `pixels` signature, scaling included, keeping its weights in float32."""
+    path.parent.mkdir()
+    openvino.save_model(openvino.convert_model(loaded.signatures["pixels"]), path, compress_to_fp16=False)
+
+
+def save_golden(source: Source, folder: Path, height: int, width: int) -> Golden:
+    """Write the golden pictures, their pixels, and the scores of the float32 Keras model."""
+    folder.mkdir()
+    images: list[str] = []
+    for number, encoded in enumerate(source.golden):
+        ending = "png" if encoded.startswith(b"\x89PNG") else "jpg" if encoded.startswith(b"\xff\xd8") else "img"
+        (folder / f"{number:02}.{ending}").write_bytes(encoded)
+        images.append(f"golden/{number:02}.{ending}")
+    try:
+        pixels = np.stack([decode(encoded, height, width) for encoded in source.golden])
+    except DataError as error:
+        raise ExportError(f"a golden picture {error}") from error
+    np.save(folder / "pixels.npy", pixels)
+    np.save(folder / "scores.npy", predict(source.network, pixels).astype(np.float32))
+    return Golden(images=tuple(images), pixels="golden/pixels.npy", scores="golden/scores.npy")
+
+
+def openvino_engine(path: Path) -> Engine:
+    """Return a function that runs the IR, in float32 also where the CPU would rather take bfloat16."""
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda pixels: np.array(compiled(pixels)[0])
+
+
+def saved_model_engine(loaded: Any) -> Engine:
+    """Return a function that runs the `pixels` signature of a SavedModel."""
+    return lambda pixels: loaded.signatures["pixels"](pixels=tf.constant(pixels))["scores"].numpy()
+
+
+def check_golden(folder: Path, golden: Golden, engines: dict[str, Engine]) -> None:
+    """Compare each variant with the Keras model on the golden set.
+
+    Raises:
+        ExportError: A score differs by more than the tolerance.
+    """
+    pixels, expected = np.load(folder / golden.pixels), np.load(folder / golden.scores)
+    for name, engine in engines.items():
+        difference = float(np.abs(engine(pixels) - expected).max())
+        if not difference <= TOLERANCE:
+            raise ExportError(f"{name} differs from Keras by {difference:.2g}; {TOLERANCE:g} is allowed")
+
+
+def describe(source: Source, folder: Path, golden: Golden, engines: dict[str, Engine]) -> Manifest:
+    """Return the manifest of what lies in the folder."""
+    height, width = source.size
+    files = tuple(_file(folder, path) for path in sorted(folder.rglob("*")) if path.is_file())
+    saved_model = tuple(file.path for file in files if file.path.startswith("variables/") or file.path.endswith(".pb"))
+    accuracy = _accuracies(source, engines, height, width)
+    scores = Tensor(dtype="DT_FLOAT", shape=(-1, len(source.classes)))
+    return Manifest(
+        created=datetime.now(UTC).replace(microsecond=0),
+        architecture="xception",
+        input=InputContract(height=height, width=width, mean=MEAN, scale=SCALE),
+        classes=source.classes,
+        signatures={
+            "serving_default": Signature(
+                inputs={"image_bytes": Tensor(dtype="DT_STRING", shape=(-1,))}, outputs={"scores": scores}
+            ),
+            "pixels": Signature(
+                inputs={"pixels": Tensor(dtype="DT_UINT8", shape=(-1, height, width, 3))}, outputs={"scores": scores}
+            ),
+        },
+        files=files,
+        variants=(
+            Variant(
+                engine="openvino",
+                precision="fp32",
+                path="openvino/fp32.xml",
+                files=("openvino/fp32.xml", "openvino/fp32.bin"),
+                accuracy=accuracy.get("openvino"),
+                tolerance=TOLERANCE,
+            ),
+            Variant(
+                engine="tensorflow",
+                precision="fp32",
+                path=".",
+                files=saved_model,
+                accuracy=accuracy.get("tensorflow"),
+                tolerance=TOLERANCE,
+            ),
+        ),
+        golden=golden,
+        evaluation=Evaluation(data=source.held_out.source, examples=len(source.held_out), accuracy=accuracy["keras"])
+        if source.held_out
+        else None,
+        provenance={
+            **source.provenance,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "openvino": openvino.__version__,
+        },
+    )
+
+
+def _accuracies(source: Source, engines: dict[str, Engine], height: int, width: int) -> dict[str, float]:
+    """Return the top-1 of Keras and of each variant on the held-out pictures; nothing where there are none."""
+    if not source.held_out:
+        return {}
+    pixels, labels = source.held_out.pixels(height, width), source.held_out.labels
+
+    def accuracy(engine: Engine) -> float:
+        batches = [engine(pixels[at : at + _BATCH]) for at in range(0, len(pixels), _BATCH)]
+        return float((np.concatenate(batches).argmax(axis=1) == labels).mean())
+
+    keras_accuracy = accuracy(lambda batch: predict(source.network, batch))
+    return {"keras": keras_accuracy, **{name: accuracy(engine) for name, engine in engines.items()}}
+
+
+def _file(folder: Path, path: Path) -> ManifestFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ManifestFile(path=path.relative_to(folder).as_posix(), size=path.stat().st_size, sha256=digest)

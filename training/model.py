@@ -1,0 +1,157 @@
+"""The classifier: Keras' Xception with a head of its own, and the ways to read a saved one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import WeightsError
+
+MEAN = SCALE = 127.5
+"""`(pixel - 127.5) / 127.5`, which is `keras.applications.xception.preprocess_input`."""
+
+MOMENTUM = 0.9
+"""Of BatchNormalization. With Keras' 0.99 a small set stays at chance for hundreds of steps."""
+
+DROPOUT = 0.2
+
+
+def scale(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return pixels as the network takes them, `float32` between -1 and 1."""
+    return (pixels.astype(np.float32) - MEAN) / SCALE
+
+
+def build(size: int, classes: int, weights: str | None, seed: int) -> keras.Model:
+    """Build Xception for pictures of size × size and so many classes.
+
+    Args:
+        size: Pixels, at least 71.
+        classes: How many.
+        weights: `imagenet`, a file of weights to start from, or none to start from chance.
+        seed: Of the first weights and of dropout.
+
+    Raises:
+        WeightsError: The weights cannot be had, or do not fit.
+    """
+    keras.utils.set_random_seed(seed)
+    backbone = keras.applications.Xception(
+        weights=None, include_top=False, input_shape=(size, size, 3), pooling="avg", name="xception"
+    )
+    if weights:
+        load_backbone(backbone, weights)
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = MOMENTUM
+    features = keras.layers.Dropout(DROPOUT, seed=seed, name="dropout")(backbone.output)
+    scores = keras.layers.Dense(classes, activation="softmax", name="scores")(features)
+    return keras.Model(backbone.input, scores, name="classifier")
+
+
+def load_backbone(backbone: keras.Model, weights: str) -> None:
+    """Put ImageNet weights, with or without their top, into a network without one.
+
+    Raises:
+        WeightsError: They cannot be had, or do not fit.
+    """
+    if weights == "imagenet":
+        source = imagenet(include_top=False)
+    else:
+        source = keras.applications.Xception(weights=None, include_top=False, input_shape=(299, 299, 3), pooling="avg")
+        try:
+            load_weights(source, weights)
+        except WeightsError:
+            whole = keras.applications.Xception(weights=None)
+            load_weights(whole, weights)
+            source = keras.Model(whole.input, whole.layers[-2].output)
+    backbone.set_weights(source.get_weights())
+
+
+def imagenet(*, include_top: bool) -> keras.Model:
+    """Return Keras' ImageNet Xception, downloading its weights unless Keras has them.
+
+    Raises:
+        WeightsError: The download failed.
+    """
+    try:
+        return keras.applications.Xception(
+            weights="imagenet", include_top=include_top, pooling=None if include_top else "avg"
+        )
+    except Exception as error:  # Keras raises a bare Exception when a download fails.
+        reason = str(error).splitlines()[-1][:200]
+        raise WeightsError(
+            f"the ImageNet weights could not be downloaded ({reason}). Get Keras' file "
+            "xception_weights_tf_dim_ordering_tf_kernels.h5 on a machine that can, and give it instead: "
+            "--weights FILE.h5, or make serve WEIGHTS=FILE.h5"
+        ) from error
+
+
+def load_weights(model: keras.Model, path: str | Path) -> None:
+    """Put a file of weights into a model; `.weights.h5` of Keras 3, or the `.h5` of Keras 2.
+
+    Raises:
+        WeightsError: There is no such file, or it belongs to another network.
+    """
+    if not Path(path).is_file():
+        raise WeightsError(f"{path}: there is no such file")
+    try:
+        import h5py
+
+        with h5py.File(path) as file:
+            legacy = "layer_names" in file.attrs or "model_weights" in file
+            if legacy:
+                from keras.src.legacy.saving import legacy_h5_format
+
+                legacy_h5_format.load_weights_from_hdf5_group(file.get("model_weights", file), model)
+                return
+            # Keras goes by the name of a file; what it holds is what counts.
+            from keras.src.saving import saving_lib
+
+            saving_lib.load_weights_only(model, path)
+    except Exception as error:  # Whatever h5py and Keras stumble over, the file is not what was meant.
+        raise WeightsError(f"{path}: not the weights of this network: {str(error).splitlines()[0][:200]}") from error
+
+
+def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
+    """Read a saved model: `.keras`, a whole-model `.h5`, or a SavedModel folder.
+
+    `.keras` and H5 files bring the optimizer and its state along where they were compiled. A SavedModel is a
+    graph: it comes back as a model of one layer that can predict, and neither be trained nor taken apart.
+
+    Args:
+        path: The file or folder.
+        custom_objects: Classes of layers by name, where they are not registered with
+            `keras.saving.register_keras_serializable`.
+
+    Raises:
+        WeightsError: It is none of them, or cannot be read.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return _load_saved_model(path)
+        if not path.is_file():
+            raise WeightsError(f"{path}: there is no such file or folder")
+        return keras.models.load_model(path, custom_objects=custom_objects)
+    except WeightsError:
+        raise
+    except Exception as error:  # Keras raises many kinds for files that it cannot read.
+        raise WeightsError(f"{path}: cannot be read as a model: {str(error).splitlines()[0][:300]}") from error
+
+
+def _load_saved_model(path: Path) -> keras.Model:
+    if not (path / "saved_model.pb").is_file():
+        raise WeightsError(f"{path}: holds no saved_model.pb, so it is no SavedModel")
+    import tensorflow as tf
+
+    signatures = tf.saved_model.load(str(path)).signatures
+    endpoint = next(name for name in ("pixels", "serve", "serving_default") if name in signatures)
+    (spec,) = signatures[endpoint].structured_input_signature[1].values()
+    layer = keras.layers.TFSMLayer(str(path), call_endpoint=endpoint)
+    inputs = keras.Input(spec.shape[1:], dtype=spec.dtype.name)
+    outputs = layer(inputs)
+    return keras.Model(inputs, next(iter(outputs.values())) if isinstance(outputs, dict) else outputs)

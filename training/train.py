@@ -1,0 +1,181 @@
+"""Training: epoch by epoch, each a pure function of the seed and of the model before it.
+
+The order of the examples, their changes and dropout are drawn anew for each epoch from `(seed, epoch)`, so
+that a run that was interrupted and resumed goes the same way as one that was not.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from . import model as classifier
+from .augment import augment
+from .data import load, split
+from .errors import RunError
+from .run import Epoch, Progress, Run, RunConfig, data_digest
+
+_EVALUATION_BATCH = 64
+
+
+def train(run: Run, config: RunConfig, *, resume: bool) -> Progress:
+    """Train to the last epoch, keeping a checkpoint after each.
+
+    Args:
+        run: Where everything is kept.
+        config: What to do; on resuming it must be what the run began with.
+        resume: Go on from the last checkpoint, if there is one.
+
+    Returns:
+        The figures of all epochs.
+
+    Raises:
+        DataError: The data cannot be used.
+        RunError: The run has begun and `resume` is not set, or it began with other settings.
+        WeightsError: The weights to start from cannot be had.
+    """
+    _begin(run, config, resume=resume)
+    progress = run.progress()
+    if run.finished:
+        return progress
+    parts = split(load(config.data), config.held_out, config.seed)
+    pixels, held_out = (
+        parts.train.pixels(config.image_size, config.image_size),
+        parts.held_out.pixels(config.image_size, config.image_size),
+    )
+    kept = run.checkpoint(progress.epochs)
+    network = classifier.load(kept) if progress.epochs else _compiled(config, len(pixels))
+    while progress.epochs < config.epochs:
+        started = time.perf_counter()
+        loss, accuracy = _epoch(network, config, progress.epochs, pixels, parts.train.labels)
+        held_out_loss, held_out_accuracy = _measure(network, held_out, parts.held_out.labels)
+        figures = Epoch(
+            loss=loss,
+            accuracy=accuracy,
+            held_out_loss=held_out_loss,
+            held_out_accuracy=held_out_accuracy,
+            seconds=time.perf_counter() - started,
+        )
+        progress = Progress(history=[*progress.history, figures])
+        run.keep(progress, network.save)
+        print(
+            f"Epoch {progress.epochs} of {config.epochs}: loss {loss:.4f}, accuracy {accuracy:.4f}; "
+            f"held out: loss {held_out_loss:.4f}, accuracy {held_out_accuracy:.4f} ({figures.seconds:.0f} s)",
+            flush=True,
+        )
+    run.finish(progress)
+    return progress
+
+
+def make_config(
+    *,
+    data: str,
+    image_size: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    held_out: float,
+    flip: bool,
+    weights: str | None,
+) -> RunConfig:
+    """Read the data once and return the settings of a run on it.
+
+    Raises:
+        DataError: The data cannot be used.
+    """
+    dataset = load(data)
+    return RunConfig(
+        data=data if not Path(data).exists() else str(Path(data).resolve()),
+        data_sha256=data_digest(dataset),
+        classes=dataset.classes,
+        image_size=image_size,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        held_out=held_out,
+        flip=flip,
+        weights=weights,
+    )
+
+
+def _begin(run: Run, config: RunConfig, *, resume: bool) -> None:
+    if not run.started:
+        run.begin(config)
+        return
+    before = run.config()
+    for name in RunConfig.model_fields:
+        if getattr(before, name) != getattr(config, name):
+            option = name.replace("_", "-")
+            raise RunError(
+                f"{run.folder}: was begun with {option} {getattr(before, name)!r}, not {getattr(config, name)!r}; "
+                "use the same settings, or another --output"
+            )
+    if not resume and not run.finished:
+        raise RunError(f"{run.folder}: holds a run that is not finished; go on with --resume, or use another --output")
+
+
+def _compiled(config: RunConfig, examples: int) -> keras.Model:
+    """Build the network with Adam: the rate climbs during the first epoch, then falls along a cosine."""
+    network = classifier.build(config.image_size, len(config.classes), config.weights, config.seed)
+    steps = _steps(examples, config.batch_size)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        config.learning_rate / 10,
+        decay_steps=max(1, steps * (config.epochs - 1)),
+        warmup_target=config.learning_rate,
+        warmup_steps=steps,
+    )
+    network.compile(
+        keras.optimizers.Adam(schedule),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,  # On a CPU XLA is several times slower.
+    )
+    return network
+
+
+def _steps(examples: int, batch_size: int) -> int:
+    """Return the batches of an epoch; the rest that fills no batch waits for the next one."""
+    return max(1, examples // batch_size)
+
+
+def _epoch(
+    network: keras.Model, config: RunConfig, epoch: int, pixels: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Go once through the examples; return mean loss and accuracy on the way."""
+    generator = np.random.default_rng([config.seed, epoch])
+    network.get_layer("dropout").seed_generator.state.assign([config.seed, epoch])
+    network.reset_metrics()
+    order = generator.permutation(len(pixels))
+    figures = {"loss": float("nan"), "accuracy": float("nan")}
+    steps = range(_steps(len(pixels), config.batch_size))
+    title = f"Epoch {epoch + 1} of {config.epochs}"
+    with tqdm(steps, desc=title, unit="batch", leave=False, disable=not sys.stderr.isatty()) as bar:
+        for step in bar:
+            batch = order[step * config.batch_size : (step + 1) * config.batch_size]
+            changed = augment(pixels[batch], generator, flip=config.flip)
+            figures = network.train_on_batch(classifier.scale(changed), labels[batch], return_dict=True)
+            bar.set_postfix(loss=f"{figures['loss']:.3f}", accuracy=f"{figures['accuracy']:.3f}")
+    return float(figures["loss"]), float(figures["accuracy"])
+
+
+def _measure(network: keras.Model, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[float, float]:
+    scores = predict(network, pixels)
+    chosen = scores[np.arange(len(labels)), labels]
+    loss = -np.log(np.maximum(chosen, 1e-7)).mean()
+    return float(loss), float((scores.argmax(axis=1) == labels).mean())
+
+
+def predict(network: keras.Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the scores, `float32 [n, classes]`, of `uint8 [n, height, width, 3]`."""
+    batches = range(0, len(pixels), _EVALUATION_BATCH)
+    return np.concatenate(
+        [network.predict_on_batch(classifier.scale(pixels[at : at + _EVALUATION_BATCH])) for at in batches]
+    )
