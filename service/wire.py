@@ -61,7 +61,9 @@ class InferRequest:
         Raises:
             BadRequestError: Headers and body do not fit together.
         """
-        body = await request.body()
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
         try:
             shape = tuple(int(part) for part in request.headers[_SHAPE].split(","))
             pixels = np.frombuffer(body, np.uint8).reshape(shape)

@@ -92,7 +92,7 @@ def evaluate(run: Run) -> Evaluation:
             "python -m training train … --resume"
         )
     held_out = run.split().held_out
-    scores = predict(classifier.load(run.model), held_out.pixels(config.image_size, config.image_size))
+    scores = predict(classifier.load(run.model, to_train=False), held_out.pixels(config.image_size, config.image_size))
     evaluation = measure(config.data, config.classes, held_out.labels, scores.argmax(axis=1))
     picture = confusion_picture(evaluation.confusion, config.classes)
     run.write("confusion.png", lambda path: path.write_bytes(picture))

@@ -116,7 +116,9 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
         raise WeightsError(f"{path}: not the weights of this network: {str(error).splitlines()[0][:200]}") from error
 
 
-def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
+def load(
+    path: str | Path, custom_objects: Mapping[str, Any] | None = None, *, to_train: bool = True
+) -> keras.Model:
     """Read a saved model: `.keras`, a whole-model `.h5`, or a SavedModel folder.
 
     `.keras` and H5 files bring the optimizer and its state along where they were compiled. A SavedModel is a
@@ -126,6 +128,7 @@ def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> k
         path: The file or folder.
         custom_objects: Classes of layers by name, where they are not registered with
             `keras.saving.register_keras_serializable`.
+        to_train: Bring the optimizer along; without it a model takes a third of the memory.
 
     Raises:
         WeightsError: It is none of them, or cannot be read.
@@ -136,7 +139,7 @@ def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> k
             return _load_saved_model(path)
         if not path.is_file():
             raise WeightsError(f"{path}: there is no such file or folder")
-        return keras.models.load_model(path, custom_objects=custom_objects)
+        return keras.models.load_model(path, custom_objects=custom_objects, compile=to_train)
     except WeightsError:
         raise
     except Exception as error:  # Keras raises many kinds for files that it cannot read.

@@ -53,7 +53,7 @@ def from_run(folder: Path) -> Source:
         raise RunError(f"{folder}: is not finished; finish it with: python -m training train … --resume")
     held_out = run.split().held_out
     return Source(
-        classifier.load(run.model),
+        classifier.load(run.model, to_train=False),
         config.classes,
         _one_of_each(held_out),
         held_out,
@@ -80,7 +80,7 @@ def from_file(path: Path, classes: Path | None, examples: str | None) -> Source:
         WeightsError: It cannot be read, or the names do not fit.
         DataError: The pictures cannot be used.
     """
-    network = classifier.load(path)
+    network = classifier.load(path, to_train=False)
     count = int(network.output_shape[-1])
     names = read_classes(classes, count) if classes else tuple(str(place) for place in range(count))
     provenance: dict[str, str | int | float | None] = {"file": path.name}

@@ -152,18 +152,21 @@ def _epoch(
     """Go once through the examples; return mean loss and accuracy on the way."""
     generator = np.random.default_rng([config.seed, epoch])
     network.get_layer("dropout").seed_generator.state.assign([config.seed, epoch])
-    network.reset_metrics()
     order = generator.permutation(len(pixels))
-    figures = {"loss": float("nan"), "accuracy": float("nan")}
+    losses: list[float] = []
+    accuracies: list[float] = []
     steps = range(_steps(len(pixels), config.batch_size))
     title = f"Epoch {epoch + 1} of {config.epochs}"
     with tqdm(steps, desc=title, unit="batch", leave=False, disable=not sys.stderr.isatty()) as bar:
         for step in bar:
             batch = order[step * config.batch_size : (step + 1) * config.batch_size]
             changed = augment(pixels[batch], generator, flip=config.flip)
+            network.reset_metrics()
             figures = network.train_on_batch(classifier.scale(changed), labels[batch], return_dict=True)
-            bar.set_postfix(loss=f"{figures['loss']:.3f}", accuracy=f"{figures['accuracy']:.3f}")
-    return float(figures["loss"]), float(figures["accuracy"])
+            losses.append(float(figures["loss"]))
+            accuracies.append(float(figures["accuracy"]))
+            bar.set_postfix(loss=f"{np.mean(losses):.3f}", accuracy=f"{np.mean(accuracies):.3f}")
+    return float(np.mean(losses)), float(np.mean(accuracies))
 
 
 def _measure(network: keras.Model, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[float, float]:

@@ -18,7 +18,8 @@ class OpenVinoEngine:
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the scores, `float32 [n, classes]`, of `uint8 [n, height, width, 3]`."""
-        tensor = openvino.Tensor(np.ascontiguousarray(pixels), shared_memory=True)
+        # OpenVINO reads the pixels where they lie, but only takes memory that it could also write.
+        tensor = openvino.Tensor(np.require(pixels, requirements=["C", "W"]), shared_memory=True)
         self._request.infer({0: tensor})
         return np.array(self._request.get_output_tensor(0).data, np.float32)
 

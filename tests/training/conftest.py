@@ -1,0 +1,44 @@
+"""Small data for training the real Xception in seconds."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from training.data import Dataset, load
+
+CLASSES = ("0", "1")
+EACH = 12
+
+
+@pytest.fixture(scope="session")
+def few_digits() -> Dataset:
+    """A dozen zeros and a dozen ones."""
+    digits = load("digits")
+    chosen = [index for label in (0, 1) for index in (digits.labels == label).nonzero()[0][:EACH]]
+    return Dataset("few", [digits.images[index] for index in chosen], digits.labels[chosen], CLASSES)
+
+
+@pytest.fixture(scope="session")
+def folder(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """They as PNG files, in a folder for each class."""
+    root = tmp_path_factory.mktemp("pictures")
+    for number, (encoded, label) in enumerate(zip(few_digits.images, few_digits.labels, strict=True)):
+        home = root / CLASSES[label]
+        home.mkdir(exist_ok=True)
+        (home / f"{number:03}.png").write_bytes(encoded)
+    return root
+
+
+@pytest.fixture(scope="session")
+def json_lines(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """They as JSON lines."""
+    path = tmp_path_factory.mktemp("lines") / "examples.jsonl"
+    with path.open("w") as out:
+        for encoded, label in zip(few_digits.images, few_digits.labels, strict=True):
+            example = {"image": {"b64": b64encode(encoded).decode()}, "label": CLASSES[label]}
+            out.write(json.dumps(example) + "\n")
+    return path
