@@ -116,9 +116,7 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
         raise WeightsError(f"{path}: not the weights of this network: {str(error).splitlines()[0][:200]}") from error
 
 
-def load(
-    path: str | Path, custom_objects: Mapping[str, Any] | None = None, *, to_train: bool = True
-) -> keras.Model:
+def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None, *, to_train: bool = True) -> keras.Model:
     """Read a saved model: `.keras`, a whole-model `.h5`, or a SavedModel folder.
 
     `.keras` and H5 files bring the optimizer and its state along where they were compiled. A SavedModel is a

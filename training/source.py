@@ -8,13 +8,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from . import model as classifier
 from .data import Dataset, load
-from .errors import DataError, RunError, WeightsError
+from .errors import RunError, WeightsError
 from .run import Run
+from .train import predict
 
 GOLDEN_AT_MOST = 16
 """Pictures of the golden set: enough to notice a broken engine, few enough for every start."""
@@ -52,10 +52,11 @@ def from_run(folder: Path) -> Source:
     if not run.finished:
         raise RunError(f"{folder}: is not finished; finish it with: python -m training train … --resume")
     held_out = run.split().held_out
+    network = classifier.load(run.model, to_train=False)
     return Source(
-        classifier.load(run.model, to_train=False),
+        network,
         config.classes,
-        _one_of_each(held_out),
+        _one_of_each(held_out, network),
         held_out,
         {
             "data": config.data,
@@ -88,7 +89,7 @@ def from_file(path: Path, classes: Path | None, examples: str | None) -> Source:
         return Source(network, names, photographs(), None, provenance)
     dataset = load(examples)
     held_out = dataset if dataset.classes == names else None
-    return Source(network, names, _one_of_each(dataset), held_out, provenance)
+    return Source(network, names, _one_of_each(dataset, network), held_out, provenance)
 
 
 def from_imagenet(weights: str, classes: Path | None) -> Source:
@@ -150,9 +151,16 @@ def photographs() -> list[bytes]:
     return pictures
 
 
-def _one_of_each(dataset: Dataset) -> list[bytes]:
-    """Return one picture of each class in their order, or of as many classes as the golden set holds."""
-    if not len(dataset):
-        raise DataError("there are no pictures for the golden set")
-    firsts: NDArray[np.int64] = np.unique(dataset.labels, return_index=True)[1]
-    return [dataset.images[index] for index in firsts[:GOLDEN_AT_MOST]]
+def _one_of_each(dataset: Dataset, network: keras.Model) -> list[bytes]:
+    """Return a picture of each class in their order, or of as many classes as the golden set holds.
+
+    Of a class the first picture that the model recognises is taken, so that it can also serve as an example.
+    """
+    _, height, width, _ = network.input_shape
+    chosen: list[bytes] = []
+    for label in np.unique(dataset.labels)[:GOLDEN_AT_MOST]:
+        members = np.flatnonzero(dataset.labels == label)[:GOLDEN_AT_MOST]
+        scores = predict(network, dataset.subset(members).pixels(height, width))
+        recognised = np.flatnonzero(scores.argmax(axis=1) == label)
+        chosen.append(dataset.images[members[recognised[0] if len(recognised) else 0]])
+    return chosen

@@ -1,0 +1,109 @@
+"""One image, one answer: Keras, the SavedModel and every engine over HTTP agree; so does the accuracy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn.datasets
+from numpy.typing import NDArray
+
+from model_store.verify import verify_folder
+from tests.server import ROOT, Server
+
+SAME_PIXELS = 1e-3
+"""Largest difference of a score where every path decodes to the same pixels, as of a PNG that is only enlarged."""
+
+OTHER_DECODER = 0.02
+"""Where TensorFlow's JPEG decoder and resize stand beside Pillow's: pixels differ by a few levels."""
+
+KERAS = """
+import sys, numpy as np, keras, tensorflow as tf
+from pathlib import Path
+from training.images import decode
+from training.model import scale
+package, out, *pictures = map(Path, sys.argv[1:])
+encoded = [path.read_bytes() for path in pictures]
+network = keras.models.load_model(package / "model.keras")
+pixels = np.stack([decode(data, 71, 71) for data in encoded])
+loaded = tf.saved_model.load(str(package))
+assert set(loaded.signatures) == {"serving_default", "pixels"}
+np.savez(
+    out,
+    keras=network.predict_on_batch(scale(pixels)),
+    pixels=loaded.signatures["pixels"](pixels=tf.constant(pixels))["scores"].numpy(),
+    image_bytes=loaded.signatures["serving_default"](image_bytes=tf.constant(encoded))["scores"].numpy(),
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def pictures(golden: list[Path]) -> list[Path]:
+    """Held-out digits, and two photographs that no model of digits can be sure about."""
+    photographs = Path(sklearn.datasets.__file__).parent / "images"
+    return [*golden, photographs / "china.jpg", photographs / "flower.jpg"]
+
+
+@pytest.fixture(scope="module")
+def scores(package: Path, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Scores of the pictures through Keras and through both signatures, `[n, 10]` each."""
+    out = tmp_path_factory.mktemp("scores") / "scores.npz"
+    command = [sys.executable, "-c", KERAS, str(package), str(out), *map(str, pictures)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return np.load(out)
+
+
+def over_http(server: Server, pictures: list[bytes]) -> NDArray[np.float64]:
+    instances = [{"b64": b64encode(data).decode()} for data in pictures]
+    answer = server.client.post("/v1/models/xception:predict", content=json.dumps({"instances": instances}))
+    assert answer.status_code == 200, answer.text
+    return np.array(answer.json()["predictions"])
+
+
+def test_both_signatures_agree_with_keras(scores: Any) -> None:
+    np.testing.assert_allclose(scores["pixels"], scores["keras"], atol=SAME_PIXELS)
+    np.testing.assert_allclose(scores["image_bytes"][:10], scores["keras"][:10], atol=OTHER_DECODER)
+    np.testing.assert_allclose(scores["image_bytes"], scores["keras"], atol=0.1)
+
+
+@pytest.mark.parametrize("engine", ["server", "tensorflow_server"])
+def test_every_engine_over_http_agrees_with_keras(
+    engine: str, request: pytest.FixtureRequest, scores: Any, pictures: list[Path]
+) -> None:
+    server: Server = request.getfixturevalue(engine)
+    ours = over_http(server, [path.read_bytes() for path in pictures])
+    np.testing.assert_allclose(ours[:10], scores["keras"][:10], atol=SAME_PIXELS)
+    np.testing.assert_allclose(ours, scores["keras"], atol=OTHER_DECODER)
+
+
+@pytest.mark.parametrize("engine", ["server", "tensorflow_server"])
+def test_held_out_digits_over_the_wire_reach_the_reported_accuracy(
+    engine: str, request: pytest.FixtureRequest, digits_run: Path, evaluation: dict[str, Any]
+) -> None:
+    from training.run import Run
+
+    server: Server = request.getfixturevalue(engine)
+    held_out = Run(digits_run).split().held_out
+    assert len(held_out) == evaluation["examples"] == 359
+    assert evaluation["accuracy"] >= 0.97
+    predicted: list[int] = []
+    for at in range(0, len(held_out), 60):
+        predicted.extend(over_http(server, list(held_out.images[at : at + 60])).argmax(axis=1).tolist())
+    assert (np.array(predicted) == held_out.labels).mean() == pytest.approx(evaluation["accuracy"], abs=1e-9)
+
+
+def test_the_manifest_tells_what_was_measured(package: Path, evaluation: dict[str, Any]) -> None:
+    manifest = verify_folder(package).manifest
+    assert manifest.evaluation is not None
+    assert manifest.evaluation.accuracy == pytest.approx(evaluation["accuracy"])
+    assert {variant.name: variant.accuracy for variant in manifest.variants} == {
+        "openvino/fp32": pytest.approx(evaluation["accuracy"], abs=0.005),
+        "tensorflow/fp32": pytest.approx(evaluation["accuracy"], abs=0.005),
+    }
