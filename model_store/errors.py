@@ -3,6 +3,7 @@
 StoreError
 ├── UsageError           a URL, name, selector or folder that cannot be meant
 ├── NotFoundError        no such model, version, label or file
+│   └── ObjectNotFoundError   the store is there, this one object is not
 ├── IntegrityError       bytes that are not the ones that were promised
 │   └── ManifestError    a manifest that cannot be read, or of an unknown format
 ├── ConflictError        somebody else wrote first, and trying again did not help
@@ -32,6 +33,10 @@ class NotFoundError(StoreError):
     """The store holds no such model, version, label or file."""
 
     exit_code = 3
+
+
+class ObjectNotFoundError(NotFoundError):
+    """The store answers, and does not hold this one object."""
 
 
 class IntegrityError(StoreError):

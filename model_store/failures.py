@@ -9,6 +9,7 @@ from .errors import (
     ConflictError,
     DiskError,
     NotFoundError,
+    ObjectNotFoundError,
     StoreError,
     UnavailableError,
     UsageError,
@@ -66,7 +67,7 @@ def translate(error: Exception, url: str, path: str) -> StoreError:
     if kind in {"AlreadyExistsError", "PreconditionError", "NotModifiedError"} or status in {"409", "412"}:
         return ConflictError(f"{where}: another writer was first; try again")
     if isinstance(error, FileNotFoundError) or kind == "NotFoundError":
-        return NotFoundError(f"{where}: not found")
+        return ObjectNotFoundError(f"{where}: not found")
     if code in _ELSEWHERE or status == "301":
         return UsageError(f"{where}: the bucket lies in another region; set AWS_REGION to it")
     if "os error 28)" in text or "os error 30)" in text or "os error 122)" in text:

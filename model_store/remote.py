@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from .address import Connect, connection
-from .errors import ConflictError, IntegrityError, NotFoundError, StoreError
+from .errors import ConflictError, IntegrityError, ObjectNotFoundError, StoreError
 from .failures import translate
 
 if TYPE_CHECKING:
@@ -77,10 +77,8 @@ class Remote:
         """
         try:
             return self.get(path, limit)
-        except NotFoundError as error:
-            if isinstance(error.__cause__, FileNotFoundError) and str(error).endswith(f"/{path}: not found"):
-                return None
-            raise
+        except ObjectNotFoundError:
+            return None
 
     def stream(self, path: str) -> Iterator[bytes]:
         """Yield the bytes of an object in blocks of about `BLOCK_BYTES`.
@@ -128,10 +126,24 @@ class Remote:
         if size <= PART_BYTES:
             self.put_overwrite(path, b"".join(blocks))
             return
-        self._call(
-            path,
-            lambda store: store.put(path, blocks, chunk_size=PART_BYTES, max_concurrency=_PARTS_AT_ONCE),
-        )
+        raised: list[Exception] = []
+
+        def guarded() -> Iterator[bytes]:
+            try:
+                yield from blocks
+            except Exception as error:
+                raised.append(error)
+                raise
+
+        def write(store: ObjectStore) -> None:
+            store.put(path, guarded(), chunk_size=PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
+
+        try:
+            self._call(path, write)
+        except StoreError:
+            if raised:
+                raise raised[0] from None
+            raise
 
     def list_folders(self, path: str = "") -> list[str]:
         """Return the names of the folders right below `path`, sorted; none if there is no such path.

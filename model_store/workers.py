@@ -49,7 +49,8 @@ def for_each(items: Iterable[_T], work: Callable[[_T, Stop], _R], threads: int =
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         finally:
-            stop.set() if any(not future.done() for future in futures) else None
+            if not all(future.done() for future in futures):
+                stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
     failures = [error for future in futures if not future.cancelled() and (error := future.exception())]
     for error in failures:

@@ -1,0 +1,167 @@
+"""The local cache of verified versions.
+
+<root>/<model>/sha256-<hex>/           an entry: `manifest.json` with this digest, and verified files
+<root>/.incoming/<model>/sha256-<hex>/ an entry in the making; one rename turns it into the real one
+<root>/.incoming/parts/                files on their way, with names that nobody else uses
+<root>/.last-good/<model>/             which version of each selector served last
+
+No model's name begins with a dot, so none can collide with these folders.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from filelock import FileLock, Timeout
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from .disk import disk_errors, token, write_whole
+from .manifest import Manifest
+from .names import DEFAULT_LABEL, check_model_name
+from .reference import Resolved, Selector, parse_selector
+from .verify import VerifiedModel, check_digest, read_manifest, verify_folder
+
+Select = Callable[[Manifest], Collection[str]]
+"""Chooses the paths that are needed, from the manifest."""
+
+LOCK_TIMEOUT_S = 900.0
+"""Then pulled without the lock: a stuck holder costs a second download, never a wrong file."""
+
+STALE_PART_S = 86_400.0
+"""A part older than a day was left by a process that was killed."""
+
+
+class _LastGood(BaseModel):
+    """The content of a last-good record."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: Literal[1] = 1
+    created: AwareDatetime
+    version: Annotated[int, Field(ge=1)]
+    manifest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class Cache:
+    """A folder of verified versions; several processes may share it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().absolute()
+
+    def entry(self, resolved: Resolved) -> Path:
+        """Return the folder of a version, whether it is there or not."""
+        return self.root / resolved.model / _folder_name(resolved)
+
+    def incoming(self, resolved: Resolved) -> Path:
+        """Return the folder where a version's entry is made."""
+        return self.root / ".incoming" / resolved.model / _folder_name(resolved)
+
+    def part(self) -> Path:
+        """Return a path for a file on its way that nobody else uses."""
+        return self.root / ".incoming" / "parts" / token()
+
+    @contextmanager
+    def lock(self, resolved: Resolved) -> Iterator[None]:
+        """Keep other processes from fetching the same version at the same time.
+
+        Only saves work: pulls are right without it, so where the file system has no locks, or the holder
+        is stuck, this goes on.
+
+        Raises:
+            DiskError: The cache cannot be written.
+        """
+        path = self.root / ".incoming" / f"{resolved.model}-{_folder_name(resolved)}.lock"
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path, timeout=LOCK_TIMEOUT_S)
+            held = _acquire(lock)
+        try:
+            yield
+        finally:
+            if held:
+                lock.release()
+
+    def sweep(self) -> None:
+        """Remove parts that killed processes left behind more than a day ago."""
+        oldest = time.time() - STALE_PART_S
+        for part in (self.root / ".incoming" / "parts").glob("*"):
+            try:
+                if part.stat().st_mtime < oldest:
+                    part.unlink()
+            except OSError:
+                continue  # another process swept it, or will
+
+    def verified(
+        self,
+        resolved: Resolved,
+        *,
+        select: Select | None = None,
+        passed: Callable[[int], object] | None = None,
+    ) -> VerifiedModel:
+        """Return a version from the cache alone, hashing its files anew.
+
+        Raises:
+            NotFoundError: It is not in the cache.
+            IntegrityError: A file is missing, or is not what was promised.
+        """
+        root = self.entry(resolved)
+        with disk_errors(root):
+            data, manifest = read_manifest(root)
+            # Before the manifest chooses anything, it must be the promised one.
+            check_digest(data, resolved.manifest_digest, str(root))
+            return verify_folder(
+                root,
+                model=resolved.model,
+                version=resolved.version,
+                digest=resolved.manifest_digest,
+                files=select(manifest) if select else None,
+                passed=passed,
+            )
+
+    def remember(self, model: VerifiedModel, selector: Selector = DEFAULT_LABEL) -> None:
+        """Record that a version served, as what `selector` stood for.
+
+        Raises:
+            UsageError: The selector is neither a version nor a label.
+            DiskError: The cache cannot be written.
+        """
+        path = self._last_good(model.model, selector)
+        record = _LastGood(created=datetime.now(UTC), version=model.version, manifest=model.digest)
+        with disk_errors(path):
+            write_whole(path, [record.model_dump_json().encode() + b"\n"], self.part())
+
+    def recall(self, model: str, selector: Selector = DEFAULT_LABEL) -> Resolved | None:
+        """Return the version that served last for `selector`, or None if none is known or it is gone.
+
+        Raises:
+            UsageError: The name or the selector cannot be meant.
+        """
+        wanted = parse_selector(str(selector))
+        try:
+            record = _LastGood.model_validate_json(self._last_good(model, wanted).read_bytes())
+        except (OSError, ValidationError):
+            return None
+        label = wanted if isinstance(wanted, str) else None
+        resolved = Resolved(model, record.version, record.manifest, label)
+        return resolved if self.entry(resolved).is_dir() else None
+
+    def _last_good(self, model: str, selector: Selector) -> Path:
+        name = f"{parse_selector(str(selector))}.json"
+        return self.root / ".last-good" / check_model_name(model) / name
+
+
+def _folder_name(resolved: Resolved) -> str:
+    return resolved.manifest_digest.replace(":", "-")
+
+
+def _acquire(lock: FileLock) -> bool:
+    try:
+        lock.acquire()
+    except (Timeout, NotImplementedError):
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""How far a transfer is: bars for a person at a terminal, one line for a log, nothing for a program."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TextIO
+
+Advance = Callable[[int], None]
+"""Takes the number of bytes done since the last call; threads may share it."""
+
+
+class Progress(Protocol):
+    """Shows the way of one transfer after another."""
+
+    def task(self, what: str, total: int) -> AbstractContextManager[Advance]:
+        """Begin a transfer of `total` bytes, named by `what`."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    @contextmanager
+    def task(self, what: str, total: int) -> Iterator[Advance]:  # noqa: ARG002 -- the protocol's names
+        """Begin a transfer."""
+        yield lambda _: None
+
+
+class Lines:
+    """Writes one plain line when a transfer is done."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @contextmanager
+    def task(self, what: str, total: int) -> Iterator[Advance]:
+        """Begin a transfer; a failed one writes nothing, the error speaks for it."""
+        start = time.monotonic()
+        yield lambda _: None
+        seconds = time.monotonic() - start
+        print(f"{what}: {human_size(total)} in {seconds:.1f} s", file=self._stream, flush=True)
+
+
+class Bars:
+    """Draws a bar on a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @contextmanager
+    def task(self, what: str, total: int) -> Iterator[Advance]:
+        """Begin a transfer."""
+        from tqdm import tqdm
+
+        lock = threading.Lock()
+        with tqdm(total=total, desc=what, unit="B", unit_scale=True, unit_divisor=1024, file=self._stream) as bar:
+
+            def advance(size: int) -> None:
+                with lock:
+                    bar.update(size)
+
+            yield advance
+
+
+def progress_on(stream: TextIO, *, quiet: bool) -> Progress:
+    """Return what suits a stream: bars on a terminal, lines elsewhere, nothing where quiet is asked for."""
+    if quiet:
+        return Silent()
+    return Bars(stream) if stream.isatty() else Lines(stream)
+
+
+def human_size(size: int) -> str:
+    """Return a number of bytes as a person reads it, as in `21.4 MiB`."""
+    if size < 1024:
+        return f"{size} B"
+    value = float(size)
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if value < 1024:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1024:.1f} TiB"

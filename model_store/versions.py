@@ -1,0 +1,105 @@
+"""Which models and versions a store holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from .errors import ManifestError
+from .labels import read_labels
+from .manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, digest_of
+from .names import check_model_name, is_model_name
+from .remote import Remote
+from .workers import Stop, for_each
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """One version, as its manifest describes it."""
+
+    version: int
+    digest: str
+    labels: tuple[str, ...]
+    created: datetime | None
+    size: int | None
+    """Bytes of all its files."""
+    accuracy: float | None
+    problem: str | None = None
+    """Why the manifest cannot be read; what it would have said is None then."""
+
+
+def list_models(remote: Remote) -> list[str]:
+    """Return the names of the models in the store, sorted.
+
+    Raises:
+        StoreError: The store refused, or could not be reached.
+    """
+    return [name for name in remote.list_folders() if is_model_name(name)]
+
+
+def version_folders(remote: Remote, model: str) -> list[int]:
+    """Return the numbers of a model's version folders, finished or not, in rising order.
+
+    Raises:
+        StoreError: The store refused, or could not be reached.
+    """
+    return sorted(int(name) for name in remote.list_folders(model) if is_version_number(name))
+
+
+def is_version_number(text: str) -> bool:
+    """Tell whether `text` is a version number as folders are named: no sign, no leading zero."""
+    return text.isascii() and text.isdecimal() and not text.startswith("0")
+
+
+def manifest_path(model: str, version: int) -> str:
+    """Return where the manifest of a version stands in the store."""
+    return f"{model}/{version}/{MANIFEST_NAME}"
+
+
+def read_manifest_bytes(remote: Remote, model: str, version: int) -> bytes | None:
+    """Return the bytes of a version's manifest, or None: without one the version does not exist.
+
+    Raises:
+        StoreError: The store refused, or could not be reached.
+    """
+    return remote.get_if_exists(manifest_path(model, version), MAX_MANIFEST_BYTES)
+
+
+def list_versions(remote: Remote, model: str) -> list[VersionInfo]:
+    """Return the finished versions of a model, the oldest first; none if there is no such model.
+
+    Raises:
+        UsageError: `model` is no model name.
+        IntegrityError: The labels cannot be read.
+        StoreError: The store refused, or could not be reached.
+    """
+    check_model_name(model)
+    folders = version_folders(remote, model)
+    if not folders:
+        return []
+    record = read_labels(remote, model)
+
+    def read(version: int, stop: Stop) -> VersionInfo | None:
+        stop.check()
+        data = read_manifest_bytes(remote, model, version)
+        if data is None:
+            return None
+        return _describe(version, data, record.labels_of(version) if record else ())
+
+    return [info for info in for_each(folders, read) if info is not None]
+
+
+def _describe(version: int, data: bytes, labels: tuple[str, ...]) -> VersionInfo:
+    digest = digest_of(data)
+    try:
+        manifest = Manifest.parse(data)
+    except ManifestError as error:
+        return VersionInfo(version, digest, labels, None, None, None, problem=str(error))
+    return VersionInfo(
+        version,
+        digest,
+        labels,
+        manifest.created,
+        sum(file.size for file in manifest.files),
+        manifest.evaluation.accuracy if manifest.evaluation else None,
+    )

@@ -1,0 +1,226 @@
+"""The service while something is broken: no model, no store, a dead runner, a full queue."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import run_module
+from tests.server import ROOT, Server
+
+PREDICT = "/v1/models/xception:predict"
+
+
+def body_of(picture: Path, instances: int = 1) -> bytes:
+    one = {"b64": b64encode(picture.read_bytes()).decode()}
+    return json.dumps({"instances": [one] * instances}).encode()
+
+
+@pytest.fixture
+def started(tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Make servers that are ended whatever happens."""
+    servers: list[Server] = []
+
+    def start(**settings: str) -> Server:
+        server = Server(tmp_path / f"server-{len(servers)}", **settings)
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+def test_an_empty_store_is_waited_for(tmp_path: Path, package: Path, golden: list[Path], started) -> None:  # type: ignore[no-untyped-def]
+    store = tmp_path / "store"
+    store.mkdir()
+    server = started(MODEL_STORE_URL=f"file://{store}", LOAD_RETRY_MAX_S="1", ENGINE="openvino")
+    server.wait_for("/livez")
+    not_ready = server.wait_for("/readyz", 503)
+    assert list(not_ready.json()) == ["error"]
+    for answer in (
+        server.client.post(PREDICT, content=body_of(golden[8])),
+        server.client.post("/classify", content=golden[8].read_bytes()),
+    ):
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) >= 1
+        assert "holds no model 'xception'" in answer.json()["error"]
+    run_module(
+        "model_store", "publish", str(package), "--store", f"file://{store}", "--model", "xception", "--label", "stable"
+    )
+    server.wait_for("/readyz")
+    assert server.client.post(PREDICT, content=body_of(golden[8])).status_code == 200
+    assert server.stop() == 0
+
+
+def test_a_store_that_went_away_is_replaced_by_the_cache(tmp_path: Path, store_url: str, started) -> None:  # type: ignore[no-untyped-def]
+    cache = str(tmp_path / "cache")
+    first = started(MODEL_STORE_URL=store_url, MODEL_CACHE_DIR=cache, ENGINE="openvino")
+    first.wait_for("/readyz")
+    first.stop()
+    away = {
+        "MODEL_STORE_URL": "s3://models/prefix",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "ENGINE": "openvino",
+    }
+    again = started(MODEL_CACHE_DIR=cache, **away)
+    again.wait_for("/readyz")
+    assert "serving version 1, which served last, from the cache" in again.log
+    again.stop()
+    without = started(**away)
+    without.wait_for("/readyz", 503)
+    answer = without.client.post(PREDICT, content=b'{"instances": [{"b64": ""}]}')
+    assert answer.status_code == 503
+    assert "http://127.0.0.1:9" in answer.json()["error"]
+    assert without.process is not None
+    assert without.process.poll() is None  # It goes on trying instead of ending.
+
+
+def test_a_damaged_version_never_serves(tmp_path: Path, store_url: str, started) -> None:  # type: ignore[no-untyped-def]
+    store = tmp_path / "store"
+    shutil.copytree(store_url.removeprefix("file://"), store)
+    weights = store / "xception" / "1" / "openvino" / "fp32.bin"
+    damaged = bytearray(weights.read_bytes())
+    damaged[1000] ^= 1
+    weights.write_bytes(damaged)
+    server = started(MODEL_STORE_URL=f"file://{store}", ENGINE="openvino")
+    server.wait_for("/livez")
+    time.sleep(1)
+    answer = server.client.post(PREDICT, content=b'{"instances": [{"b64": ""}]}')
+    assert answer.status_code == 503
+    assert "fp32.bin: expected sha256" in answer.json()["error"]
+
+
+def test_a_variant_that_answers_wrong_never_serves(tmp_path: Path, package: Path, started) -> None:  # type: ignore[no-untyped-def]
+    """The files are the promised ones, but the engine does not give the golden answers."""
+    import hashlib
+
+    import numpy as np
+
+    folder = tmp_path / "package"
+    shutil.copytree(package, folder)
+    scores = folder / "golden" / "scores.npy"
+    np.save(scores, np.load(scores)[:, ::-1])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = next(file for file in manifest["files"] if file["path"] == "golden/scores.npy")
+    entry["sha256"], entry["size"] = hashlib.sha256(scores.read_bytes()).hexdigest(), scores.stat().st_size
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    store = f"file://{tmp_path / 'store'}"
+    run_module("model_store", "publish", str(folder), "--store", store, "--model", "xception", "--label", "stable")
+    server = started(MODEL_STORE_URL=store, ENGINE="openvino")
+    server.wait_for("/livez")
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        status = server.client.get("/v1/models/xception")
+        if status.status_code == 200 and status.json()["model_version_status"]:
+            version = status.json()["model_version_status"][0]
+            if version["state"] == "END":
+                break
+        time.sleep(0.2)
+    assert "differs by" in version["status"]["error_message"]
+    assert version["status"]["error_code"] != "OK"
+    assert server.client.get("/readyz").status_code == 503
+
+
+def test_the_edge_outlives_its_runner(tmp_path: Path, store_url: str, golden: list[Path], started) -> None:  # type: ignore[no-untyped-def]
+    server = started(MODEL_STORE_URL=store_url, ENGINE="openvino")
+    server.wait_for("/readyz")
+    assert server.client.post(PREDICT, content=body_of(golden[8])).status_code == 200
+    server.runner().send_signal(signal.SIGKILL)
+    statuses = set()
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        answer = server.client.post(PREDICT, content=body_of(golden[8]), headers={"X-Request-Timeout-Ms": "2000"})
+        statuses.add(answer.status_code)
+        assert list(answer.json()) in (["error"], ["predictions"])
+        if answer.status_code == 200 and len(statuses) > 1:
+            break
+        time.sleep(0.1)
+    assert server.client.get("/livez").status_code == 200
+    assert 200 in statuses
+    assert statuses <= {200, 503, 504}
+    assert statuses != {200}
+
+
+def test_overload_is_refused_and_nothing_falls_over(store_url: str, golden: list[Path], started) -> None:  # type: ignore[no-untyped-def]
+    server = started(
+        MODEL_STORE_URL=store_url, ENGINE="openvino", QUEUE_MAX_IMAGES="64", MAX_IN_FLIGHT="16", MAX_INSTANCES="64"
+    )
+    server.wait_for("/readyz")
+    body = body_of(golden[8], instances=8)
+
+    def ask(_: int) -> httpx.Response:
+        return server.client.post(PREDICT, content=body)
+
+    limits = httpx.Limits(max_connections=64)
+    server.client = httpx.Client(base_url=server.url, timeout=60, limits=limits)
+    with ThreadPoolExecutor(64) as callers:
+        answers = list(callers.map(ask, range(256)))
+    statuses = {answer.status_code for answer in answers}
+    assert statuses == {200, 429}
+    for answer in answers:
+        if answer.status_code == 429:
+            assert int(answer.headers["retry-after"]) >= 1
+            assert answer.json()["error"]
+        else:
+            assert len(answer.json()["predictions"]) == 8
+    assert ask(0).status_code == 200
+
+
+def test_an_edge_and_a_runner_started_apart(tmp_path: Path, store_url: str, golden: list[Path]) -> None:
+    runner = Server(
+        tmp_path / "runner", target="service.app:RunnerService", MODEL_STORE_URL=store_url, ENGINE="openvino"
+    )
+    with runner, Server(tmp_path / "edge", RUNNER_URL=runner.url) as edge:
+        assert edge.client.post(PREDICT, content=body_of(golden[8])).status_code == 200
+        runner.stop()
+        answer = edge.client.post(PREDICT, content=body_of(golden[8]))
+        assert answer.status_code == 503
+        assert "the runner does not answer" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("QUEUE_MAX_IMAGES", "0", "QUEUE_MAX_IMAGES=0: Input should be greater than or equal to 1"),
+        ("ENGINE", "torch", "ENGINE=torch: Input should be 'auto', 'openvino' or 'tensorflow'"),
+        ("MODEL_VERSION", "07", "'07' is no version"),
+        ("MAX_INSTANCES", "1000", "max_instances must not be larger than queue_max_images"),
+    ],
+)
+def test_a_bad_setting_stops_the_start_with_one_line(tmp_path: Path, name: str, value: str, text: str) -> None:
+    server = Server(tmp_path, **{name: value}).start()
+    assert server.process is not None
+    assert server.process.wait(60) != 0
+    assert f"Settings: {text}" in server.log.replace("Value error, ", "").replace("model_version: ", "")
+    assert "Traceback" not in server.log
+
+
+def test_the_bento_holds_no_weights(tmp_path: Path) -> None:
+    environment = {"BENTOML_HOME": str(tmp_path), "PATH": str(Path(sys.executable).parent) + ":/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bentoml", "build"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = [path for path in (tmp_path / "bentos").rglob("*") if path.is_file()]
+    names = {path.name for path in files}
+    assert {"app.py", "manifest.py", "bento.yaml"} <= names
+    assert not [path for path in files if path.suffix in {".h5", ".keras", ".bin", ".pb", ".npy"}]
+    assert sum(path.stat().st_size for path in files) < 5 * 2**20

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from model_store.cache import STALE_PART_S, Cache
+from model_store.errors import IntegrityError, NotFoundError, UsageError
+from model_store.publish import publish
+from model_store.pull import pull
+from model_store.reference import Resolved, resolve
+from model_store.verify import VerifiedModel
+
+from .conftest import Store
+
+
+@pytest.fixture
+def pulled(file_store: Store, small: Path, tmp_path: Path) -> tuple[Cache, Resolved, VerifiedModel]:
+    remote = file_store.open()
+    publish(small, remote, "xception", labels=["stable"])
+    resolved = resolve(remote, "xception")
+    cache = Cache(tmp_path / "cache")
+    return cache, resolved, pull(remote, resolved, cache)
+
+
+def test_what_served_is_recalled(pulled: tuple[Cache, Resolved, VerifiedModel]) -> None:
+    cache, resolved, model = pulled
+    assert cache.recall("xception", "stable") is None
+    cache.remember(model, "stable")
+    cache.remember(model, 1)
+    assert Cache(cache.root).recall("xception") == resolved
+    assert cache.recall("xception", "1") == Resolved("xception", 1, resolved.manifest_digest, None)
+    assert cache.recall("xception", "canary") is None
+    assert cache.verified(resolved).files == model.files
+
+
+def test_nothing_is_recalled_that_is_gone_or_unreadable(
+    pulled: tuple[Cache, Resolved, VerifiedModel],
+) -> None:
+    cache, resolved, model = pulled
+    cache.remember(model, "stable")
+    cache.entry(resolved).rename(cache.root / "elsewhere")
+    assert cache.recall("xception") is None
+    (cache.root / "elsewhere").rename(cache.entry(resolved))
+    assert cache.recall("xception") is not None
+    (cache.root / ".last-good/xception/stable.json").write_bytes(b'{"format": 2}')
+    assert cache.recall("xception") is None
+
+
+def test_the_cache_alone_hashes_anew(pulled: tuple[Cache, Resolved, VerifiedModel]) -> None:
+    cache, resolved, model = pulled
+    model.path("golden/pixels.npy").write_bytes(b"PIXELS")
+    assert cache.verified(resolved, select=lambda _: ["saved_model.pb"]).files == {"saved_model.pb"}
+    with pytest.raises(IntegrityError, match=r"golden/pixels\.npy: expected sha256"):
+        cache.verified(resolved)
+
+
+def test_a_manifest_that_was_changed_does_not_get_to_choose(
+    pulled: tuple[Cache, Resolved, VerifiedModel],
+) -> None:
+    cache, resolved, model = pulled
+    path = model.root / "manifest.json"
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(IntegrityError, match="expected sha256"):
+        cache.verified(resolved, select=lambda _: pytest.fail("asked with a wrong manifest"))
+
+
+def test_what_is_not_in_the_cache(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        Cache(tmp_path).verified(Resolved("xception", 1, f"sha256:{0:064x}", None))
+
+
+@pytest.mark.parametrize(("model", "selector"), [("../x", "stable"), ("x", "../stable"), ("x", "0")])
+def test_names_do_not_climb(tmp_path: Path, model: str, selector: str) -> None:
+    with pytest.raises(UsageError):
+        Cache(tmp_path).recall(model, selector)
+
+
+def test_sweeps_old_parts_only(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    old, new = cache.part(), cache.part()
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"x")
+    new.write_bytes(b"x")
+    past = time.time() - STALE_PART_S - 10
+    os.utime(old, (past, past))
+    cache.sweep()
+    assert [old.exists(), new.exists()] == [False, True]

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from model_store.publish import publish
+from model_store.versions import list_models, list_versions
+
+from .conftest import Store
+from .samples import FILES
+
+
+def test_lists_finished_versions(store: Store, small: Path) -> None:
+    remote = store.open()
+    for _ in range(2):
+        publish(small, remote, "xception", labels=["stable"])
+    remote.put_create("xception/3/saved_model.pb", b"unfinished")
+    remote.put_create("xception/4/manifest.json", b'{"format": 2}')
+    remote.put_create("xception/latest/manifest.json", b"no number")
+    one, two, four = list_versions(remote, "xception")
+    assert (one.version, one.labels, one.accuracy) == (1, (), 0.875)
+    assert (two.version, two.labels, two.size) == (2, ("stable",), sum(map(len, FILES.values())))
+    assert two.created is not None
+    assert four.version == 4
+    assert "format 2" in (four.problem or "")
+    assert list_models(remote) == ["xception"]
+    assert list_versions(remote, "none") == []

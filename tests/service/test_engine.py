@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from model_store.manifest import Evaluation, Golden, InputContract, Manifest, ManifestFile, Variant
+from service.engine import choose_variant
+
+
+def manifest(*variants: Variant, accuracy: float | None = 0.9) -> Manifest:
+    paths = {path for variant in variants for path in variant.files} | {"p.npy", "s.npy"}
+    return Manifest(
+        created=datetime.now(UTC),
+        architecture="xception",
+        input=InputContract(height=71, width=71),
+        classes=("a", "b"),
+        signatures={},
+        files=tuple(ManifestFile(path=path, size=0, sha256="0" * 64) for path in sorted(paths)),
+        variants=variants,
+        golden=Golden(images=(), pixels="p.npy", scores="s.npy"),
+        evaluation=None if accuracy is None else Evaluation(data="x", examples=10, accuracy=accuracy),
+    )
+
+
+def variant(engine: Any, precision: Any, accuracy: float | None) -> Variant:
+    path = f"{engine}-{precision}"
+    return Variant(engine=engine, precision=precision, path=path, files=(path,), accuracy=accuracy)
+
+
+INT8, FP32, TF = (
+    variant("openvino", "int8", 0.895),
+    variant("openvino", "fp32", 0.9),
+    variant("tensorflow", "fp32", 0.9),
+)
+
+
+def test_auto_takes_the_fastest_that_is_accurate_enough() -> None:
+    assert choose_variant(manifest(TF, FP32, INT8), "auto", 0.01) == INT8
+    assert choose_variant(manifest(TF, FP32, INT8), "auto", 0.001) == FP32
+    assert choose_variant(manifest(TF, FP32, INT8), "tensorflow", 0.01) == TF
+
+
+def test_without_a_measured_accuracy_only_float32_passes() -> None:
+    unmeasured = variant("openvino", "int8", None)
+    assert choose_variant(manifest(unmeasured, FP32), "auto", 1.0) == FP32
+    assert choose_variant(manifest(INT8, FP32, accuracy=None), "auto", 1.0) == FP32
+
+
+def test_an_engine_that_is_not_installed_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.engine._PACKAGES", {"openvino": "no_such_package", "tensorflow": "tensorflow"})
+    assert choose_variant(manifest(FP32, TF), "auto", 0.01) == TF
+    with pytest.raises(LookupError, match="openvino/fp32: the package no_such_package is not installed"):
+        choose_variant(manifest(FP32), "auto", 0.01)
+
+
+def test_says_why_none_will_do() -> None:
+    with pytest.raises(LookupError, match=r"it loses 0.0050 of top-1, over 0.001; .*ENGINE=openvino"):
+        choose_variant(manifest(INT8, TF), "openvino", 0.001)

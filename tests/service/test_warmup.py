@@ -1,0 +1,78 @@
+"""Learning the batch size before engines whose cost is known, and the check against the golden set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model_store.verify import VerifiedModel, verify_folder
+from service.cost import CostModel
+from service.engine import choose_variant, load_engine
+from service.warmup import GoldenMismatchError, check_golden, golden_pixels, learn_batch_size
+
+
+class CostlyEngine:
+    def __init__(self, seconds: Callable[[int], float]) -> None:
+        self.seconds = seconds
+        self.sizes: list[int] = []
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.sizes.append(len(pixels))
+        time.sleep(self.seconds(len(pixels)))
+        return np.zeros((len(pixels), 2), np.float32)
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (lambda n: 0.02 * n, {1}),  # A CPU: nothing is gained.
+        (lambda n: 0.02, {32}),  # A GPU far from full: everything is.
+        (lambda n: 0.02 + 0.02 * max(0, n - 8), {8}),  # Free up to 8, dear beyond.
+        (lambda n: 0.001 * n + 0.004, {32}),  # Each doubling brings something.
+    ],
+    ids=["linear", "flat", "cliff", "fixed part"],
+)
+def test_the_smallest_size_that_pays(seconds: Callable[[int], float], expected: set[int]) -> None:
+    engine, cost = CostlyEngine(seconds), CostModel()
+    size = learn_batch_size(engine, np.zeros((3, 4, 4, 3), np.uint8), max_size=32, budget_s=10, cost=cost)
+    assert size in expected
+    assert set(range(1, size + 1)) <= set(engine.sizes)  # None of them will be met cold.
+    assert cost.latency_s(1) == pytest.approx(seconds(1), rel=0.5, abs=0.02)
+
+
+def test_the_budget_ends_the_search() -> None:
+    engine = CostlyEngine(lambda n: 0.05)
+    assert (
+        learn_batch_size(engine, np.zeros((1, 4, 4, 3), np.uint8), max_size=1024, budget_s=0.5, cost=CostModel()) < 64
+    )
+
+
+@pytest.fixture(scope="module")
+def model(package: Path) -> VerifiedModel:
+    return verify_folder(package, model="xception", version=1)
+
+
+def test_the_real_engine_gives_the_golden_answers(model: VerifiedModel) -> None:
+    variant = choose_variant(model.manifest, "openvino", 0.01)
+    engine = load_engine(model, variant, threads=2)
+    check_golden(engine, model, variant)
+
+    class Off:
+        def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return engine.run(pixels) + np.float32(0.01)
+
+        def close(self) -> None: ...
+
+    with pytest.raises(GoldenMismatchError, match=r"differs by 0.01 .* image 0"):
+        check_golden(Off(), model, variant)
+
+
+def test_golden_pixels_are_the_models_input(model: VerifiedModel) -> None:
+    assert golden_pixels(model).shape == (10, 71, 71, 3)
