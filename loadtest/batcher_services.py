@@ -22,6 +22,7 @@ from service.batching import Batcher
 from service.cost import CostModel
 from service.cpus import available_cpus
 from service.decode import Decoder, ImageLimits
+from service.disconnect import unless_disconnected
 from service.engine import choose_variant, load_engine
 from service.errors import ServiceError
 from service.lifecycle import pull_version
@@ -125,7 +126,8 @@ def edge_app(edge: list[object]) -> Starlette:
             question = tfserving.parse_predict(await request.body(), 64)
             with admission.admit(Deadline(DEADLINE_S)) as permit:
                 pixels = await decoder.decode(question.images, contract, permit)
-            scores = await edge[0].runner.infer(pixels)  # type: ignore[attr-defined]
+            call = edge[0].runner.to_async.infer(pixels)  # type: ignore[attr-defined]
+            scores = await unless_disconnected(request, call)
         except ServiceError as error:
             return Response(str(error), status_code=error.status)
         except Exception as error:

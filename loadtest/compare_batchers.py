@@ -102,11 +102,17 @@ async def one_bad_item(url: str, good: bytes) -> str:
 
 
 async def cancelled_requests(contestant: Contestant, good: bytes) -> str:
-    """Send 64 requests, hang up on all after 20 ms, and tell how many images the engine ran all the same."""
+    """Send 64 requests, hang up on all after 150 ms, and tell how many images the engine ran all the same."""
 
     async def ran(session: aiohttp.ClientSession) -> int:
         async with session.get(f"{contestant.url}/ran") as answer:
-            return int((await answer.json())["images"])
+            if answer.status == 200:
+                return int((await answer.json())["images"])
+        async with session.get(f"{contestant.url}/metrics") as answer:
+            for line in (await answer.text()).splitlines():
+                if line.startswith("xception_batch_size_sum"):
+                    return int(float(line.split()[-1]))
+        return 0
 
     async with aiohttp.ClientSession() as session:
         before = await ran(session)
@@ -158,17 +164,13 @@ def compare(running: dict[str, Contestant], bodies: list[bytes], rounds: int, se
             print(f"| {name} | {clients} | {spread} | {half:.0f} | {most:.0f} | {failed} |", flush=True)
     print("\n| | one bad image among 16 | hung up on | overload, 256 clients, deadline 2 s |\n|---|---|---|---|")
     for name, contestant in running.items():
-        cells = ["–", "–"]
-        if name != "the service":
-            cells = [
-                asyncio.run(one_bad_item(contestant.predict, bodies[0])),
-                asyncio.run(cancelled_requests(contestant, bodies[0])),
-            ]
+        # The service as it is shipped has no engine that can be made to fail; its tests do that.
+        bad = "–" if name == "the service" else asyncio.run(one_bad_item(contestant.predict, bodies[0]))
+        cells = [bad, asyncio.run(cancelled_requests(contestant, bodies[0]))]
         load = asyncio.run(overload(contestant.predict, bodies))
         statuses = ", ".join(f"{count} × {status or 'cut off'}" for status, count in sorted(load.statuses.items()))
-        print(
-            f"| {name} | {cells[0]} | {cells[1]} | {load.rate:.0f}/s, p99 {load.percentile_ms(0.99):.0f} ms; {statuses} |"
-        )
+        cells.append(f"{load.rate:.0f}/s, p99 {load.percentile_ms(0.99):.0f} ms; {statuses}")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def pull_version(settings: Settings) -> VerifiedModel:
     cache = Cache(settings.model_cache_dir)
     resolved: Resolved | None
     try:
-        remote = Remote.open(settings.model_store_url)
+        remote = Remote.open(settings.model_store_url, patience_s=settings.model_store_timeout_s)
         resolved = resolve(remote, settings.model_name, settings.model_version)
         return pull(remote, resolved, cache, select=lambda manifest: _served_files(manifest, settings))
     except UnavailableError as error:

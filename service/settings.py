@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     model_cache_dir: Path = Path.home() / ".cache" / "xception-service" / "models"
     """Where pulled versions are kept. A volume here makes a restart independent of the store."""
 
+    model_store_timeout_s: Annotated[float, Field(gt=0)] = 5.0
+    """How long a store that does not answer is waited for, in seconds, before the cache is tried."""
+
     load_retry_max_s: Annotated[float, Field(ge=1)] = 30.0
     """Longest pause between two attempts to get a model, in seconds; pauses double up to it."""
 
