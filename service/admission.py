@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
 from .errors import DeadlineExceededError, NotReadyError, OverloadedError
+
+_LEARN = 0.1
+"""Weight of the newest answer."""
 
 
 class Priority(IntEnum):
@@ -45,7 +49,10 @@ class Permit:
         self.deadline = deadline
         self.priority = priority
         self.bytes = 0
+        self.images = 0
         self._admission = admission
+        self._began = time.monotonic()
+        self._ahead = 0
 
     def reserve(self, size: int) -> None:
         """Take `size` more bytes of the memory for request bodies.
@@ -56,15 +63,32 @@ class Permit:
         self._admission.take_bytes(size)
         self.bytes += size
 
+    def count_images(self, images: int) -> None:
+        """Say how many images the request has, once that is known; one until then."""
+        self._admission.images[self.priority] += images - self.images
+        self.images = images
+        self._ahead = self._admission.ahead(self.priority)
+
+    def answered(self) -> None:
+        """Say that the request has its answer; how long that took teaches what newcomers have to expect."""
+        self._admission.learn(self.priority, (time.monotonic() - self._began) / self._ahead)
+
 
 class Admission:
-    """The bounds of one edge process, in requests and in bytes of their bodies."""
+    """The bounds of one edge process, in requests, in bytes of their bodies, and in time.
+
+    Requests are answered in their order, so one that came while n images were under way and took t seconds says
+    that an image takes t / n. From that, what a newcomer has to wait is known before its body is read.
+    """
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
         self.max_requests = max_requests
         self.max_bytes = max_bytes
         self.requests = 0
         self.bytes = 0
+        self.images = dict.fromkeys(Priority, 0)
+        self.pace_s = dict.fromkeys(Priority, 0.0)
+        """Seconds an image, as seen lately; 0 until the first answer."""
         self._open = True
 
     def close(self) -> None:
@@ -81,21 +105,33 @@ class Admission:
             size: Bytes of the body as its sender announced them; 0 where it did not.
 
         Raises:
-            OverloadedError: No place is left, or too few bytes.
+            OverloadedError: No place is left, or too few bytes, or the answer would come too late.
             NotReadyError: The process is draining.
         """
         if not self._open:
             raise NotReadyError("the service is shutting down")
         if self.requests >= self.max_requests:
             raise OverloadedError(f"{self.requests} requests are in flight, the most that are taken at once")
+        self._check_time(deadline, priority)
         permit = Permit(self, deadline, priority)
         self.requests += 1
+        permit.count_images(1)
         try:
             permit.reserve(size)
             yield permit
         finally:
+            permit.count_images(0)
             self.requests -= 1
             self.bytes -= permit.bytes
+
+    def ahead(self, priority: Priority) -> int:
+        """Return the images under way that are answered before a newcomer of this priority."""
+        return sum(images for level, images in self.images.items() if level <= priority)
+
+    def learn(self, priority: Priority, seconds: float) -> None:
+        """Take in how long an image took of late."""
+        known = self.pace_s[priority]
+        self.pace_s[priority] = known + _LEARN * (seconds - known) if known else seconds
 
     def take_bytes(self, size: int) -> None:
         """Count `size` more bytes.
@@ -109,3 +145,12 @@ class Admission:
                 f"{size} more are over the {self.max_bytes} that are taken at once"
             )
         self.bytes += size
+
+    def _check_time(self, deadline: Deadline, priority: Priority) -> None:
+        ahead = self.ahead(priority)
+        expected_s, remaining_s = (ahead + 1) * self.pace_s[priority], deadline.remaining_s()
+        if ahead and expected_s > remaining_s:
+            raise OverloadedError(
+                f"an answer takes about {expected_s * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left",
+                retry_after_s=math.ceil(expected_s - remaining_s),
+            )

@@ -89,9 +89,12 @@ class Edge:
             The scores with what they waited for, and the time that decoding took, in seconds.
         """
         started = time.perf_counter()
+        permit.count_images(len(images))
         pixels = await self.decoder.decode(images, model.input, permit)
         decode_s = time.perf_counter() - started
-        return await self.runner.submit(pixels, model, permit), decode_s
+        result = await self.runner.submit(pixels, model, permit)
+        permit.answered()
+        return result, decode_s
 
     def admit(self, request: Request) -> AbstractContextManager[Permit]:
         """Return the block in which a request holds its place, as `Admission.admit` does."""

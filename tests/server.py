@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -92,15 +93,18 @@ class Server:
         raise AssertionError("no runner runs")
 
     def stop(self) -> int:
-        """Send what Ctrl-C sends, to the whole group as a terminal does, and return the exit status."""
+        """Send what Ctrl-C sends, and return the exit status; no process may be left."""
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGINT)
+        family = self._family()
+        self.process.send_signal(signal.SIGINT)
         try:
-            return self.process.wait(timeout=30)
+            status = self.process.wait(timeout=30)
+            assert not psutil.wait_procs(family, timeout=5)[1], f"processes were left behind:\n{self.log}"
+            return status
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
             raise AssertionError(f"the server did not stop:\n{self.log}") from None
         finally:
+            _kill(family)
             self.client.close()
 
     def __enter__(self) -> Self:
@@ -121,5 +125,17 @@ class Server:
     def kill(self) -> None:
         """End everything at once."""
         if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            _kill(self._family())
             self.process.wait()
+
+    def _family(self) -> list[psutil.Process]:
+        """Return the process and its children, each of which leads a group of its own."""
+        assert self.process is not None
+        parent = psutil.Process(self.process.pid)
+        return [parent, *parent.children(recursive=True)]
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

@@ -97,5 +97,5 @@ def evaluate(run: Run) -> Evaluation:
     picture = confusion_picture(evaluation.confusion, config.classes)
     run.write("confusion.png", lambda path: path.write_bytes(picture))
     run.write("evaluation.html", lambda path: path.write_text(page(evaluation, picture), encoding="utf-8"))
-    run.write("evaluation.json", lambda path: path.write_text(evaluation.model_dump_json(indent=1)))
+    run.write("evaluation.json", lambda path: path.write_text(evaluation.model_dump_json(indent=1), encoding="utf-8"))
     return evaluation

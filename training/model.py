@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ MOMENTUM = 0.9
 """Of BatchNormalization. With Keras' 0.99 a small set stays at chance for hundreds of steps."""
 
 DROPOUT = 0.2
+
+_SIGNATURES = ("pixels", "serve", "serving_default")
+"""Of a SavedModel; the first that it has is the one to call."""
 
 
 def scale(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -108,12 +112,21 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
 
                 legacy_h5_format.load_weights_from_hdf5_group(file.get("model_weights", file), model)
                 return
+        with tempfile.TemporaryDirectory() as home:
             # Keras goes by the name of a file; what it holds is what counts.
-            from keras.src.saving import saving_lib
-
-            saving_lib.load_weights_only(model, path)
+            named = Path(home) / "model.weights.h5"
+            named.symlink_to(Path(path).resolve())
+            model.load_weights(named)
     except Exception as error:  # Whatever h5py and Keras stumble over, the file is not what was meant.
-        raise WeightsError(f"{path}: not the weights of this network: {str(error).splitlines()[0][:200]}") from error
+        raise WeightsError(f"{path}: not the weights of this network: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of Keras' message that says what is wrong; it may stand below pages of configuration."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    inner = [line for line in lines if line.startswith("Exception encountered: ")]
+    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return (inner[-1] if inner else first).removeprefix("Exception encountered: ")[:300]
 
 
 def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None, *, to_train: bool = True) -> keras.Model:
@@ -141,7 +154,7 @@ def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None, *, t
     except WeightsError:
         raise
     except Exception as error:  # Keras raises many kinds for files that it cannot read.
-        raise WeightsError(f"{path}: cannot be read as a model: {str(error).splitlines()[0][:300]}") from error
+        raise WeightsError(f"{path}: cannot be read as a model: {_reason(error)}") from error
 
 
 def _load_saved_model(path: Path) -> keras.Model:
@@ -150,8 +163,13 @@ def _load_saved_model(path: Path) -> keras.Model:
     import tensorflow as tf
 
     signatures = tf.saved_model.load(str(path)).signatures
-    endpoint = next(name for name in ("pixels", "serve", "serving_default") if name in signatures)
-    (spec,) = signatures[endpoint].structured_input_signature[1].values()
+    endpoint = next((name for name in _SIGNATURES if name in signatures), None)
+    if endpoint is None:
+        raise WeightsError(f"{path}: has no signature {', '.join(_SIGNATURES[:-1])} or {_SIGNATURES[-1]}")
+    specs = signatures[endpoint].structured_input_signature[1]
+    if len(specs) != 1:
+        raise WeightsError(f"{path}: its signature {endpoint} takes {len(specs)} inputs; one is needed")
+    (spec,) = specs.values()
     layer = keras.layers.TFSMLayer(str(path), call_endpoint=endpoint)
     inputs = keras.Input(spec.shape[1:], dtype=spec.dtype.name)
     outputs = layer(inputs)

@@ -118,8 +118,9 @@ def confusion_picture(confusion: Sequence[Sequence[int]], classes: Sequence[str]
     axes.set_xlabel("taken for")
     axes.set_ylabel("is")
     if len(classes) <= _NAMED_CLASSES:
-        axes.set_xticks(range(len(classes)), classes, rotation=90)
-        axes.set_yticks(range(len(classes)), classes)
+        # Names are names: a dollar in one begins no formula.
+        axes.set_xticks(range(len(classes)), classes, rotation=90, parse_math=False)
+        axes.set_yticks(range(len(classes)), classes, parse_math=False)
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 color = "white" if shares[row, column] > 0.5 else "black"

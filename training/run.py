@@ -98,7 +98,7 @@ class Run:
     def begin(self, config: RunConfig) -> None:
         """Write down what was asked for."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.write("config.json", lambda path: path.write_text(config.model_dump_json(indent=1)))
+        self.write("config.json", lambda path: path.write_text(config.model_dump_json(indent=1), encoding="utf-8"))
 
     def progress(self) -> Progress:
         """Return how far the run has come; nothing done where nothing was written."""
@@ -114,7 +114,7 @@ class Run:
         """Keep the model after an epoch; only then does the one before go."""
         current = self.checkpoint(progress.epochs)
         self.write(current.name, save)
-        self.write("progress.json", lambda path: path.write_text(progress.model_dump_json(indent=1)))
+        self.write("progress.json", lambda path: path.write_text(progress.model_dump_json(indent=1), encoding="utf-8"))
         for other in self.folder.glob("checkpoint-*.keras"):
             if other != current:
                 other.unlink()

@@ -35,10 +35,8 @@ class Source:
     @property
     def size(self) -> tuple[int, int]:
         """Return the height and width that the network takes, in pixels."""
-        _, height, width, channels = self.network.input_shape
-        if not height or not width or channels != 3:
-            raise WeightsError(f"the model takes {self.network.input_shape}; [n, height, width, 3] is needed")
-        return int(height), int(width)
+        height, width, _ = _shape(self.network)
+        return height, width
 
 
 def from_run(folder: Path) -> Source:
@@ -72,7 +70,7 @@ def from_file(path: Path, classes: Path | None, examples: str | None) -> Source:
     """Take a saved model, its class names from a file, and its pictures from a data set.
 
     Args:
-        path: `.keras`, a whole-model `.h5`, or a SavedModel folder.
+        path: `.keras`, or a whole-model `.h5`.
         classes: A name a line; the numbers of the scores where none is given.
         examples: As `--data` of training: pictures to check with, and to measure the accuracy on where
             their classes are the model's. The photographs that come with scikit-learn where none is given.
@@ -82,7 +80,7 @@ def from_file(path: Path, classes: Path | None, examples: str | None) -> Source:
         DataError: The pictures cannot be used.
     """
     network = classifier.load(path, to_train=False)
-    count = int(network.output_shape[-1])
+    _, _, count = _shape(network)
     names = read_classes(classes, count) if classes else tuple(str(place) for place in range(count))
     provenance: dict[str, str | int | float | None] = {"file": path.name}
     if examples is None:
@@ -130,6 +128,8 @@ def read_classes(path: Path, count: int) -> tuple[str, ...]:
         names = tuple(path.read_text(encoding="utf-8").splitlines())
     except OSError as error:
         raise WeightsError(f"--classes {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise WeightsError(f"--classes {path}: is no UTF-8 text") from None
     if len(names) != count or not all(names):
         raise WeightsError(f"--classes {path}: has {len(names)} names; the model has {count} classes")
     return names
@@ -149,6 +149,21 @@ def photographs() -> list[bytes]:
                 crop.save(out, "JPEG", quality=90)
                 pictures.append(out.getvalue())
     return pictures
+
+
+def _shape(network: keras.Model) -> tuple[int, int, int]:
+    """Return the height and width that a network takes, in pixels, and the number of its scores.
+
+    Raises:
+        WeightsError: It is no classifier of pictures.
+    """
+    match network.input_shape, network.output_shape:
+        case (_, int(height), int(width), 3), (_, int(count)):
+            return height, width, count
+    raise WeightsError(
+        f"the model takes {network.input_shape} and gives {network.output_shape}; "
+        "[n, height, width, 3] and [n, classes] are needed"
+    )
 
 
 def _one_of_each(dataset: Dataset, network: keras.Model) -> list[bytes]:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import time
+from contextlib import ExitStack
+
 import pytest
 
-from service.admission import Admission, Deadline
+from service.admission import Admission, Deadline, Priority
 from service.errors import NotReadyError, OverloadedError
 
 
@@ -40,3 +43,56 @@ def test_closed_admits_nobody_and_lets_those_inside_finish() -> None:
         permit.reserve(10)
         with pytest.raises(NotReadyError, match="shutting down"), admission.admit(Deadline(1)):
             pass
+
+
+def answer(admission: Admission, seconds: float, images: int = 1, priority: Priority = Priority.INTERACTIVE) -> None:
+    """Pretend that requests were answered: a few, so that the average is theirs."""
+    for _ in range(100):
+        admission.learn(priority, seconds / images)
+
+
+def test_what_would_come_too_late_is_refused_before_it_is_read() -> None:
+    admission = Admission(max_requests=99, max_bytes=100)
+    answer(admission, 0.1)
+    with ExitStack() as inside:
+        for _ in range(9):
+            inside.enter_context(admission.admit(Deadline(1.05)))
+        inside.enter_context(admission.admit(Deadline(1.05)))  # The tenth: about 1 s.
+        with (
+            pytest.raises(OverloadedError, match="takes about 1100 ms now") as refused,
+            admission.admit(Deadline(1.05)),
+        ):
+            pass
+        assert refused.value.retry_after_s == 1
+        inside.enter_context(admission.admit(Deadline(5)))  # Who can wait may.
+    assert admission.images == {Priority.INTERACTIVE: 0, Priority.BULK: 0}
+
+
+def test_a_lone_request_is_always_tried_so_that_a_wrong_estimate_heals() -> None:
+    admission = Admission(max_requests=9, max_bytes=100)
+    answer(admission, 60)
+    with admission.admit(Deadline(1)) as permit:
+        permit.answered()
+    assert admission.pace_s[Priority.INTERACTIVE] < 60
+
+
+def test_images_count_and_bulk_waits_for_interactive_but_not_the_other_way() -> None:
+    admission = Admission(max_requests=9, max_bytes=100)
+    for priority in Priority:
+        answer(admission, 0.1, priority=priority)
+    with admission.admit(Deadline(1), Priority.BULK) as bulk:
+        bulk.count_images(50)
+        with admission.admit(Deadline(1)) as interactive:
+            interactive.count_images(3)
+            assert (admission.ahead(Priority.INTERACTIVE), admission.ahead(Priority.BULK)) == (3, 53)
+            with pytest.raises(OverloadedError), admission.admit(Deadline(1), Priority.BULK):
+                pass
+
+
+def test_the_pace_is_learned_from_answers() -> None:
+    admission = Admission(max_requests=9, max_bytes=100)
+    with admission.admit(Deadline(1)) as permit:
+        permit.count_images(4)
+        time.sleep(0.04)
+        permit.answered()
+    assert 0.01 <= admission.pace_s[Priority.INTERACTIVE] < 0.05
