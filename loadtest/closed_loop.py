@@ -34,7 +34,9 @@ class Measurement:
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def closed_loop(url: str, bodies: Sequence[bytes], clients: int, seconds: float) -> Measurement:
+async def closed_loop(
+    url: str, bodies: Sequence[bytes], clients: int, seconds: float, *, back_off_s: float = 0.0
+) -> Measurement:
     """Post the bodies in turn from so many clients for so long.
 
     Args:
@@ -42,6 +44,7 @@ async def closed_loop(url: str, bodies: Sequence[bytes], clients: int, seconds: 
         bodies: JSON documents.
         clients: How many ask at once.
         seconds: How long.
+        back_off_s: How long a client waits after it was refused, as well-behaved ones do.
     """
     measured = Measurement(seconds)
     until = time.perf_counter() + seconds
@@ -58,6 +61,8 @@ async def closed_loop(url: str, bodies: Sequence[bytes], clients: int, seconds: 
             measured.statuses[status] += 1
             if status == 200:
                 measured.latencies.append(time.perf_counter() - started)
+            elif back_off_s:
+                await asyncio.sleep(back_off_s)
             turn += 1
 
     headers = {"Content-Type": "application/json"}

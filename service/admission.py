@@ -13,6 +13,9 @@ from .errors import DeadlineExceededError, NotReadyError, OverloadedError
 _LEARN = 0.1
 """Weight of the newest answer."""
 
+_HEADROOM = 0.8
+"""Share of the time left that an answer may be expected to take; estimates err, and late work is work lost."""
+
 
 class Priority(IntEnum):
     """Which queue a request waits in; the lower number is served first."""
@@ -149,8 +152,8 @@ class Admission:
     def _check_time(self, deadline: Deadline, priority: Priority) -> None:
         ahead = self.ahead(priority)
         expected_s, remaining_s = (ahead + 1) * self.pace_s[priority], deadline.remaining_s()
-        if ahead and expected_s > remaining_s:
+        if ahead and expected_s > _HEADROOM * remaining_s:
             raise OverloadedError(
                 f"an answer takes about {expected_s * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left",
-                retry_after_s=math.ceil(expected_s - remaining_s),
+                retry_after_s=math.ceil(expected_s - _HEADROOM * remaining_s),
             )

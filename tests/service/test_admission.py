@@ -56,11 +56,11 @@ def test_what_would_come_too_late_is_refused_before_it_is_read() -> None:
     answer(admission, 0.1)
     with ExitStack() as inside:
         for _ in range(9):
-            inside.enter_context(admission.admit(Deadline(1.05)))
-        inside.enter_context(admission.admit(Deadline(1.05)))  # The tenth: about 1 s.
+            inside.enter_context(admission.admit(Deadline(1.3)))
+        inside.enter_context(admission.admit(Deadline(1.3)))  # The tenth: about 1 s, where 1.04 s are taken.
         with (
             pytest.raises(OverloadedError, match="takes about 1100 ms now") as refused,
-            admission.admit(Deadline(1.05)),
+            admission.admit(Deadline(1.3)),
         ):
             pass
         assert refused.value.retry_after_s == 1
