@@ -1,6 +1,6 @@
 """The life of a model version in the runner, from the remote store to the first answer.
 
-    pulling (and verifying) → loading → checking → warming → available → unloaded   (or failed)
+    pull, verify → loading → checking → warming → available → unloaded   (or failed)
 
 A version goes live only when every step before has succeeded; whatever fails is said in its status, and tried
 again with growing pauses. When the store cannot be reached, the last version that served here is taken from

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -78,7 +78,7 @@ def _answering(
             return await endpoint(request)
         except ServiceError as error:
             return wire.error_response(error)
-        except ClientDisconnectedError:
+        except (ClientDisconnectedError, ClientDisconnect):
             return Response(status_code=499)
         except Exception:
             log.exception("The runner failed")

@@ -13,7 +13,6 @@ from model_store.manifest import InputContract, Signature
 class State(StrEnum):
     """Where a version is in its life."""
 
-    PULLING = "pulling"
     LOADING = "loading"
     CHECKING = "checking"
     WARMING = "warming"

@@ -24,7 +24,6 @@ INPUT = "image_bytes"
 """The input of the signature that takes encoded images, in the SavedModel and on the wire."""
 
 _STATES = {
-    State.PULLING: "LOADING",
     State.LOADING: "LOADING",
     State.CHECKING: "LOADING",
     State.WARMING: "LOADING",
