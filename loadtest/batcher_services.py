@@ -31,7 +31,6 @@ from service.warmup import golden_pixels, learn_batch_size
 
 SETTINGS = load_settings()
 MAGENTA = (255, 0, 255)
-DEADLINE_S = 2.0
 OPTIONS = {
     "workers": 1,
     "traffic": {"timeout": 60},
@@ -82,7 +81,7 @@ class BentoMLBatchingRunner:
     def __init__(self) -> None:
         self.engine = CountingEngine()
 
-    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=int(DEADLINE_S * 1000))
+    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=SETTINGS.request_timeout_ms)
     def infer(self, pixels: np.ndarray) -> np.ndarray:
         """Return the scores of a batch that BentoML put together."""
         return self.engine.run(pixels)
@@ -105,7 +104,9 @@ class OwnBatchingRunner:
     @bentoml.api
     async def infer(self, pixels: np.ndarray) -> np.ndarray:
         """Return the scores of one request."""
-        result = await self.batcher.submit(self.engine, pixels, Deadline(DEADLINE_S), Priority.INTERACTIVE)
+        result = await self.batcher.submit(
+            self.engine, pixels, Deadline(SETTINGS.request_timeout_ms / 1000), Priority.INTERACTIVE
+        )
         return result.scores
 
     @bentoml.api
@@ -124,7 +125,7 @@ def edge_app(edge: list[object]) -> Starlette:
     async def predict(request: Request) -> Response:
         try:
             question = tfserving.parse_predict(await request.body(), 64)
-            with admission.admit(Deadline(DEADLINE_S)) as permit:
+            with admission.admit(Deadline(SETTINGS.request_timeout_ms / 1000)) as permit:
                 pixels = await decoder.decode(question.images, contract, permit)
             call = edge[0].runner.to_async.infer(pixels)  # type: ignore[attr-defined]
             scores = await unless_disconnected(request, call)

@@ -150,11 +150,32 @@ def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None, *, t
             return _load_saved_model(path)
         if not path.is_file():
             raise WeightsError(f"{path}: there is no such file or folder")
-        return keras.models.load_model(path, custom_objects=custom_objects, compile=to_train)
+        network = keras.models.load_model(path, custom_objects=custom_objects, compile=to_train)
+        if to_train:
+            _restore_optimizer(network, path)
+        return network
     except WeightsError:
         raise
     except Exception as error:  # Keras raises many kinds for files that it cannot read.
         raise WeightsError(f"{path}: cannot be read as a model: {_reason(error)}") from error
+
+
+def _restore_optimizer(network: keras.Model, path: Path) -> None:
+    """Give the optimizer of an H5 file its state; Keras 3.15 builds it for no variables, so it could not go on."""
+    import h5py
+    from keras.src.legacy.saving import legacy_h5_format
+
+    if not h5py.is_hdf5(path):
+        return
+    with h5py.File(path) as file:
+        if "optimizer_weights" not in file or not network.optimizer:
+            return
+        state = [np.asarray(value) for value in legacy_h5_format.load_optimizer_weights_from_hdf5_group(file)]
+    optimizer = type(network.optimizer).from_config(network.optimizer.get_config())
+    optimizer.build(network.trainable_variables)
+    if [tuple(variable.shape) for variable in optimizer.variables] == [value.shape for value in state]:
+        optimizer.set_weights(state)
+    network.optimizer = optimizer
 
 
 def _load_saved_model(path: Path) -> keras.Model:
