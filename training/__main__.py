@@ -28,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrainingError as error:
         print(f"python -m training: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"python -m training: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"\n{_after_interrupt(options)}", file=sys.stderr)
         return _INTERRUPTED
@@ -96,17 +100,24 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    if options.source.is_dir() and not (options.source / "config.json").is_file():
-        raise RunError(f"{options.source}: is no training run; give one, or a .keras or .h5 file")
-    if not options.source.exists():
-        raise RunError(f"{options.source}: there is no such run or file")
+    path: Path = options.source
+    if not path.exists():
+        raise RunError(f"{path}: there is no such run or file")
+    a_run = (path / "config.json").is_file()
+    if a_run and (options.classes or options.examples):
+        raise RunError(
+            f"{path}: is a run, which has its own classes and held-out pictures; leave --classes and --examples"
+        )
+    if path.is_dir() and not a_run:
+        if (path / "model.keras").is_file():  # A packaged model: its SavedModel scales already.
+            path = path / "model.keras"
+        elif not (path / "saved_model.pb").is_file():
+            raise RunError(f"{path}: is no training run and no SavedModel")
     _load_keras()
-    from . import source
+    from . import export, source
 
-    if options.source.is_dir():
-        made = source.from_run(options.source)
-    else:
-        made = source.from_file(options.source, options.classes, options.examples)
+    export.check_output(options.output, overwrite=options.overwrite)
+    made = source.from_run(path) if a_run else source.from_file(path, options.classes, options.examples)
     _package(made, options)
 
 
@@ -132,10 +143,10 @@ def _package(made: object, options: argparse.Namespace) -> None:
     print(f"{options.output}: packaged; publish it with: python -m model_store publish {options.output} --store URL …")
 
 
-def _at_least(least: int) -> Callable[[str], int]:
+def _whole(least: int, most: int) -> Callable[[str], int]:
     def whole_number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
         return int(text)
 
     return whole_number
@@ -171,11 +182,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--output", required=True, type=Path, metavar="RUN", help="folder of the run")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if there is one")
-    train.add_argument("--epochs", type=_at_least(1), default=EPOCHS, help="times to go through the pictures")
-    train.add_argument("--image-size", type=_at_least(71), default=71, help="height and width that the model takes")
-    train.add_argument("--batch-size", type=_at_least(2), default=32, help="pictures a step")
+    train.add_argument("--epochs", type=_whole(1, 10_000), default=EPOCHS, help="times to go through the pictures")
+    train.add_argument("--image-size", type=_whole(71, 1024), default=71, help="height and width that the model takes")
+    train.add_argument("--batch-size", type=_whole(2, 4096), default=32, help="pictures a step")
     train.add_argument("--learning-rate", type=_between(0, 1), default=1e-3, help="highest rate of Adam")
-    train.add_argument("--seed", type=_at_least(0), default=0, help="of the split and of all chance in training")
+    train.add_argument(
+        "--seed", type=_whole(0, 2**32 - 1), default=0, help="of the split and of all chance in training"
+    )
     train.add_argument("--held-out", type=_between(0, 1), default=0.2, help="share of each class kept for evaluation")
     train.add_argument("--weights", default="none", help="start from 'none', 'imagenet', or a file of Xception weights")
     train.add_argument(
@@ -194,10 +207,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "source",
         type=Path,
-        metavar="RUN|FILE",
-        help="a finished run, or a .keras or .h5 file of a model that takes pixels from -1 to 1",
+        metavar="RUN|MODEL",
+        help="a finished run; or a .keras file, a whole-model .h5 file or a SavedModel that takes pixels from -1 to 1",
     )
-    export.add_argument("--examples", help="of a FILE: pictures to check it with, as --data of train")
+    export.add_argument("--examples", help="of a MODEL: labelled pictures it was not trained on, as --data of train")
 
     package = commands.add_parser("package-imagenet", help="package Keras' ImageNet Xception")
     package.set_defaults(command=_package_imagenet)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,28 @@ from .images import decode, encode_png
 
 DIGITS = "digits"
 _NAMED_AT_MOST = 5
+
+
+class PictureFiles(Sequence[bytes]):
+    """Pictures that stay on disk until they are asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> PictureFiles: ...
+    def __getitem__(self, index: int | slice) -> bytes | PictureFiles:
+        if isinstance(index, slice):
+            return PictureFiles(self.paths[index])
+        try:
+            return self.paths[index].read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.paths[index]}: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -29,16 +52,26 @@ class Dataset:
     labels: NDArray[np.int64]
     """`[n]`, places in `classes`."""
     classes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    """What a message calls each picture; where there are none, its number and class."""
 
     def __len__(self) -> int:
         return len(self.images)
 
     def subset(self, indices: NDArray[np.int64]) -> Dataset:
         """Return the examples with these numbers, in this order."""
-        return Dataset(self.source, [self.images[index] for index in indices], self.labels[indices], self.classes)
+        images: Sequence[bytes]
+        if isinstance(self.images, PictureFiles):
+            images = PictureFiles([self.images.paths[index] for index in indices])
+        else:
+            images = [self.images[index] for index in indices]
+        names = tuple(self.names[index] for index in indices) if self.names else ()
+        return Dataset(self.source, images, self.labels[indices], self.classes, names)
 
     def pixels(self, height: int, width: int) -> NDArray[np.uint8]:
-        """Decode all pictures into memory, `uint8 [n, height, width, 3]`; 1,000 of 71 × 71 take 15 MB.
+        """Decode all pictures, `uint8 [n, height, width, 3]`, one encoded picture in memory at a time.
+
+        The pixels are held in memory: 1,000 of 71 × 71 take 15 MB, 1,000 of 299 × 299 take 270 MB.
 
         Raises:
             DataError: Some cannot be decoded; the message counts them and names the first.
@@ -49,11 +82,14 @@ class Dataset:
             try:
                 pixels[index] = decode(encoded, height, width)
             except DataError as error:
-                broken.append(f"picture {index} of class {self.classes[self.labels[index]]!r} {error}")
+                broken.append(f"{self._name(index)} {error}")
         if broken:
             shown = "; ".join(broken[:_NAMED_AT_MOST])
             raise DataError(f"{self.source}: {len(broken)} of {len(self)} pictures cannot be used: {shown}")
         return pixels
+
+    def _name(self, index: int) -> str:
+        return self.names[index] if self.names else f"picture {index} of class {self.classes[self.labels[index]]!r}"
 
 
 @dataclass(frozen=True)
@@ -83,6 +119,8 @@ def load(source: str) -> Dataset:
     if len(dataset.classes) < 2:
         raise DataError(f"{source}: {len(dataset.classes)} class; at least 2 are needed")
     for index, name in enumerate(dataset.classes):
+        if name.splitlines() != [name]:
+            raise DataError(f"{source}: class {name!r} is not one line of text")
         if counts[index] < 2:
             raise DataError(f"{source}: class {name!r} has {counts[index]} picture(s); at least 2 are needed")
     return dataset
@@ -123,30 +161,35 @@ def _load_digits() -> Dataset:
 
 def _load_folder(folder: Path) -> Dataset:
     classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
-    images: list[bytes] = []
+    paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
         for path in sorted((folder / name).rglob("*")):
             if path.is_file() and not path.name.startswith("."):
-                images.append(path.read_bytes())
+                paths.append(path)
                 labels.append(label)
-    return Dataset(str(folder), images, np.array(labels, np.int64), classes)
+    names = tuple(map(str, paths))
+    return Dataset(str(folder), PictureFiles(paths), np.array(labels, np.int64), classes, names)
 
 
 def _load_json_lines(path: Path) -> Dataset:
+    """Read a file of JSON lines; its encoded pictures stay in memory."""
     images: list[bytes] = []
+    given: list[str] = []
     names: list[str] = []
-    for encoded, label in _json_examples(path):
+    for number, encoded, label in _json_examples(path):
         images.append(encoded)
-        names.append(label)
-    classes = tuple(sorted(set(names)))
+        given.append(label)
+        names.append(f"line {number}")
+    classes = tuple(sorted(set(given)))
     places = {name: place for place, name in enumerate(classes)}
-    return Dataset(str(path), images, np.array([places[name] for name in names], np.int64), classes)
+    labels = np.array([places[label] for label in given], np.int64)
+    return Dataset(str(path), images, labels, classes, tuple(names))
 
 
-def _json_examples(path: Path) -> Iterator[tuple[bytes, str]]:
-    """Yield the examples of lines such as `{"image": {"b64": "…"}, "label": "seaside"}`."""
-    with path.open(encoding="utf-8") as lines:
+def _json_examples(path: Path) -> Iterator[tuple[int, bytes, str]]:
+    """Yield number, picture and label of lines such as `{"image": {"b64": "…"}, "label": "seaside"}`."""
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -155,7 +198,7 @@ def _json_examples(path: Path) -> Iterator[tuple[bytes, str]]:
                 label = example["label"]
                 if not isinstance(label, str) or not label:
                     raise ValueError("'label' must be a text that is not empty")
-                yield base64.b64decode(example["image"]["b64"], validate=True), label
+                yield number, base64.b64decode(example["image"]["b64"], validate=True), label
             except KeyError as error:
                 raise DataError(f"{path}, line {number}: {error} is missing") from None
             except (ValueError, TypeError) as error:

@@ -59,11 +59,11 @@ def export(source: Source, output: Path, *, overwrite: bool = False, say: Callab
         say: Told each step.
 
     Raises:
-        RunError: The folder exists, and `overwrite` is not set.
+        RunError: The folder exists and `overwrite` is not set, or it is no folder.
         ExportError: A variant does not agree with the Keras model on the golden set.
     """
-    if output.exists() and not overwrite:
-        raise RunError(f"{output}: exists already; give --overwrite to replace it, or another --output")
+    check_output(output, overwrite=overwrite)
+    output = output.resolve()
     height, width = source.size
     beside = output.with_name(f".{output.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
@@ -71,7 +71,8 @@ def export(source: Source, output: Path, *, overwrite: bool = False, say: Callab
     try:
         say("Writing the SavedModel and model.keras")
         save_model(source.network, beside, height, width)
-        source.network.save(beside / "model.keras")
+        if not any(isinstance(layer, keras.layers.TFSMLayer) for layer in source.network.layers):
+            source.network.save(beside / "model.keras")  # What came as a SavedModel has no Keras layers to save.
         say("Converting to OpenVINO")
         loaded = tf.saved_model.load(str(beside))
         save_openvino(loaded, beside / "openvino" / "fp32.xml")
@@ -90,12 +91,34 @@ def export(source: Source, output: Path, *, overwrite: bool = False, say: Callab
         )
         manifest = describe(source, beside, golden, engines)
         (beside / MANIFEST_NAME).write_bytes(manifest.to_bytes())
-        if output.exists():
-            shutil.rmtree(output)
-        beside.replace(output)
+        _replace(output, beside)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return manifest
+
+
+def check_output(output: Path, *, overwrite: bool) -> None:
+    """Refuse to write where something lies that is not to be replaced.
+
+    Raises:
+        RunError: The folder exists and `overwrite` is not set, or it is no folder.
+    """
+    if not output.exists():
+        return
+    if not overwrite:
+        raise RunError(f"{output}: exists already; give --overwrite to replace it, or another --output")
+    if not output.is_dir():
+        raise RunError(f"{output}: is no folder; it is left as it is")
+
+
+def _replace(output: Path, beside: Path) -> None:
+    """Give a finished folder its name; the one that had it before goes only then."""
+    before = output.with_name(f".{output.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    if output.exists():
+        output.rename(before)
+    beside.rename(output)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def save_model(network: keras.Model, folder: Path, height: int, width: int) -> None:

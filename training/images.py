@@ -9,7 +9,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import DataError
 
@@ -38,6 +38,8 @@ def decode(encoded: bytes, height: int, width: int) -> NDArray[np.uint8]:
                 white = Image.new("RGBA", upright.size, "white")
                 upright = Image.alpha_composite(white, upright.convert("RGBA"))
             return np.asarray(upright.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+    except UnidentifiedImageError:
+        raise DataError("cannot be decoded: no image of a known format") from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them stumble over.
         raise DataError(f"cannot be decoded: {error}") from error
 

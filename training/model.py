@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ MOMENTUM = 0.9
 """Of BatchNormalization. With Keras' 0.99 a small set stays at chance for hundreds of steps."""
 
 DROPOUT = 0.2
+
+_SILENCE_S = 8
+"""Seconds without a byte after which a download is given up."""
 
 _SIGNATURES = ("pixels", "serve", "serving_default")
 """Of a SavedModel; the first that it has is the one to call."""
@@ -82,9 +87,10 @@ def imagenet(*, include_top: bool) -> keras.Model:
         WeightsError: The download failed.
     """
     try:
-        return keras.applications.Xception(
-            weights="imagenet", include_top=include_top, pooling=None if include_top else "avg"
-        )
+        with _impatient():
+            return keras.applications.Xception(
+                weights="imagenet", include_top=include_top, pooling=None if include_top else "avg"
+            )
     except Exception as error:  # Keras raises a bare Exception when a download fails.
         reason = str(error).splitlines()[-1][:200]
         raise WeightsError(
@@ -92,6 +98,17 @@ def imagenet(*, include_top: bool) -> keras.Model:
             "xception_weights_tf_dim_ordering_tf_kernels.h5 on a machine that can, and give it instead: "
             "--weights FILE.h5, or make serve WEIGHTS=FILE.h5"
         ) from error
+
+
+@contextlib.contextmanager
+def _impatient() -> Iterator[None]:
+    """Give connections up that stay silent; Keras' downloads know no time limit of their own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SILENCE_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def load_weights(model: keras.Model, path: str | Path) -> None:

@@ -1,6 +1,6 @@
 """The folder of a training run: its settings, its progress, and in the end its model.
 
-config.json             what was asked for; written first, never changed
+config.json             what was asked for; written first, never changed once an epoch is done
 progress.json           epochs done and their figures; names the checkpoint that belongs to it
 checkpoint-0003.keras   the model after that epoch with the state of its optimizer
 model.keras             the trained model, once the last epoch is done
@@ -10,7 +10,6 @@ evaluation.json, .html  what `evaluate` found
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,7 +125,7 @@ class Run:
     def write(self, name: str, save: Callable[[Path], object]) -> None:
         """Let `save` write a file beside, then give it its name at once."""
         target = self.folder / name
-        beside = target.with_name(f".{os.getpid()}-{name}")
+        beside = target.with_name(f".partial-{name}")  # One name, so that a killed writer leaves at most one.
         try:
             save(beside)
             beside.replace(target)

@@ -70,7 +70,7 @@ def from_file(path: Path, classes: Path | None, examples: str | None) -> Source:
     """Take a saved model, its class names from a file, and its pictures from a data set.
 
     Args:
-        path: `.keras`, or a whole-model `.h5`.
+        path: `.keras`, a whole-model `.h5`, or a SavedModel folder.
         classes: A name a line; the numbers of the scores where none is given.
         examples: As `--data` of training: pictures to check with, and to measure the accuracy on where
             their classes are the model's. The photographs that come with scikit-learn where none is given.
@@ -80,6 +80,8 @@ def from_file(path: Path, classes: Path | None, examples: str | None) -> Source:
         DataError: The pictures cannot be used.
     """
     network = classifier.load(path, to_train=False)
+    if network.inputs[0].dtype.startswith("uint"):
+        raise WeightsError(f"{path}: takes {network.inputs[0].dtype}; a model that takes pixels from -1 to 1 is needed")
     _, _, count = _shape(network)
     names = read_classes(classes, count) if classes else tuple(str(place) for place in range(count))
     provenance: dict[str, str | int | float | None] = {"file": path.name}

@@ -102,15 +102,17 @@ def make_config(
         seed=seed,
         held_out=held_out,
         flip=flip,
-        weights=weights,
+        weights=weights if weights is None or not Path(weights).exists() else str(Path(weights).resolve()),
     )
 
 
 def _begin(run: Run, config: RunConfig, *, resume: bool) -> None:
-    if not run.started:
+    if not run.finished and not run.progress().epochs:  # Nothing was learned yet, so nothing is lost.
         run.begin(config)
         return
     before = run.config()
+    if before.data == config.data and before.data_sha256 != config.data_sha256:
+        raise RunError(f"{config.data}: has changed since {run.folder} was begun; use another --output")
     for name in RunConfig.model_fields:
         if getattr(before, name) != getattr(config, name):
             option = name.replace("_", "-")
@@ -151,7 +153,10 @@ def _epoch(
 ) -> tuple[float, float]:
     """Go once through the examples; return mean loss and accuracy on the way."""
     generator = np.random.default_rng([config.seed, epoch])
-    network.get_layer("dropout").seed_generator.state.assign([config.seed, epoch])
+    # Dropout counts on from what it is given: neighbouring epochs must start far apart.
+    network.get_layer("dropout").seed_generator.state.assign(
+        np.random.SeedSequence([config.seed, epoch]).generate_state(2)
+    )
     order = generator.permutation(len(pixels))
     losses: list[float] = []
     accuracies: list[float] = []

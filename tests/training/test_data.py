@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shutil
 from base64 import b64encode
 from pathlib import Path
 
@@ -79,10 +81,48 @@ def test_a_broken_picture_is_counted_and_named(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         for number in range(2):
             (tmp_path / name / f"{number}.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match="4 of 4 pictures cannot be used: picture 0 of class 'a' cannot be decoded"):
+    with pytest.raises(
+        DataError,
+        match=r"4 of 4 pictures cannot be used: [^ ]*/a/0.png cannot be decoded: no image of a known format; ",
+    ):
         load(str(tmp_path)).pixels(71, 71)
 
 
 def test_no_such_data() -> None:
     with pytest.raises(DataError, match="give 'digits', a folder"):
         load("/nowhere")
+
+
+def test_a_broken_file_or_line_is_named(tmp_path: Path, folder: Path, json_lines: Path) -> None:
+    pictures = tmp_path / "pictures"
+    shutil.copytree(folder, pictures)
+    broken = sorted((pictures / "1").iterdir())[3]
+    broken.write_bytes(b"broken")
+    with pytest.raises(DataError, match=f"1 of 24 pictures cannot be used: {re.escape(str(broken))} cannot be decoded"):
+        load(str(pictures)).pixels(71, 71)
+    lines = json_lines.read_text().splitlines()
+    (tmp_path / "broken.jsonl").write_text("\n".join([line(label="1"), "", *lines]))
+    with pytest.raises(DataError, match="1 of 20 pictures cannot be used: line 1 cannot be decoded"):
+        split(load(str(tmp_path / "broken.jsonl")), 0.2, seed=0).train.pixels(71, 71)
+
+
+def test_pictures_of_a_folder_stay_on_disk(tmp_path: Path, folder: Path) -> None:
+    pictures = tmp_path / "pictures"
+    shutil.copytree(folder, pictures)
+    part = load(str(pictures)).subset(np.array([5, 2]))
+    shutil.rmtree(pictures)
+    with pytest.raises(DataError, match="No such file"):
+        part.pixels(71, 71)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cat.jpg").write_bytes(b"\xff\xd8\xff\xe0" * 9)
+    with pytest.raises(DataError, match=r"cat\.jpg, line 1: "):
+        load(str(tmp_path / "cat.jpg"))
+
+
+def test_a_class_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text("\n".join([line(label="a\nb")] * 2 + [line(label="c")] * 2))
+    with pytest.raises(DataError, match="is not one line of text"):
+        load(str(path))

@@ -130,7 +130,12 @@ def test_changed_data_is_noticed(folder: Path, tmp_path: Path) -> None:
     ("arguments", "text"),
     [
         (["train", "--data", "/nowhere", "--output", "/tmp/x"], "give 'digits', a folder"),
-        (["train", "--data", "digits", "--output", "/tmp/x", "--epochs", "0"], "whole number of at least 1"),
+        (["train", "--data", "digits", "--output", "/tmp/x", "--epochs", "0"], "whole number from 1 to 10000"),
+        (["train", "--data", "digits", "--output", "/tmp/x", "--image-size", "70"], "whole number from 71 to 1024"),
+        (
+            ["train", "--data", "digits", "--output", "/tmp/x", "--seed", str(2**32)],
+            "whole number from 0 to 4294967295",
+        ),
         (["train", "--data", "digits", "--output", "/tmp/x", "--held-out", "1"], "number between 0 and 1"),
         (["evaluate", "/nowhere"], "holds no training run"),
         (["export", "/nowhere", "--output", "/tmp/x"], "there is no such run or file"),
@@ -144,4 +149,22 @@ def test_mistakes_get_one_clear_line(arguments: list[str], text: str) -> None:
     )
     assert done.returncode == 2
     assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_learned_nothing_can_begin_again_with_other_settings(folder: Path, tmp_path: Path) -> None:
+    """The advice after a failed download is to pass a file; the run must take it."""
+    for name in ("first.h5", "second.h5"):
+        (tmp_path / name).write_bytes(b"no weights")
+        done = train(folder, tmp_path / "run", "--weights", str(tmp_path / name))
+        assert done.returncode == 1
+        assert f"{name}: not the weights of this network" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_cannot_be_made_is_one_line(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = train(folder, tmp_path / "file" / "run")
+    assert done.returncode == 1
+    assert "file/run: Not a directory" in done.stderr
     assert "Traceback" not in done.stderr
