@@ -115,7 +115,7 @@ async def cancelled_requests(contestant: Contestant, good: bytes) -> str:
                     return int(float(line.split()[-1]))
         return 0
 
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as session:
         before = await ran(session)
         tasks = [asyncio.ensure_future(session.post(contestant.predict, data=good)) for _ in range(64)]
         await asyncio.sleep(0.15)

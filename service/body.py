@@ -16,7 +16,7 @@ from .errors import BadRequestError, PayloadTooLargeError, UnsupportedMediaTypeE
 _PLAIN_CURL = "application/x-www-form-urlencoded"
 """What curl calls the body of `-d` and `--data-binary` unless it is told otherwise."""
 
-_JSON_TYPES = {"", "application/json", "text/plain", _PLAIN_CURL}
+_JSON_TYPES = {"", "application/json", "application/octet-stream", "text/plain", _PLAIN_CURL}
 _RAW_TYPES = {"", "application/octet-stream", _PLAIN_CURL}
 
 
@@ -62,7 +62,7 @@ async def read_body(request: Request, permit: Permit, max_bytes: int) -> bytes:
 
 
 def require_json(request: Request) -> None:
-    """Refuse a body that says it is something else than JSON; saying nothing, or what `curl -d` says, is fine.
+    """Refuse a body that says it is something else than JSON; saying nothing, or what HTTP clients say by default, is fine.
 
     Raises:
         UnsupportedMediaTypeError: The content type is another one.
