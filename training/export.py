@@ -59,7 +59,7 @@ def export(source: Source, output: Path, *, overwrite: bool = False, say: Callab
         say: Told each step.
 
     Raises:
-        RunError: The folder exists and `overwrite` is not set, or it is no folder.
+        RunError: Something is there and `overwrite` is not set, or it is no packaged version.
         ExportError: A variant does not agree with the Keras model on the golden set.
     """
     check_output(output, overwrite=overwrite)
@@ -101,14 +101,14 @@ def check_output(output: Path, *, overwrite: bool) -> None:
     """Refuse to write where something lies that is not to be replaced.
 
     Raises:
-        RunError: The folder exists and `overwrite` is not set, or it is no folder.
+        RunError: Something is there and `overwrite` is not set, or it is no packaged version.
     """
     if not output.exists():
         return
     if not overwrite:
         raise RunError(f"{output}: exists already; give --overwrite to replace it, or another --output")
-    if not output.is_dir():
-        raise RunError(f"{output}: is no folder; it is left as it is")
+    if not (output / MANIFEST_NAME).is_file():
+        raise RunError(f"{output}: holds no {MANIFEST_NAME}, so it is not a package; it is left as it is")
 
 
 def _replace(output: Path, beside: Path) -> None:
@@ -236,7 +236,9 @@ def describe(source: Source, folder: Path, golden: Golden, engines: dict[str, En
             ),
         ),
         golden=golden,
-        evaluation=Evaluation(data=source.held_out.source, examples=len(source.held_out), accuracy=accuracy["keras"])
+        evaluation=Evaluation(
+            data=Path(source.held_out.source).name, examples=len(source.held_out), accuracy=accuracy["keras"]
+        )
         if source.held_out
         else None,
         provenance={

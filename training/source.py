@@ -57,11 +57,11 @@ def from_run(folder: Path) -> Source:
         _one_of_each(held_out, network),
         held_out,
         {
-            "data": config.data,
+            "data": Path(config.data).name,
             "data_sha256": config.data_sha256,
             "epochs": config.epochs,
             "seed": config.seed,
-            "started_from": config.weights,
+            "started_from": Path(config.weights).name if config.weights else None,
         },
     )
 

@@ -124,7 +124,7 @@ def test_the_manifest_of_a_run_says_what_it_is(package: Path, finished: Run) -> 
     assert (manifest.architecture, manifest.classes) == ("xception", ("0", "1"))
     assert (manifest.input.height, manifest.input.width) == (71, 71)
     assert (manifest.input.mean, manifest.input.scale) == (127.5, 127.5)
-    data = finished.config().data
+    data = Path(finished.config().data).name  # No path of this machine is published.
     assert manifest.evaluation == Evaluation(data=data, examples=6, accuracy=1)
     by_name = {variant.name: variant for variant in manifest.variants}
     assert set(by_name) == {"openvino/fp32", "tensorflow/fp32"}
@@ -252,7 +252,7 @@ def test_a_file_with_its_classes_and_examples_is_packaged(
     assert manifest.classes == ("0", "1")
     assert (manifest.input.height, manifest.input.width) == (HEIGHT, WIDTH)
     assert manifest.signatures["pixels"].inputs["pixels"].shape == (-1, HEIGHT, WIDTH, 3)
-    assert manifest.evaluation == Evaluation(data=str(folder), examples=24, accuracy=1)
+    assert manifest.evaluation == Evaluation(data=folder.name, examples=24, accuracy=1)
     assert manifest.provenance["file"] == source.name
     network = keras.models.load_model(source)
     pixels, scores = np.load(output / "golden" / "pixels.npy"), np.load(output / "golden" / "scores.npy")
@@ -297,7 +297,10 @@ def test_a_folder_that_exists_is_kept_unless_told_otherwise(
     assert line == (
         f"python -m training: {output}: exists already; give --overwrite to replace it, or another --output"
     )
+    assert main(small_export(files, output, "--overwrite")) == 2
+    assert "holds no manifest.json, so it is not a package; it is left as it is" in capsys.readouterr().err
     assert [path.name for path in output.iterdir()] == ["mine.txt"]
+    (output / "manifest.json").write_text("{}")
     assert main(small_export(files, output, "--overwrite")) == 0
     assert stray_files(output, verify_folder(output).manifest) == []
     assert [path.name for path in tmp_path.iterdir()] == ["package"]
@@ -343,14 +346,14 @@ def test_ctrl_c_leaves_no_folder(files: Path, tmp_path: Path) -> None:
 def test_ctrl_c_keeps_the_folder_that_was_to_be_replaced(files: Path, tmp_path: Path) -> None:
     output = tmp_path / "package"
     output.mkdir()
-    (output / "mine.txt").write_text("mine")
+    (output / "manifest.json").write_text("{}")
     code, said, errors = interrupt(small_export(files, output, "--overwrite"), "Converting to OpenVINO")
     assert code == 130
     assert "packaged" not in said
     assert "Traceback" not in errors
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
         "package",
-        "package/mine.txt",
+        "package/manifest.json",
     ]
 
 
