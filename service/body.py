@@ -62,7 +62,7 @@ async def read_body(request: Request, permit: Permit, max_bytes: int) -> bytes:
 
 
 def require_json(request: Request) -> None:
-    """Refuse a body that says it is something else than JSON; saying nothing, or what HTTP clients say by default, is fine.
+    """Refuse a body that says it is something else than JSON; what HTTP clients say by default is fine.
 
     Raises:
         UnsupportedMediaTypeError: The content type is another one.
