@@ -9,8 +9,8 @@ import orjson
 from starlette.responses import Response
 
 from . import metrics
-from .batching import Result
 from .disconnect import ClientDisconnectedError
+from .entry import Result
 from .errors import InferenceError, ServiceError
 from .state import ServedModel
 

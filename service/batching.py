@@ -13,27 +13,14 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .admission import Deadline, Priority
-from .cost import CostModel
+from .entry import Batchable, Entry, Result, Slice
 from .errors import DeadlineExceededError, InferenceError, NotReadyError, OverloadedError
-
-
-class Batchable(Protocol):
-    """A loaded version of a model, as far as the batcher looks at it."""
-
-    batch_size: int
-    """The largest batch that pays."""
-    cost: CostModel
-
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the scores of a batch; called in a thread."""
-        ...
 
 
 class BatchObserver(Protocol):
@@ -47,66 +34,6 @@ class BatchObserver(Protocol):
 
     def dropped(self, reason: str, images: int) -> None:
         """So many images left the queue without being run, because they `expired` or were `cancelled`."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """The scores of one request, and what it waited for."""
-
-    scores: NDArray[np.float32]
-    """`float32 [n, classes]`, in the order of the images."""
-    queue_s: float
-    """From its arrival until its first image left the queue."""
-    infer_s: float
-    """Time in the engine, of all batches that held its images."""
-    batch_size: int
-    """Images in the largest of those batches, of this request and others."""
-
-
-@dataclass(eq=False)
-class _Entry:
-    """One request in the queue; its images may leave in several batches."""
-
-    model: Batchable
-    pixels: NDArray[np.uint8]
-    deadline: Deadline
-    future: asyncio.Future[Result]
-    arrived: float = field(default_factory=time.monotonic)
-    taken: int = 0
-    left_queue: float | None = None
-    infer_s: float = 0.0
-    batch_size: int = 0
-    parts: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    """Scores so far, by the number of their first image."""
-
-    @property
-    def waiting(self) -> int:
-        return len(self.pixels) - self.taken
-
-    def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-    def accept(self, start: int, scores: NDArray[np.float32]) -> None:
-        self.parts[start] = scores
-        if sum(map(len, self.parts.values())) == len(self.pixels) and not self.future.done():
-            ordered = [self.parts[key] for key in sorted(self.parts)]
-            whole = ordered[0] if len(ordered) == 1 else np.concatenate(ordered)
-            queue_s = (self.left_queue or self.arrived) - self.arrived
-            self.future.set_result(Result(whole, queue_s, self.infer_s, self.batch_size))
-
-
-@dataclass(frozen=True)
-class _Slice:
-    """The images of one request that go into one batch."""
-
-    entry: _Entry
-    start: int
-    stop: int
-
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        return self.entry.pixels[self.start : self.stop]
 
 
 class Batcher:
@@ -136,7 +63,7 @@ class Batcher:
         self.images = 0
         self.bytes = 0
         self._observer = observer
-        self._queues: dict[Priority, deque[_Entry]] = {priority: deque() for priority in Priority}
+        self._queues: dict[Priority, deque[Entry]] = {priority: deque() for priority in Priority}
         self._streams = streams
         self._idle = streams
         self._running: set[asyncio.Task[None]] = set()
@@ -187,7 +114,7 @@ class Batcher:
         if self._pool is None:
             raise NotReadyError("the runner is shutting down")
         self._check_room(model, pixels, deadline, priority)
-        entry = _Entry(model, pixels, deadline, asyncio.get_running_loop().create_future())
+        entry = Entry(model, pixels, deadline, asyncio.get_running_loop().create_future())
         self._queues[priority].append(entry)
         self._count(len(pixels), pixels.nbytes)
         self._pump()
@@ -248,17 +175,17 @@ class Batcher:
         self._alarm = None
         self._pump()
 
-    def _time_to_fill(self, head: _Entry) -> float:
+    def _time_to_fill(self, head: Entry) -> float:
         same = sum(entry.waiting for entry in self._all_entries() if entry.model is head.model)
         if same >= head.model.batch_size:
             return 0.0
         return head.arrived + self.max_wait_s - time.monotonic()
 
-    def _all_entries(self) -> Iterator[_Entry]:
+    def _all_entries(self) -> Iterator[Entry]:
         for priority in Priority:
             yield from self._queues[priority]
 
-    def _head(self) -> _Entry | None:
+    def _head(self) -> Entry | None:
         """Return the request to serve next; those that nobody waits for are dropped on the way."""
         for queue in self._queues.values():
             while queue:
@@ -268,7 +195,7 @@ class Batcher:
                 queue.popleft()
         return None
 
-    def _drop_if_dead(self, entry: _Entry) -> bool:
+    def _drop_if_dead(self, entry: Entry) -> bool:
         expired = entry.deadline.remaining_s() <= 0
         if not expired and not entry.future.done():
             return False
@@ -277,18 +204,18 @@ class Batcher:
         entry.taken = len(entry.pixels)
         return True
 
-    def _take(self, head: _Entry) -> list[_Slice]:
+    def _take(self, head: Entry) -> list[Slice]:
         """Take the next batch of `head`'s model out of the queue, in its order; other models keep their places."""
-        batch: list[_Slice] = []
+        batch: list[Slice] = []
         room = head.model.batch_size
         for queue in self._queues.values():
-            kept: list[_Entry] = []
+            kept: list[Entry] = []
             while queue and room:
                 entry = queue.popleft()
                 if entry.model is not head.model:
                     kept.append(entry)
                 elif not self._drop_if_dead(entry):
-                    piece = _Slice(entry, entry.taken, entry.taken + min(room, entry.waiting))
+                    piece = Slice(entry, entry.taken, entry.taken + min(room, entry.waiting))
                     entry.taken = piece.stop
                     entry.left_queue = entry.left_queue or time.monotonic()
                     room -= piece.stop - piece.start
@@ -299,14 +226,14 @@ class Batcher:
             queue.extendleft(reversed(kept))
         return batch
 
-    async def _run(self, model: Batchable, batch: list[_Slice]) -> None:
+    async def _run(self, model: Batchable, batch: list[Slice]) -> None:
         """Run one batch; if it fails and held several images, run each alone, so that only the bad ones fail."""
         try:
             error = await self._run_together(model, batch)
             if error and sum(piece.stop - piece.start for piece in batch) > 1:
                 for piece in batch:
                     for index in range(piece.start, piece.stop):
-                        single = _Slice(piece.entry, index, index + 1)
+                        single = Slice(piece.entry, index, index + 1)
                         if failure := await self._run_together(model, [single]):
                             piece.entry.fail(InferenceError(f"the engine failed on image {index}: {failure}"))
                             break
@@ -316,7 +243,7 @@ class Batcher:
             self._idle += 1
             self._pump()
 
-    async def _run_together(self, model: Batchable, batch: list[_Slice]) -> Exception | None:
+    async def _run_together(self, model: Batchable, batch: list[Slice]) -> Exception | None:
         """Run the slices as one batch and hand out the scores; return what the engine raised, if it did."""
         images = sum(piece.stop - piece.start for piece in batch)
 

@@ -18,11 +18,11 @@ from starlette.routing import Route
 from . import metrics, tfserving
 from .admission import Admission, Deadline, Permit, Priority
 from .answer import Answer, error_answer
-from .batching import Result
 from .body import announced_size, extract_image, read_body, require_json
 from .cpus import available_cpus
 from .decode import Decoder, ImageLimits
 from .disconnect import unless_disconnected
+from .entry import Result
 from .errors import BadRequestError
 from .openapi import INDEX_PAGE, openapi_document
 from .ranking import rank

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import wire
 from .admission import Permit
-from .batching import Result
+from .entry import Result
 from .errors import ModelNotFoundError, NotReadyError, ServiceError
 from .state import RunnerState, ServedModel
 

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .admission import Deadline, Priority
-from .batching import Result
+from .entry import Result
 from .errors import BadRequestError, ServiceError
 
 INFER_PATH = "/infer"

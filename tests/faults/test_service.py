@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from tests.conftest import run_module
 from tests.server import ROOT, Server
 
 PREDICT = "/v1/models/xception:predict"
+
+Start = Callable[..., Server]
+"""Starts a server with settings."""
 
 
 def body_of(picture: Path, instances: int = 1) -> bytes:
@@ -40,7 +44,7 @@ def why_not_ready(server: Server, part: str) -> str:
 
 
 @pytest.fixture
-def started(tmp_path: Path):  # type: ignore[no-untyped-def]
+def started(tmp_path: Path) -> Iterator[Start]:
     """Make servers that are ended whatever happens."""
     servers: list[Server] = []
 
@@ -54,7 +58,7 @@ def started(tmp_path: Path):  # type: ignore[no-untyped-def]
         server.kill()
 
 
-def test_an_empty_store_is_waited_for(tmp_path: Path, package: Path, golden: list[Path], started) -> None:  # type: ignore[no-untyped-def]
+def test_an_empty_store_is_waited_for(tmp_path: Path, package: Path, golden: list[Path], started: Start) -> None:
     store = tmp_path / "store"
     store.mkdir()
     server = started(MODEL_STORE_URL=f"file://{store}", LOAD_RETRY_MAX_S="1", ENGINE="openvino")
@@ -76,7 +80,7 @@ def test_an_empty_store_is_waited_for(tmp_path: Path, package: Path, golden: lis
     assert server.stop() == 0
 
 
-def test_a_store_that_went_away_is_replaced_by_the_cache(tmp_path: Path, store_url: str, started) -> None:  # type: ignore[no-untyped-def]
+def test_a_store_that_went_away_is_replaced_by_the_cache(tmp_path: Path, store_url: str, started: Start) -> None:
     cache = str(tmp_path / "cache")
     first = started(MODEL_STORE_URL=store_url, MODEL_CACHE_DIR=cache, ENGINE="openvino")
     first.wait_for("/readyz")
@@ -100,7 +104,7 @@ def test_a_store_that_went_away_is_replaced_by_the_cache(tmp_path: Path, store_u
     assert without.process.poll() is None  # It goes on trying instead of ending.
 
 
-def test_a_damaged_version_never_serves(tmp_path: Path, store_url: str, started) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_version_never_serves(tmp_path: Path, store_url: str, started: Start) -> None:
     store = tmp_path / "store"
     shutil.copytree(store_url.removeprefix("file://"), store)
     weights = store / "xception" / "1" / "openvino" / "fp32.bin"
@@ -111,7 +115,7 @@ def test_a_damaged_version_never_serves(tmp_path: Path, store_url: str, started)
     assert "fp32.bin: expected sha256" in why_not_ready(server, "expected")
 
 
-def test_a_variant_that_answers_wrong_never_serves(tmp_path: Path, package: Path, started) -> None:  # type: ignore[no-untyped-def]
+def test_a_variant_that_answers_wrong_never_serves(tmp_path: Path, package: Path, started: Start) -> None:
     """The files are the promised ones, but the engine does not give the golden answers."""
     import hashlib
 
@@ -142,7 +146,7 @@ def test_a_variant_that_answers_wrong_never_serves(tmp_path: Path, package: Path
     assert server.client.get("/readyz").status_code == 503
 
 
-def test_the_edge_outlives_its_runner(tmp_path: Path, store_url: str, golden: list[Path], started) -> None:  # type: ignore[no-untyped-def]
+def test_the_edge_outlives_its_runner(tmp_path: Path, store_url: str, golden: list[Path], started: Start) -> None:
     server = started(MODEL_STORE_URL=store_url, ENGINE="openvino")
     server.wait_for("/readyz")
     assert server.client.post(PREDICT, content=body_of(golden[8])).status_code == 200
@@ -162,7 +166,7 @@ def test_the_edge_outlives_its_runner(tmp_path: Path, store_url: str, golden: li
     assert statuses != {200}
 
 
-def test_overload_is_refused_and_nothing_falls_over(store_url: str, golden: list[Path], started) -> None:  # type: ignore[no-untyped-def]
+def test_overload_is_refused_and_nothing_falls_over(store_url: str, golden: list[Path], started: Start) -> None:
     server = started(
         MODEL_STORE_URL=store_url, ENGINE="openvino", QUEUE_MAX_IMAGES="64", MAX_IN_FLIGHT="16", MAX_INSTANCES="64"
     )

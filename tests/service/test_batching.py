@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from service.admission import Deadline, Priority
-from service.batching import Batcher, Result
+from service.batching import Batcher
 from service.cost import CostModel
+from service.entry import Result
 from service.errors import DeadlineExceededError, InferenceError, NotReadyError, OverloadedError
 
 BAD = 255

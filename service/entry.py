@@ -1,0 +1,90 @@
+"""A request in the runner's queue: its images, its answer in the making, and how it leaves in slices."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .admission import Deadline
+from .cost import CostModel
+
+
+class Batchable(Protocol):
+    """A loaded version of a model, as far as the batcher looks at it."""
+
+    batch_size: int
+    """The largest batch that pays."""
+    cost: CostModel
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the scores of a batch; called in a thread."""
+        ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of one request, and what it waited for."""
+
+    scores: NDArray[np.float32]
+    """`float32 [n, classes]`, in the order of the images."""
+    queue_s: float
+    """From its arrival until its first image left the queue."""
+    infer_s: float
+    """Time in the engine, of all batches that held its images."""
+    batch_size: int
+    """Images in the largest of those batches, of this request and others."""
+
+
+@dataclass(eq=False)
+class Entry:
+    """One request in the queue; its images may leave in several batches."""
+
+    model: Batchable
+    pixels: NDArray[np.uint8]
+    deadline: Deadline
+    future: asyncio.Future[Result]
+    arrived: float = field(default_factory=time.monotonic)
+    taken: int = 0
+    left_queue: float | None = None
+    infer_s: float = 0.0
+    batch_size: int = 0
+    parts: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    """Scores so far, by the number of their first image."""
+
+    @property
+    def waiting(self) -> int:
+        """Return the number of images that have not left the queue."""
+        return len(self.pixels) - self.taken
+
+    def fail(self, error: Exception) -> None:
+        """Answer the request with an error, unless it is answered or given up already."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def accept(self, start: int, scores: NDArray[np.float32]) -> None:
+        """Take the scores of some of its images, from number `start` on; the last ones answer the request."""
+        self.parts[start] = scores
+        if sum(map(len, self.parts.values())) == len(self.pixels) and not self.future.done():
+            ordered = [self.parts[key] for key in sorted(self.parts)]
+            whole = ordered[0] if len(ordered) == 1 else np.concatenate(ordered)
+            queue_s = (self.left_queue or self.arrived) - self.arrived
+            self.future.set_result(Result(whole, queue_s, self.infer_s, self.batch_size))
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The images of one request that go into one batch."""
+
+    entry: Entry
+    start: int
+    stop: int
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Return its images, `uint8 [n, height, width, 3]`."""
+        return self.entry.pixels[self.start : self.stop]
