@@ -97,6 +97,8 @@ async def extract_image(request: Request, body: bytes) -> bytes:
     except (MultiPartException, MultipartParseError, KeyError) as error:
         raise BadRequestError(f"the form cannot be read: {getattr(error, 'message', error)}") from None
     files = form.getlist("image")
+    if any(not isinstance(file, UploadFile) for file in files):
+        raise BadRequestError("the form's 'image' is a text and not a file; with curl: -F image=@FILE")
     if len(files) != 1 or not isinstance(files[0], UploadFile):
         names = ", ".join(sorted(set(form))) or "none"
         raise BadRequestError(f"the form must have one file named 'image'; it has {len(files)} (fields: {names})")

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -30,6 +31,15 @@ from .runner_client import RunnerClient
 from .schema import Classification, ClassScore
 from .settings import MIB, Settings
 from .state import ServedModel
+
+
+class ModelConvertor(StringConvertor):
+    """The name of a model in a path: what follows a colon is what to do with it."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("model", ModelConvertor())
 
 
 class Edge:
@@ -132,9 +142,9 @@ class Edge:
         return Starlette(
             routes=[
                 Route("/classify", timed("classify", self.classify), methods=["POST"]),
-                Route("/v1/models/{model}:predict", timed("predict", self.predict), methods=["POST"]),
-                Route("/v1/models/{model}/metadata", answering(self.metadata), methods=["GET"]),
-                Route("/v1/models/{model}", answering(self.status), methods=["GET"]),
+                Route("/v1/models/{model:model}:predict", timed("predict", self.predict), methods=["POST"]),
+                Route("/v1/models/{model:model}/metadata", answering(self.metadata), methods=["GET"]),
+                Route("/v1/models/{model:model}", answering(self.status), methods=["GET"]),
                 Route("/metrics", self.metrics, methods=["GET"]),
                 Route("/docs.json", self.openapi, methods=["GET"]),
                 Route("/", self.index, methods=["GET"]),

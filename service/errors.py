@@ -4,8 +4,6 @@
     ├── BadRequestError            400  the request is not what the API takes
     │   └── InvalidImageError      400  the bytes are not an image that can be decoded
     ├── ModelNotFoundError         404  no such model, version or label is served
-    ├── RouteNotFoundError         404  no such path
-    ├── MethodNotAllowedError      405  the path takes another method
     ├── PayloadTooLargeError       413  the body is larger than the limit
     ├── UnsupportedMediaTypeError  415  the body's content type is not taken here
     ├── OverloadedError            429  a queue is full, or the answer would come too late
@@ -13,6 +11,7 @@
     ├── NotReadyError              503  no checked model yet, runner away, or draining
     └── DeadlineExceededError      504  the deadline passed before the answer was there
 
+Paths and methods that do not exist are Starlette's to refuse; `service.middleware` puts that into the same form.
 The runner's errors travel to the edge as `(kind, message, retry_after_s)` and come out as the same class.
 """
 
@@ -65,18 +64,6 @@ class ModelNotFoundError(ServiceError):
     """No such model, version or label is served."""
 
     status = HTTPStatus.NOT_FOUND
-
-
-class RouteNotFoundError(ServiceError):
-    """No such path."""
-
-    status = HTTPStatus.NOT_FOUND
-
-
-class MethodNotAllowedError(ServiceError):
-    """The path takes another method."""
-
-    status = HTTPStatus.METHOD_NOT_ALLOWED
 
 
 class PayloadTooLargeError(ServiceError):

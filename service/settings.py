@@ -135,7 +135,8 @@ def settings_table() -> str:
     """Return the settings as a Markdown table: variable, default, meaning."""
     rows = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        rows.append(f"| `{name.upper()}` | {_shown_default(name, field.default)} | {field.description} |")
+        meaning = " ".join((field.description or "").split())
+        rows.append(f"| `{name.upper()}` | {_shown_default(name, field.default)} | {meaning} |")
     return "\n".join(rows)
 
 

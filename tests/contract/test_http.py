@@ -83,6 +83,7 @@ class TestClassify:
         assert "one file named 'image'; it has 0 (fields: picture)" in error_of(answer)
         answer = server.client.post("/classify", data={"image": "text"}, files={"other": eight})
         assert answer.status_code == 400
+        assert "is a text and not a file" in error_of(answer)
         answer = post(server, "/classify", b"nonsense", "multipart/form-data; boundary=x")
         assert answer.status_code == 400
         answer = post(server, "/classify", b"nonsense", "multipart/form-data")
@@ -222,7 +223,11 @@ class TestRoutes:
         assert answer.status_code == 405
         assert error_of(answer) == "/classify does not take GET"
         assert answer.headers["allow"] == "POST"
-        assert server.client.delete(PREDICT).status_code == 405
+        for method in ("GET", "DELETE"):
+            answer = server.client.request(method, PREDICT)
+            assert answer.status_code == 405
+            assert error_of(answer) == f"{PREDICT} does not take {method}"
+        assert server.client.post("/v1/models/xception:nothing").status_code == 404
 
     def test_openapi_describes_what_is_there(self, server: Server) -> None:
         document = server.client.get("/docs.json").json()
