@@ -21,7 +21,11 @@ SAME_PIXELS = 1e-3
 """Largest difference of a score where every path decodes to the same pixels, as of a PNG that is only enlarged."""
 
 OTHER_DECODER = 0.02
-"""Where TensorFlow's JPEG decoder and resize stand beside Pillow's: pixels differ by a few levels."""
+"""Where TensorFlow's decoder and resize stand beside Pillow's: pixels of a digit differ by a level."""
+
+PHOTOGRAPH = 0.2
+"""Where a JPEG is decoded in another way, or at a reduced scale: pixels differ by a few levels, and a model of digits
+has no firm opinion of a landscape, so that a little moves its scores a lot."""
 
 KERAS = """
 import sys, numpy as np, keras, tensorflow as tf
@@ -70,7 +74,7 @@ def over_http(server: Server, pictures: list[bytes]) -> NDArray[np.float64]:
 def test_both_signatures_agree_with_keras(scores: Any) -> None:
     np.testing.assert_allclose(scores["pixels"], scores["keras"], atol=SAME_PIXELS)
     np.testing.assert_allclose(scores["image_bytes"][:10], scores["keras"][:10], atol=OTHER_DECODER)
-    np.testing.assert_allclose(scores["image_bytes"], scores["keras"], atol=0.1)
+    np.testing.assert_allclose(scores["image_bytes"], scores["keras"], atol=PHOTOGRAPH)
 
 
 @pytest.mark.parametrize("engine", ["server", "tensorflow_server"])
@@ -80,7 +84,7 @@ def test_every_engine_over_http_agrees_with_keras(
     server: Server = request.getfixturevalue(engine)
     ours = over_http(server, [path.read_bytes() for path in pictures])
     np.testing.assert_allclose(ours[:10], scores["keras"][:10], atol=SAME_PIXELS)
-    np.testing.assert_allclose(ours, scores["keras"], atol=OTHER_DECODER)
+    np.testing.assert_allclose(ours, scores["keras"], atol=PHOTOGRAPH)
 
 
 @pytest.mark.parametrize("engine", ["server", "tensorflow_server"])
