@@ -1,6 +1,7 @@
 """Packaging: a model becomes the folder of a version, with everything that serving needs.
 
 saved_model.pb, variables/   the SavedModel; TensorFlow Serving can be pointed here
+assets.extra/                what TensorFlow Serving warms it up with
 model.keras                  to train on
 openvino/fp32.xml, .bin      what the OpenVINO engine runs
 classes.txt                  a name a line, in the order of the scores
@@ -30,16 +31,16 @@ from model_store.manifest import (
     InputContract,
     Manifest,
     ManifestFile,
-    Signature,
-    Tensor,
     Variant,
 )
 
 from .errors import DataError, ExportError, RunError
 from .images import decode
 from .model import MEAN, SCALE
+from .savedmodel import save_model, signatures
 from .source import Source
 from .train import predict
+from .warmup_records import save_warmup
 
 TOLERANCE = 1e-3
 """Largest difference of a float32 engine's score from Keras'."""
@@ -70,7 +71,7 @@ def export(source: Source, output: Path, *, overwrite: bool = False, say: Callab
     beside.mkdir(parents=True)
     try:
         say("Writing the SavedModel and model.keras")
-        save_model(source.network, beside, height, width)
+        save_model(source.network, beside, source.classes, height, width)
         if not any(isinstance(layer, keras.layers.TFSMLayer) for layer in source.network.layers):
             source.network.save(beside / "model.keras")  # What came as a SavedModel has no Keras layers to save.
         say("Converting to OpenVINO")
@@ -79,6 +80,7 @@ def export(source: Source, output: Path, *, overwrite: bool = False, say: Callab
         (beside / "classes.txt").write_text("".join(f"{name}\n" for name in source.classes), encoding="utf-8")
         say(f"Recording the scores of {len(source.golden)} golden pictures")
         golden = save_golden(source, beside / "golden", height, width)
+        save_warmup(beside, loaded, source.golden, np.load(beside / golden.pixels))
         engines = {
             "openvino": openvino_engine(beside / "openvino" / "fp32.xml"),
             "tensorflow": saved_model_engine(loaded),
@@ -119,34 +121,6 @@ def _replace(output: Path, beside: Path) -> None:
         output.rename(before)
     beside.rename(output)
     shutil.rmtree(before, ignore_errors=True)
-
-
-def save_model(network: keras.Model, folder: Path, height: int, width: int) -> None:
-    """Write a SavedModel with both signatures.
-
-    `pixels` takes `uint8 [n, height, width, 3]`; `serving_default` takes encoded pictures, `string [n]`, and
-    decodes, resizes and rounds them in the graph. Both return `scores`, `float32 [n, classes]`.
-    """
-    module = tf.Module()
-    module.network = network
-
-    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.uint8, "pixels")])  # type: ignore[untyped-decorator]
-    def pixels(pixels: Any) -> dict[str, Any]:
-        return {"scores": network((tf.cast(pixels, tf.float32) - MEAN) / SCALE, training=False)}
-
-    def decode_one(encoded: Any) -> Any:
-        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-        resized = tf.image.resize(image, [height, width], "bilinear", antialias=True)
-        return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])  # type: ignore[untyped-decorator]
-    def serving_default(image_bytes: Any) -> dict[str, Any]:
-        spec = tf.TensorSpec([height, width, 3], tf.uint8)
-        return dict(pixels(tf.map_fn(decode_one, image_bytes, fn_output_signature=spec)))
-
-    module.pixels, module.serving_default = pixels, serving_default
-    signatures = {"serving_default": serving_default, "pixels": pixels}
-    tf.saved_model.save(module, str(folder), signatures=signatures)
 
 
 def save_openvino(loaded: Any, path: Path) -> None:
@@ -202,20 +176,12 @@ def describe(source: Source, folder: Path, golden: Golden, engines: dict[str, En
     files = tuple(_file(folder, path) for path in sorted(folder.rglob("*")) if path.is_file())
     saved_model = tuple(file.path for file in files if file.path.startswith("variables/") or file.path.endswith(".pb"))
     accuracy = _accuracies(source, engines, height, width)
-    scores = Tensor(dtype="DT_FLOAT", shape=(-1, len(source.classes)))
     return Manifest(
         created=datetime.now(UTC).replace(microsecond=0),
         architecture="xception",
         input=InputContract(height=height, width=width, mean=MEAN, scale=SCALE),
         classes=source.classes,
-        signatures={
-            "serving_default": Signature(
-                inputs={"image_bytes": Tensor(dtype="DT_STRING", shape=(-1,))}, outputs={"scores": scores}
-            ),
-            "pixels": Signature(
-                inputs={"pixels": Tensor(dtype="DT_UINT8", shape=(-1, height, width, 3))}, outputs={"scores": scores}
-            ),
-        },
+        signatures=signatures(source.classes, height, width),
         files=files,
         variants=(
             Variant(

@@ -34,6 +34,9 @@ from training.images import decode
 from training.run import Epoch, Progress, Run
 from training.source import from_file, photographs
 from training.train import make_config, predict
+from training.warmup_records import MAX_BYTES, WARMUP_PATH
+
+from .serving_session import ServingSession
 
 SAME_PIXELS = 1e-3
 OTHER_DECODER = 0.05
@@ -103,6 +106,7 @@ def test_the_folder_of_a_run_is_whole_and_holds_nothing_else(package: Path) -> N
     manifest = verify_folder(package).manifest
     assert stray_files(package, manifest) == []
     assert {file.path for file in manifest.files} == {
+        "assets.extra/tf_serving_warmup_requests",
         "classes.txt",
         "fingerprint.pb",
         "golden/00.png",
@@ -130,7 +134,12 @@ def test_the_manifest_of_a_run_says_what_it_is(package: Path, finished: Run) -> 
     assert set(by_name) == {"openvino/fp32", "tensorflow/fp32"}
     assert {variant.accuracy for variant in manifest.variants} == {1.0}
     assert by_name["tensorflow/fp32"].path == "."
-    assert "fingerprint.pb" in by_name["tensorflow/fp32"].files
+    assert set(by_name["tensorflow/fp32"].files) == {
+        "fingerprint.pb",
+        "saved_model.pb",
+        "variables/variables.data-00000-of-00001",
+        "variables/variables.index",
+    }
     assert by_name["openvino/fp32"].files == ("openvino/fp32.xml", "openvino/fp32.bin")
     # In float32, not in the half precision that OpenVINO would save by itself.
     parameters = classifier.load(finished.model).count_params()
@@ -161,7 +170,7 @@ def loaded(package: Path) -> Any:
 
 def test_signatures_are_as_the_manifest_says(package: Path, loaded: Any) -> None:
     manifest = Manifest.parse((package / "manifest.json").read_bytes())
-    assert set(loaded.signatures) == set(manifest.signatures) == {"serving_default", "pixels"}
+    assert set(loaded.signatures) == set(manifest.signatures) == {"serving_default", "pixels", "classify_images"}
     kinds = {"DT_STRING": tf.string, "DT_UINT8": tf.uint8, "DT_FLOAT": tf.float32}
     for name, signature in manifest.signatures.items():
         _, inputs = loaded.signatures[name].structured_input_signature
@@ -471,6 +480,14 @@ def test_imagenet_is_packaged_with_its_names(imagenet: tuple[Path, keras.Model])
     assert manifest.evaluation is None
     assert {variant.accuracy for variant in manifest.variants} == {None}
     assert manifest.provenance["weights"] == "weights.h5"
+
+
+def test_imagenet_is_warmed_up_with_photographs(imagenet: tuple[Path, keras.Model]) -> None:
+    folder, _ = imagenet
+    with ServingSession(folder) as session:
+        asked = session.warm_up(folder)
+    assert sorted(asked) == ["classify_images", "pixels", *["serving_default"] * 5]
+    assert (folder / WARMUP_PATH).stat().st_size < MAX_BYTES
 
 
 def test_golden_pictures_of_imagenet_are_the_photographs(imagenet: tuple[Path, keras.Model]) -> None:

@@ -20,8 +20,8 @@ import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
 
 from tests.server import ROOT
-from training import export
 from training import model as classifier
+from training import savedmodel
 from training.errors import WeightsError
 
 HEIGHT, WIDTH, CLASSES = 8, 12, 3
@@ -143,7 +143,7 @@ def test_a_saved_model_of_keras_comes_back(trained: keras.Model, tmp_path: Path)
 
 
 def test_a_saved_model_of_this_project_comes_back(trained: keras.Model, tmp_path: Path) -> None:
-    export.save_model(trained, tmp_path / "saved", HEIGHT, WIDTH)
+    savedmodel.save_model(trained, tmp_path / "saved", ("a", "b", "c"), HEIGHT, WIDTH)
     after = classifier.load(tmp_path / "saved")
     assert after.input_shape == (None, HEIGHT, WIDTH, 3)
     assert after.inputs[0].dtype == "uint8"  # It takes pixels as they are and scales them itself.
