@@ -55,8 +55,10 @@ def decode_image(data: bytes, contract: InputContract, limits: ImageLimits) -> N
         Pixels, `uint8 [height, width, 3]`.
 
     Raises:
-        InvalidImageError: Not such a file, truncated, or beyond the limits.
+        InvalidImageError: Empty, not such a file, truncated, or beyond the limits.
     """
+    if not data:
+        raise InvalidImageError("the image is empty")
     if len(data) > limits.max_bytes:
         raise InvalidImageError(f"the image has {len(data)} bytes; the limit is {limits.max_bytes}")
     try:
@@ -113,7 +115,7 @@ class Decoder:
             Pixels, `uint8 [n, height, width, 3]`.
 
         Raises:
-            InvalidImageError: One of them cannot be decoded; the message names its number when there are several.
+            InvalidImageError: One of them cannot be decoded; its `index` says which.
             DeadlineExceededError: The deadline passed; images not yet begun were left alone.
         """
         pixels = np.empty((len(images), contract.height, contract.width, 3), np.uint8)
@@ -123,7 +125,8 @@ class Decoder:
             try:
                 pixels[index] = decode_image(images[index], contract, self.limits)
             except InvalidImageError as error:
-                raise (InvalidImageError.at(index, error) if len(images) > 1 else error) from error
+                error.index = index
+                raise
 
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Any]] = [

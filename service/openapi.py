@@ -10,19 +10,21 @@ from pydantic.json_schema import models_json_schema
 from . import schema
 from .settings import Settings
 
-_BODIES: tuple[type[BaseModel], ...] = (
+_REQUESTS: tuple[type[BaseModel], ...] = (schema.PredictRow, schema.PredictColumnar, schema.ClassifyExamples)
+
+_ANSWERS: tuple[type[BaseModel], ...] = (
     schema.Classification,
-    schema.PredictRow,
-    schema.PredictColumnar,
     schema.Predictions,
     schema.Outputs,
+    schema.Results,
     schema.ModelStatus,
+    schema.ModelMetadata,
     schema.Error,
 )
 
 _ERRORS = {
     "400": "The request is not what the API takes; the message names the field and the limit.",
-    "404": "No such model.",
+    "404": "No such model or version.",
     "413": "The body is too large.",
     "415": "The content type is not taken here.",
     "429": "Too much waits already; `Retry-After` says when to come back.",
@@ -50,7 +52,10 @@ INDEX_PAGE = """<!DOCTYPE html>
 
 def openapi_document(settings: Settings) -> dict[str, Any]:
     """Return the description, OpenAPI 3.1, with the limits of these settings in its texts."""
-    schemas = models_json_schema([(body, "serialization") for body in _BODIES], ref_template=_REF)[1]
+    schemas = models_json_schema(
+        [*((body, "validation") for body in _REQUESTS), *((body, "serialization") for body in _ANSWERS)],
+        ref_template=_REF,
+    )[1]
     limits = (
         f"Bodies of at most {settings.max_request_mib} MiB, images of at most {settings.max_image_mib} MiB and "
         f"{settings.max_image_megapixels} megapixels, at most {settings.max_instances} images a request."
@@ -60,9 +65,7 @@ def openapi_document(settings: Settings) -> dict[str, Any]:
         "info": {"title": "Xception service", "version": "1", "description": limits},
         "paths": {
             "/classify": {"post": _classify()},
-            "/v1/models/{model}:predict": {"post": _predict(settings)},
-            "/v1/models/{model}": {"get": _get("State of the model's versions", "ModelStatus")},
-            "/v1/models/{model}/metadata": {"get": _get("Signatures, classes and input of the model", None)},
+            **_tensorflow_serving(settings),
             "/livez": {"get": _probe("The process runs")},
             "/readyz": {"get": _probe("A checked version of the model answers")},
             "/metrics": {"get": _probe("Metrics in Prometheus' text format")},
@@ -101,10 +104,6 @@ def _request_headers(settings: Settings | None = None) -> list[dict[str, Any]]:
     ]
 
 
-def _model() -> dict[str, Any]:
-    return {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
-
-
 def _classify() -> dict[str, Any]:
     form = {"type": "object", "required": ["image"], "properties": {"image": {"type": "string", "format": "binary"}}}
     top_k = {"name": "top_k", "in": "query", "description": "How many classes.", "schema": {"type": "integer"}}
@@ -122,20 +121,51 @@ def _classify() -> dict[str, Any]:
     }
 
 
-def _predict(settings: Settings) -> dict[str, Any]:
+def _tensorflow_serving(settings: Settings) -> dict[str, Any]:
+    """Return TensorFlow Serving's paths: each by model, by version and by label."""
+    paths: dict[str, Any] = {}
+    model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+    version = {"name": "version", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 0}}
+    label = {"name": "label", "in": "path", "required": True, "schema": {"type": "string"}}
+    predict = _json("PredictRow", "PredictColumnar"), _json("Predictions", "Outputs")
+    examples = _json("ClassifyExamples")
+    for path, which, of in [
+        ("/v1/models/{model}", [model], ""),
+        ("/v1/models/{model}/versions/{version}", [model, version], ", of a version"),
+        ("/v1/models/{model}/labels/{label}", [model, label], ", of the version that a label leads to"),
+    ]:
+        asked = [*which, *_request_headers(settings)]
+        refused = {"400": {"description": "This model has no such signature.", "content": _json("Error")}}
+        paths |= {
+            f"{path}:predict": {"post": _question(f"Scores of images{of}", asked, *predict)},
+            f"{path}:classify": {"post": _question(f"Scores with class names{of}", asked, examples, _json("Results"))},
+            f"{path}:regress": {
+                "post": {
+                    "summary": f"Regression{of}; not what this model does",
+                    "parameters": asked,
+                    "requestBody": {"required": True, "content": examples},
+                    "responses": refused,
+                }
+            },
+            path: {"get": _get(f"State{of or ' of all versions'}", which, "ModelStatus")},
+            f"{path}/metadata": {"get": _get(f"Signatures{of}", which, "ModelMetadata")},
+        }
+    return paths
+
+
+def _question(
+    summary: str, parameters: list[dict[str, Any]], body: dict[str, Any], answer: dict[str, Any]
+) -> dict[str, Any]:
     return {
-        "summary": "Scores of images, in TensorFlow Serving's format",
-        "parameters": [_model(), *_request_headers(settings)],
-        "requestBody": {"required": True, "content": _json("PredictRow", "PredictColumnar")},
-        "responses": _responses(
-            _json("Predictions", "Outputs"), "400", "404", "413", "415", "429", "500", "503", "504"
-        ),
+        "summary": f"{summary}, in TensorFlow Serving's format",
+        "parameters": parameters,
+        "requestBody": {"required": True, "content": body},
+        "responses": _responses(answer, "400", "404", "413", "415", "429", "500", "503", "504"),
     }
 
 
-def _get(summary: str, name: str | None) -> dict[str, Any]:
-    content = _json(name) if name else {"application/json": {"schema": {"type": "object"}}}
-    return {"summary": summary, "parameters": [_model()], "responses": _responses(content, "404", "503")}
+def _get(summary: str, parameters: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    return {"summary": summary, "parameters": parameters, "responses": _responses(_json(name), "400", "404", "503")}
 
 
 def _probe(summary: str) -> dict[str, Any]:

@@ -1,156 +1,108 @@
-"""TensorFlow Serving's REST format: requests to images, scores to answers. Pure; no HTTP here.
+"""TensorFlow Serving's REST format, as far as it is about versions: which one is asked, status, metadata.
 
-The format is described in TensorFlow Serving's documentation of its RESTful API: `instances` (row format)
-answers with `predictions`, `inputs` (columnar format) with `outputs`; binary values are objects whose only
-key is `b64`, and where the signature has a single input its name may be left out.
+Pure, no HTTP. `tfserving_predict.py` and `tfserving_classify.py` are the questions and answers of inference. Texts of
+errors are TensorFlow Serving's, word for word.
 """
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from .errors import BadRequestError, ModelNotFoundError
-from .state import RunnerState, ServedModel, State, VersionStatus
+from .state import RunnerState, ServedModel, State, Target, VersionStatus
 
-SIGNATURE = "serving_default"
-INPUT = "image_bytes"
-"""The input of the signature that takes encoded images, in the SavedModel and on the wire."""
+_INT64_MAX = 2**63 - 1
+_INT64_DIGITS = 19
 
 _STATES = {
+    State.PULLING: "START",
     State.LOADING: "LOADING",
-    State.CHECKING: "LOADING",
     State.WARMING: "LOADING",
+    State.CHECKING: "LOADING",
     State.AVAILABLE: "AVAILABLE",
+    State.DRAINING: "UNLOADING",
     State.UNLOADED: "END",
     State.FAILED: "END",
 }
 
 
-@dataclass(frozen=True)
-class PredictRequest:
-    """A predict request, read."""
-
-    images: list[bytes]
-    """Encoded images, in the order of the request."""
-    columnar: bool
-    """Whether it came as `inputs` and is to be answered with `outputs`."""
-
-
-def parse_predict(body: bytes, max_instances: int) -> PredictRequest:
-    """Read the body of a predict request.
-
-    Raises:
-        BadRequestError: The body is not such a request; the message names the field.
-    """
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequestError(f"JSON Parse error: {error}") from None
-    if not isinstance(document, dict):
-        raise BadRequestError("the request must be a JSON object with 'instances' or 'inputs'")
-    signature = document.get("signature_name") or SIGNATURE
-    if signature != SIGNATURE:
-        raise BadRequestError(f"signature_name: {signature!r} is not served here; {SIGNATURE!r} is")
-    row, columnar = "instances" in document, "inputs" in document
-    if row and columnar:
-        raise BadRequestError("the request has both 'instances' and 'inputs'; only one format may be used")
-    if not row and not columnar:
-        raise BadRequestError("the request has neither 'instances' nor 'inputs'")
-    key = "instances" if row else "inputs"
-    values = document[key]
-    if columnar and isinstance(values, dict) and set(values) != {"b64"}:
-        values = _named(values, key)
-    if not isinstance(values, list):
-        raise BadRequestError(f"{key}: must be a list of images as {{'b64': '…'}}")
-    if not values:
-        raise BadRequestError(f"{key}: must not be an empty list")
-    if len(values) > max_instances:
-        raise BadRequestError(f"{key}: has {len(values)} images; the limit is {max_instances}")
-    return PredictRequest([_image(value, f"{key}[{index}]") for index, value in enumerate(values)], columnar)
-
-
-def format_predict(request: PredictRequest, scores: NDArray[np.float32]) -> bytes:
-    """Return the body that answers a predict request.
+def parse_target(model: str, version: str | None = None, label: str | None = None) -> Target:
+    """Return what a path asks for.
 
     Args:
-        request: What was asked.
-        scores: `float32 [n, classes]`.
-    """
-    key = "outputs" if request.columnar else "predictions"
-    return orjson.dumps({key: scores}, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def require_model(name: str, model: ServedModel) -> None:
-    """Compare the model in the URL with the one that is served.
+        model: Name of the model.
+        version: Digits.
+        label: A label of a version.
 
     Raises:
-        ModelNotFoundError: It is another one; the text is TensorFlow Serving's.
+        BadRequestError: The version is too large for a number of 64 bits.
     """
-    if name != model.name:
-        raise ModelNotFoundError(f"Servable not found for request: Latest({name})")
+    if version is None:
+        return Target(model, label=label)
+    digits = version.lstrip("0") or "0"
+    if len(digits) > _INT64_DIGITS or int(digits) > _INT64_MAX:
+        raise BadRequestError(f"Failed to convert version: {version} to numeric.")
+    return Target(model, int(digits))
 
 
-def format_status(state: RunnerState, name: str) -> bytes:
-    """Return the body that tells the state of a model's versions.
+def require_model(state: RunnerState, target: Target) -> ServedModel:
+    """Return the version that answers a request.
 
     Raises:
-        ModelNotFoundError: There is no such model.
+        NotReadyError: Nothing of this model answers yet.
+        ModelNotFoundError: There is no such model or version, or the one that the label leads to does not answer.
+        BadRequestError: There is no such label; TensorFlow Serving has it so.
     """
-    if name != state.name:
-        raise ModelNotFoundError(f"Could not find any versions of model {name}")
-    return orjson.dumps({"model_version_status": [_status(version) for version in state.versions]})
+    version = target.version if target.label is None else state.labels.get(target.label)
+    wanted = f"Latest({target.model})" if version is None else f"Specific({target.model}, {version})"
+    try:
+        return state.require(target, f"Servable not found for request: {wanted}")
+    except ModelNotFoundError:
+        _require_label(state, target)
+        raise
+
+
+def format_status(state: RunnerState, target: Target) -> bytes:
+    """Return the body that tells the state of a model's versions, or of the one that was asked for.
+
+    Raises:
+        ModelNotFoundError: There is no such model or version.
+        BadRequestError: There is no such label.
+    """
+    _require_label(state, target)
+    version = target.version if target.label is None else state.labels[target.label]
+    if target.model != state.name:
+        missing = f"version {version} of model" if version is not None else "any versions of model"
+        raise ModelNotFoundError(f"Could not find {missing} {target.model}")
+    versions = [status for status in state.versions if version in (None, status.version)]
+    if version is not None and not versions:
+        raise ModelNotFoundError(f"Could not find version {version} of model {target.model}")
+    return orjson.dumps({"model_version_status": [_status(status) for status in versions]})
 
 
 def format_metadata(model: ServedModel) -> bytes:
-    """Return the body that describes a version: its signatures, and beside TensorFlow Serving's fields its classes."""
+    """Return the body that describes a version: its signatures, and nothing that a strict reader would stumble over."""
     signatures = {
         name: {
             "inputs": {key: _tensor(key, tensor.dtype, tensor.shape) for key, tensor in signature.inputs.items()},
             "outputs": {key: _tensor(key, tensor.dtype, tensor.shape) for key, tensor in signature.outputs.items()},
-            "method_name": "tensorflow/serving/predict",
+            "method_name": f"tensorflow/serving/{signature.method}",
         }
         for name, signature in model.signatures.items()
     }
     return orjson.dumps(
         {
             "model_spec": {"name": model.name, "signature_name": "", "version": str(model.version)},
-            "metadata": {
-                "signature_def": {"signature_def": signatures},
-                "classes": model.classes,
-                "input": model.input.model_dump(),
-                "variant": model.variant,
-            },
+            "metadata": {"signature_def": {"signature_def": signatures}},
         }
     )
 
 
-def _named(values: dict[str, Any], where: str) -> Any:
-    """Return the value of the only input, which may be named."""
-    if set(values) != {INPUT}:
-        names = ", ".join(sorted(values)) or "none"
-        raise BadRequestError(f"{where}: has the inputs {names}; the signature takes {INPUT!r} only")
-    return values[INPUT]
-
-
-def _image(value: Any, where: str) -> bytes:
-    if isinstance(value, dict) and set(value) != {"b64"}:
-        value = _named(value, where)
-    if not isinstance(value, dict) or set(value) != {"b64"}:
-        raise BadRequestError(f"{where}: must be an image as {{'b64': '…'}}")
-    text = value["b64"]
-    if not isinstance(text, str):
-        raise BadRequestError(f"{where}.b64: must be a string")
-    try:
-        return b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadRequestError(f"{where}.b64: is not base64: {error}") from None
+def _require_label(state: RunnerState, target: Target) -> None:
+    if target.label is not None and (target.model != state.name or target.label not in state.labels):
+        raise BadRequestError(f"Unrecognized servable version label: {target.label}")
 
 
 def _status(version: VersionStatus) -> dict[str, Any]:
@@ -158,7 +110,7 @@ def _status(version: VersionStatus) -> dict[str, Any]:
         "version": str(version.version),
         "state": _STATES[version.state],
         "status": {
-            "error_code": "OK" if version.error_code == "OK" else "UNKNOWN",
+            "error_code": version.error_code,
             "error_message": version.error_message,
         },
     }

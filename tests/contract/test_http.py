@@ -6,44 +6,18 @@ import io
 import json
 import socket
 import struct
-from base64 import b64encode
 from pathlib import Path
-from typing import Any
 
-import httpx
-import numpy as np
 import pytest
 from PIL import Image
 
+from tests.contract.calls import PREDICT, b64, error_of, post
 from tests.server import Server
-
-PREDICT = "/v1/models/xception:predict"
 
 
 @pytest.fixture
 def eight(golden: list[Path]) -> bytes:
     return golden[8].read_bytes()
-
-
-def b64(data: bytes) -> dict[str, str]:
-    return {"b64": b64encode(data).decode()}
-
-
-def post(
-    server: Server, path: str, body: bytes | str, content_type: str | None = None, **headers: str
-) -> httpx.Response:
-    if content_type is not None:
-        headers["Content-Type"] = content_type
-    return server.client.post(path, content=body, headers=headers)
-
-
-def error_of(answer: httpx.Response) -> str:
-    assert answer.headers["content-type"] == "application/json"
-    document = answer.json()
-    assert list(document) == ["error"]
-    text = document["error"]
-    assert isinstance(text, str)
-    return text
 
 
 class TestClassify:
@@ -96,65 +70,6 @@ class TestClassify:
         assert "application/json" in error_of(answer)
 
 
-class TestPredict:
-    def test_row_format(self, server: Server, golden: list[Path], package: Path) -> None:
-        body = json.dumps({"instances": [b64(path.read_bytes()) for path in golden]})
-        rows = post(server, PREDICT, body).json()["predictions"]
-        assert [max(range(10), key=row.__getitem__) for row in rows] == list(range(10))
-        np.testing.assert_allclose(rows, np.load(package / "golden" / "scores.npy"), atol=1e-3)
-
-    def test_columnar_format(self, server: Server, eight: bytes) -> None:
-        for inputs in ([b64(eight)], {"image_bytes": [b64(eight)]}):
-            answer = post(server, PREDICT, json.dumps({"inputs": inputs}), "application/json")
-            assert list(answer.json()) == ["outputs"]
-            assert max(range(10), key=answer.json()["outputs"][0].__getitem__) == 8
-
-    def test_the_request_of_the_documentation(self, server: Server, eight: bytes) -> None:
-        """The way TensorFlow Serving's own client sends an image: `curl -d`, no content type of its own."""
-        body = '{"instances" : [{"b64": "' + b64encode(eight).decode() + '"}]}'
-        answer = post(server, PREDICT, body, "application/x-www-form-urlencoded")
-        assert answer.status_code == 200
-        assert len(answer.json()["predictions"][0]) == 10
-
-    def test_more_instances_than_a_batch(self, server: Server, eight: bytes) -> None:
-        answer = post(server, PREDICT, json.dumps({"instances": [b64(eight)] * 100}))
-        rows = answer.json()["predictions"]
-        assert len(rows) == 100
-        assert all(row == pytest.approx(rows[0], abs=1e-5) for row in rows)
-
-    @pytest.mark.parametrize(
-        ("document", "text"),
-        [
-            ({"instances": []}, "instances: must not be an empty list"),
-            ({"instances": [{"b64": "!"}]}, "instances[0].b64: is not base64"),
-            ({"instances": [b64(b"no image")]}, "the bytes are not an image of a known format"),
-            ({"instances": [], "inputs": []}, "both 'instances' and 'inputs'"),
-            ({"instances": [b64(b"x")] * 401}, "instances: has 401 images; the limit is 400"),
-            ({}, "neither 'instances' nor 'inputs'"),
-        ],
-    )
-    def test_bad_requests(self, server: Server, document: Any, text: str) -> None:
-        answer = post(server, PREDICT, json.dumps(document))
-        assert answer.status_code == 400
-        assert text in error_of(answer)
-
-    def test_the_bad_image_among_good_ones_is_named(self, server: Server, eight: bytes) -> None:
-        answer = post(server, PREDICT, json.dumps({"instances": [b64(eight), b64(eight[:100])]}))
-        assert answer.status_code == 400
-        assert error_of(answer).startswith("instance 1: the image cannot be decoded")
-
-    def test_not_json_and_wrong_type(self, server: Server) -> None:
-        answer = post(server, PREDICT, "{")
-        assert answer.status_code == 400
-        assert error_of(answer).startswith("JSON Parse error")
-        assert post(server, PREDICT, b"x", "image/png").status_code == 415
-
-    def test_unknown_model(self, server: Server, eight: bytes) -> None:
-        answer = post(server, "/v1/models/other:predict", json.dumps({"instances": [b64(eight)]}))
-        assert answer.status_code == 404
-        assert error_of(answer) == "Servable not found for request: Latest(other)"
-
-
 class TestLimits:
     def test_body(self, server: Server) -> None:
         answer = post(server, "/classify", b"x" * (4 * 2**20 + 1), "image/png")
@@ -194,23 +109,6 @@ class TestLimits:
 
 
 class TestRoutes:
-    def test_status(self, server: Server) -> None:
-        assert server.client.get("/v1/models/xception").json() == {
-            "model_version_status": [
-                {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-            ]
-        }
-        assert server.client.get("/v1/models/other").status_code == 404
-
-    def test_metadata(self, server: Server) -> None:
-        document = server.client.get("/v1/models/xception/metadata").json()
-        assert document["model_spec"] == {"name": "xception", "signature_name": "", "version": "1"}
-        signatures = document["metadata"]["signature_def"]["signature_def"]
-        assert set(signatures) == {"serving_default", "pixels"}
-        assert signatures["serving_default"]["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
-        assert document["metadata"]["classes"] == [str(digit) for digit in range(10)]
-        assert server.client.get("/v1/models/other/metadata").status_code == 404
-
     def test_probes(self, server: Server) -> None:
         assert server.client.get("/livez").status_code == 200
         assert server.client.get("/readyz").status_code == 200
@@ -223,23 +121,6 @@ class TestRoutes:
         assert answer.status_code == 405
         assert error_of(answer) == "/classify does not take GET"
         assert answer.headers["allow"] == "POST"
-        for method in ("GET", "DELETE"):
-            answer = server.client.request(method, PREDICT)
-            assert answer.status_code == 405
-            assert error_of(answer) == f"{PREDICT} does not take {method}"
-        assert server.client.post("/v1/models/xception:nothing").status_code == 404
-
-    def test_openapi_describes_what_is_there(self, server: Server) -> None:
-        document = server.client.get("/docs.json").json()
-        assert document["openapi"].startswith("3.")
-        for path, operations in document["paths"].items():
-            for method in operations:
-                answer = server.client.request(method, path.replace("{model}", "xception"))
-                assert answer.status_code not in (404, 405), path
-        page = server.client.get("/")
-        assert "swagger-ui" in page.text
-        assert "http" not in page.text.replace("http-equiv", "")  # Nothing is loaded from elsewhere.
-        assert server.client.get("/static_content/swagger-ui-bundle.js").status_code == 200
 
     def test_metrics_of_edge_and_runner(self, server: Server, eight: bytes) -> None:
         for _ in range(3):

@@ -1,81 +1,196 @@
-"""TensorFlow Serving's REST format, as far as it is pure: requests to images, scores to bodies."""
+"""TensorFlow Serving's REST format, as far as it is about versions: texts and bodies, word for word."""
 
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from typing import Any
 
-import numpy as np
 import pytest
+from google.protobuf import json_format
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-from service.errors import BadRequestError
-from service.tfserving import PredictRequest, format_predict, parse_predict
+from model_store.manifest import InputContract, Signature, Tensor
+from service.errors import BadRequestError, ModelNotFoundError, NotReadyError, ServiceError
+from service.state import RunnerState, ServedModel, State, Target, VersionStatus
+from service.tfserving import format_metadata, format_status, parse_target, require_model
 
-A, B = b"image one", b"image two"
+STRINGS = Tensor(dtype="DT_STRING", shape=(-1,))
+SCORES = Tensor(dtype="DT_FLOAT", shape=(-1, 2))
+SIGNATURES = {
+    "serving_default": Signature(inputs={"image_bytes": STRINGS}, outputs={"scores": SCORES}),
+    "classify_images": Signature(
+        inputs={"inputs": STRINGS},
+        outputs={"classes": Tensor(dtype="DT_STRING", shape=(-1, 2)), "scores": SCORES},
+        method="classify",
+    ),
+}
 
 
-def b64(data: bytes) -> dict[str, str]:
-    return {"b64": b64encode(data).decode()}
+def served(version: int, *labels: str) -> ServedModel:
+    return ServedModel(
+        name="cats",
+        version=version,
+        digest=f"sha256:{version:064}",
+        labels=labels,
+        variant="openvino/fp32",
+        input=InputContract(height=4, width=4),
+        classes=("cat", "dog"),
+        signatures=SIGNATURES,
+    )
 
 
-def parse(document: Any) -> PredictRequest:
-    return parse_predict(json.dumps(document).encode(), max_instances=4)
+def status(version: int, state: State, code: str = "OK", message: str = "") -> VersionStatus:
+    return VersionStatus(version=version, digest="", state=state, error_code=code, error_message=message)
+
+
+@pytest.fixture
+def state() -> RunnerState:
+    """Versions 1 and 3 answer; 4 failed; `next` leads to it."""
+    return RunnerState(
+        name="cats",
+        revision="1",
+        waiting_for=None,
+        default=1,
+        labels={"stable": 1, "canary": 3, "next": 4},
+        versions=(
+            status(4, State.FAILED, "DATA_LOSS", "bytes differ"),
+            status(3, State.AVAILABLE),
+            status(1, State.AVAILABLE),
+        ),
+        served=(served(1, "stable"), served(3, "canary")),
+    )
 
 
 @pytest.mark.parametrize(
-    ("document", "columnar"),
+    ("target", "version"),
     [
-        ({"instances": [b64(A), b64(B)]}, False),
-        ({"instances": [{"image_bytes": b64(A)}, {"image_bytes": b64(B)}]}, False),
-        ({"inputs": [b64(A), b64(B)]}, True),
-        ({"inputs": {"image_bytes": [b64(A), b64(B)]}}, True),
-        ({"signature_name": "serving_default", "instances": [b64(A), b64(B)]}, False),
+        (Target("cats"), 1),
+        (Target("cats", version=3), 3),
+        (Target("cats", label="stable"), 1),
+        (Target("cats", label="canary"), 3),
     ],
 )
-def test_row_and_columnar_named_and_bare(document: Any, columnar: bool) -> None:
-    assert parse(document) == PredictRequest([A, B], columnar)
-
-
-def test_the_request_of_the_documentation() -> None:
-    """TensorFlow Serving's page on its RESTful API shows this one for binary values."""
-    body = b'{ "instances": [ { "b64": "aW1hZ2UgYnl0ZXM=" }, { "b64": "YXdlc29tZSBpbWFnZSBieXRlcw==" } ] }'
-    assert parse_predict(body, 4).images == [b"image bytes", b"awesome image bytes"]
+def test_the_version_that_is_asked_for(state: RunnerState, target: Target, version: int) -> None:
+    assert require_model(state, target).version == version
 
 
 @pytest.mark.parametrize(
-    ("document", "reason"),
+    ("target", "error", "text"),
     [
-        ([1], "must be a JSON object"),
-        ({}, "neither 'instances' nor 'inputs'"),
-        ({"instances": [b64(A)], "inputs": [b64(A)]}, "both 'instances' and 'inputs'"),
-        ({"instances": []}, "instances: must not be an empty list"),
-        ({"inputs": []}, "inputs: must not be an empty list"),
-        ({"instances": b64(A)}, "instances: must be a list"),
-        ({"inputs": b64(A)}, "inputs: must be a list"),
-        ({"inputs": {"other": [b64(A)]}}, "inputs: has the inputs other; the signature takes 'image_bytes' only"),
-        ({"instances": [b64(A)] * 5}, "instances: has 5 images; the limit is 4"),
-        ({"instances": [b64(A), 1]}, r"instances\[1\]: must be an image"),
-        ({"instances": [b64(A), {"other": 1}]}, r"instances\[1\]: has the inputs other"),
-        ({"instances": [{"b64": 1}]}, r"instances\[0\].b64: must be a string"),
-        ({"instances": [{"b64": "a*b"}]}, r"instances\[0\].b64: is not base64"),
-        ({"instances": [{"b64": "abc"}]}, r"instances\[0\].b64: is not base64"),
-        ({"instances": [{"b64": "ä"}]}, r"instances\[0\].b64: is not base64"),
-        ({"instances": [b64(A)], "signature_name": "x"}, "signature_name: 'x' is not served"),
+        (Target("dogs"), ModelNotFoundError, "Servable not found for request: Latest(dogs)"),
+        (Target("dogs", version=1), ModelNotFoundError, "Servable not found for request: Specific(dogs, 1)"),
+        (Target("dogs", label="stable"), BadRequestError, "Unrecognized servable version label: stable"),
+        (Target("cats", version=7), ModelNotFoundError, "Servable not found for request: Specific(cats, 7)"),
+        (Target("cats", version=4), ModelNotFoundError, "Servable not found for request: Specific(cats, 4)"),
+        (Target("cats", label="nope"), BadRequestError, "Unrecognized servable version label: nope"),
+        (Target("cats", label="next"), ModelNotFoundError, "Servable not found for request: Specific(cats, 4)"),
     ],
 )
-def test_refused_with_the_field(document: Any, reason: str) -> None:
-    with pytest.raises(BadRequestError, match=reason):
-        parse(document)
+def test_what_does_not_answer(state: RunnerState, target: Target, error: type[ServiceError], text: str) -> None:
+    with pytest.raises(error) as refused:
+        require_model(state, target)
+    assert str(refused.value) == text
 
 
-def test_not_json() -> None:
-    with pytest.raises(BadRequestError, match="JSON Parse error"):
-        parse_predict(b"{", 4)
+@pytest.mark.parametrize("target", [Target("cats"), Target("cats", version=1), Target("cats", label="stable")])
+def test_before_anything_answers(target: Target) -> None:
+    starting = RunnerState(
+        name="cats", revision="1", waiting_for="pulling", default=None, labels={}, versions=(), served=()
+    )
+    with pytest.raises(NotReadyError, match="no model is available yet: pulling"):
+        require_model(starting, target)
 
 
-def test_answers_mirror_the_format() -> None:
-    scores = np.array([[0.25, 0.75], [1, 0]], np.float32)
-    rows = [[0.25, 0.75], [1.0, 0.0]]
-    assert json.loads(format_predict(PredictRequest([A, B], columnar=False), scores)) == {"predictions": rows}
-    assert json.loads(format_predict(PredictRequest([A, B], columnar=True), scores)) == {"outputs": rows}
+def test_version_numbers() -> None:
+    assert parse_target("cats", "0012") == Target("cats", 12)
+    assert parse_target("cats", str(2**63 - 1)) == Target("cats", 2**63 - 1)
+    assert parse_target("cats", label="stable") == Target("cats", None, "stable")
+    for digits in (str(2**63), "9" * 5000):
+        with pytest.raises(BadRequestError) as refused:
+            parse_target("cats", digits)
+        assert str(refused.value) == f"Failed to convert version: {digits} to numeric."
+
+
+def test_status_by_model_version_and_label(state: RunnerState) -> None:
+    failed = {
+        "version": "4",
+        "state": "END",
+        "status": {"error_code": "DATA_LOSS", "error_message": "bytes differ"},
+    }
+    third = {"version": "3", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    first = {**third, "version": "1"}
+    for target, expected in [
+        (Target("cats"), [failed, third, first]),
+        (Target("cats", version=3), [third]),
+        (Target("cats", version=4), [failed]),
+        (Target("cats", label="stable"), [first]),
+        (Target("cats", label="next"), [failed]),
+    ]:
+        assert json.loads(format_status(state, target)) == {"model_version_status": expected}
+
+
+def test_every_state_is_one_of_theirs(state: RunnerState) -> None:
+    named = {}
+    for known in State:
+        alone = state.model_copy(update={"versions": (status(1, known),)})
+        named[known.value] = json.loads(format_status(alone, Target("cats")))["model_version_status"][0]["state"]
+    assert named == {
+        "pulling": "START",
+        "loading": "LOADING",
+        "warming": "LOADING",
+        "checking": "LOADING",
+        "available": "AVAILABLE",
+        "draining": "UNLOADING",
+        "unloaded": "END",
+        "failed": "END",
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "text"),
+    [
+        (Target("dogs"), ModelNotFoundError, "Could not find any versions of model dogs"),
+        (Target("dogs", version=1), ModelNotFoundError, "Could not find version 1 of model dogs"),
+        (Target("cats", version=7), ModelNotFoundError, "Could not find version 7 of model cats"),
+        (Target("cats", label="nope"), BadRequestError, "Unrecognized servable version label: nope"),
+        (Target("dogs", label="stable"), BadRequestError, "Unrecognized servable version label: stable"),
+    ],
+)
+def test_status_of_what_is_not_there(state: RunnerState, target: Target, error: type[ServiceError], text: str) -> None:
+    with pytest.raises(error) as refused:
+        format_status(state, target)
+    assert str(refused.value) == text
+
+
+def test_metadata_is_what_a_strict_reader_takes() -> None:
+    document: dict[str, Any] = json.loads(format_metadata(served(3)))
+    assert list(document) == ["model_spec", "metadata"]
+    assert document["model_spec"] == {"name": "cats", "signature_name": "", "version": "3"}
+    assert list(document["metadata"]) == ["signature_def"]
+    assert list(document["metadata"]["signature_def"]) == ["signature_def"]
+    signatures = document["metadata"]["signature_def"]["signature_def"]
+    assert signatures["serving_default"] == {
+        "inputs": {
+            "image_bytes": {
+                "dtype": "DT_STRING",
+                "tensor_shape": {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False},
+                "name": "image_bytes",
+            }
+        },
+        "outputs": {
+            "scores": {
+                "dtype": "DT_FLOAT",
+                "tensor_shape": {
+                    "dim": [{"size": "-1", "name": ""}, {"size": "2", "name": ""}],
+                    "unknown_rank": False,
+                },
+                "name": "scores",
+            }
+        },
+        "method_name": "tensorflow/serving/predict",
+    }
+    assert signatures["classify_images"]["method_name"] == "tensorflow/serving/classify"
+    for name, signature in signatures.items():
+        parsed = json_format.ParseDict(signature, SignatureDef())  # Raises on a field that it does not know.
+        assert set(parsed.inputs) == set(SIGNATURES[name].inputs)
+        assert set(parsed.outputs) == set(SIGNATURES[name].outputs)

@@ -117,7 +117,7 @@ def huge_png() -> bytes:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "known format"),
+        (b"", "the image is empty"),
         (b"not an image", "known format"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "known format"),
         (encoded(plain("RGB", RED), "TIFF"), "known format"),
@@ -153,10 +153,11 @@ async def test_decoder_keeps_the_order_and_names_the_bad_one() -> None:
     with admission.admit(Deadline(10)) as permit:
         pixels = await decoder.decode(grey, CONTRACT, permit)
         assert pixels[:, 0, 0, 0].tolist() == list(range(20))
-        with pytest.raises(InvalidImageError, match=r"^instance 1: the bytes are not"):
+        with pytest.raises(InvalidImageError, match=r"^the bytes are not") as refused:
             await decoder.decode([grey[0], b"x", grey[2]], CONTRACT, permit)
-        with pytest.raises(InvalidImageError, match=r"^the bytes are not"):
-            await decoder.decode([b"x"], CONTRACT, permit)
+        assert refused.value.index == 1
+        named = refused.value.within(["instances[0]", "instances[1]", "instances[2]"])
+        assert str(named).startswith("instances[1]: the bytes are not")
     with admission.admit(Deadline(0)) as late, pytest.raises(DeadlineExceededError):
         await decoder.decode(grey, CONTRACT, late)
     decoder.stop()

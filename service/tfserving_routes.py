@@ -1,0 +1,175 @@
+"""TensorFlow Serving's REST API over the edge: which path leads where. The format itself is in `tfserving*.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn, TypeVar
+
+from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from . import tfserving
+from .answer import Answer
+from .body import read_body, require_json
+from .edge import Choose, Edge, Inference, answering, timed
+from .errors import BadRequestError, InvalidImageError
+from .state import RunnerState, Target
+from .tfserving_body import parse_body
+from .tfserving_classify import Examples, format_classify, parse_examples, require_signature
+from .tfserving_predict import PredictRequest, format_predict, parse_predict
+
+
+class ModelConvertor(StringConvertor):
+    """The name of a model or a label in a path: what follows a colon is what to do with it."""
+
+    regex = "[^/:]+"
+
+
+class VersionConvertor(StringConvertor):
+    """The number of a version in a path, however long."""
+
+    regex = "[0-9]+"
+
+
+class OtherConvertor(StringConvertor):
+    """What is left of a path that TensorFlow Serving would call malformed; reloading is this project's own."""
+
+    regex = "(?!models/[^/:]+/reload$).*"
+
+
+register_url_convertor("model", ModelConvertor())
+register_url_convertor("version", VersionConvertor())
+register_url_convertor("other", OtherConvertor())
+
+MODEL_PATH = "/v1/models/{model:model}"
+
+PATHS = (MODEL_PATH, MODEL_PATH + "/versions/{version:version}", MODEL_PATH + "/labels/{label:model}")
+"""The ways to name what is asked for: the default version, one by number, one by label."""
+
+Question = TypeVar("Question", PredictRequest, Examples)
+"""What a request asks, read: images or pixels, and where each of them stands in it."""
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class TensorFlowServing:
+    """Its endpoints, before one edge."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    def routes(self) -> list[Route]:
+        """Return the routes of this API; the last one takes what the others leave of `/v1`."""
+        known: list[Route] = []
+        for path in PATHS:
+            known += [
+                Route(f"{path}:predict", timed("predict", self.predict), methods=["POST"]),
+                Route(f"{path}:classify", timed("classify_examples", self.classify), methods=["POST"]),
+                Route(f"{path}:regress", timed("regress", self.regress), methods=["POST"]),
+                Route(f"{path}/metadata", answering(self.metadata), methods=["GET"]),
+                Route(path, answering(self.status), methods=["GET"]),
+            ]
+        return [*known, Route("/v1/{other:other}", answering(partial(refuse_malformed, known)), methods=_METHODS)]
+
+    async def predict(self, request: Request) -> Answer:
+        """Answer `:predict`: the scores of images or pixels."""
+
+        def read(body: bytes, state: RunnerState) -> PredictRequest:
+            document = parse_body(body)
+            return parse_predict(document, choose(state).signatures, self._edge.settings.max_instances)
+
+        choose = choose_in_path(request)
+        question, done = await self._ask(request, choose, read)
+        return Answer(format_predict(question, done.result.scores), done)
+
+    async def classify(self, request: Request) -> Answer:
+        """Answer `:classify`: the classes of examples, each with its score."""
+
+        def read(body: bytes, state: RunnerState) -> Examples:
+            document = parse_body(body)
+            examples = parse_examples(document, self._edge.settings.max_instances)
+            require_signature(document, choose(state).signatures, "classify")
+            return examples
+
+        choose = choose_in_path(request)
+        _, done = await self._ask(request, choose, read)
+        return Answer(format_classify(done.result.scores, done.model.classes), done)
+
+    async def regress(self, request: Request) -> Answer:
+        """Refuse `:regress` for what is wrong with the request, and if nothing is, for what the model lacks."""
+
+        def read(body: bytes, state: RunnerState) -> NoReturn:
+            document = parse_body(body)
+            parse_examples(document, self._edge.settings.max_instances)
+            require_signature(document, choose(state).signatures, "regress")
+            raise BadRequestError("signature_name: no engine runs regression here; ask for ':predict' or ':classify'")
+
+        choose = choose_in_path(request)
+        _, done = await self._ask(request, choose, read)
+        return Answer(b"", done)
+
+    async def status(self, request: Request) -> Response:
+        """Answer the state of a model's versions."""
+        body = tfserving.format_status(await self._edge.runner.state(), read_target(request))
+        return Response(body, media_type="application/json")
+
+    async def metadata(self, request: Request) -> Response:
+        """Answer the signatures of a version."""
+        model = choose_in_path(request)(await self._edge.runner.state())
+        return Response(tfserving.format_metadata(model), media_type="application/json")
+
+    async def _ask(
+        self, request: Request, choose: Choose, read: Callable[[bytes, RunnerState], Question]
+    ) -> tuple[Question, Inference]:
+        """Get the scores of a request.
+
+        Args:
+            request: Its body is a question.
+            choose: Picks the version.
+            read: Turns the body into the question; what it needs meanwhile is gone before anything is waited for.
+        """
+        edge = self._edge
+        require_json(request)
+        with edge.admit(request) as permit:
+            state = await edge.runner.state()
+            question = read(await read_body(request, permit, edge.max_body_bytes), state)
+            try:
+                return question, await edge.infer(request, question.inputs, choose, permit)
+            except InvalidImageError as error:
+                raise error.within(question.fields) from error
+
+
+async def refuse_malformed(known: Sequence[Route], request: Request) -> Response:
+    """Refuse a path that is none of the known ones as TensorFlow Serving does, and say which method it takes.
+
+    Raises:
+        BadRequestError: Always.
+    """
+    path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1")
+    if request.method == "GET" and path == "/v1/models":
+        raise BadRequestError("Missing model name in request.")
+    other_method = next((route for route in known if route.matches(request.scope)[0] == Match.PARTIAL), None)
+    hint = f" (send it with {'POST' if 'POST' in (other_method.methods or ()) else 'GET'})" if other_method else ""
+    raise BadRequestError(f"Malformed request: {request.method} {path}{hint}")
+
+
+def read_target(request: Request) -> Target:
+    """Return what the path asks for.
+
+    Raises:
+        BadRequestError: The version is too large a number.
+    """
+    return tfserving.parse_target(**request.path_params)
+
+
+def choose_in_path(request: Request) -> Choose:
+    """Return what picks the version that the path names.
+
+    Raises:
+        BadRequestError: The version is too large a number.
+    """
+    target = read_target(request)
+    return lambda state: tfserving.require_model(state, target)
