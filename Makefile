@@ -50,7 +50,7 @@ format: $(STAMP) ## Format the code and mend what the linter can mend.
 	$(BIN)/ruff check --fix .
 
 lock: $(STAMP) ## Resolve the requirements again, with hashes and without addresses.
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/serve.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra signing pyproject.toml -o requirements/serve.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements/dev.txt
 
 loadtest: $(STAMP) ## Run Locust, headless, against the service at HOST.

@@ -6,7 +6,9 @@ An image whose first pixel is pure magenta makes the engine fail, as a broken in
 
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import cast
 
 import bentoml
 import numpy as np
@@ -16,17 +18,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service import tfserving
 from service.admission import Admission, Deadline, Priority
 from service.batching import Batcher
-from service.cost import CostModel
 from service.cpus import available_cpus
 from service.decode import Decoder, ImageLimits
 from service.disconnect import unless_disconnected
 from service.engine import choose_variant, load_engine
 from service.errors import ServiceError
-from service.lifecycle import pull_version
 from service.settings import load_settings
+from service.tfserving_body import parse_body
+from service.tfserving_predict import format_predict, parse_predict
+from service.wanted import pull_default
 from service.warmup import golden_pixels, learn_batch_size
 
 SETTINGS = load_settings()
@@ -44,13 +46,17 @@ class CountingEngine:
     """The real engine, which counts the images it ran and fails on magenta."""
 
     def __init__(self) -> None:
-        model = pull_version(SETTINGS)
+        model = pull_default(SETTINGS)
         variant = choose_variant(model.manifest, SETTINGS.engine, SETTINGS.max_accuracy_loss)
         self.engine = load_engine(model, variant, available_cpus())
-        self.cost = CostModel()
-        self.batch_size = learn_batch_size(
-            self.engine, golden_pixels(model), max_size=SETTINGS.max_batch_size, budget_s=3, cost=self.cost
-        )
+
+        async def run(batch: np.ndarray) -> float:
+            started = time.perf_counter()
+            self.engine.run(batch)
+            return time.perf_counter() - started
+
+        learned = asyncio.run(learn_batch_size(run, golden_pixels(model), max_size=SETTINGS.max_batch_size, budget_s=3))
+        self.batch_size, self.cost = learned.batch_size, learned.cost
         self.images = 0
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
@@ -117,23 +123,23 @@ class OwnBatchingRunner:
 
 def edge_app(edge: list[object]) -> Starlette:
     """Return the routes of an edge whose instance will stand in `edge`: predict, and the engine's count."""
-    contract = pull_version(SETTINGS).manifest.input
+    manifest = pull_default(SETTINGS).manifest
     decoder = Decoder(available_cpus(), ImageLimits(2**24, 10**8))
     decoder.start()
     admission = Admission(10**6, 2**34)
 
     async def predict(request: Request) -> Response:
         try:
-            question = tfserving.parse_predict(await request.body(), 64)
+            question = parse_predict(parse_body(await request.body()), manifest.signatures, 64)
             with admission.admit(Deadline(SETTINGS.request_timeout_ms / 1000)) as permit:
-                pixels = await decoder.decode(question.images, contract, permit)
+                pixels = await decoder.decode(cast(list[bytes], question.inputs), manifest.input, permit)
             call = edge[0].runner.to_async.infer(pixels)  # type: ignore[attr-defined]
             scores = await unless_disconnected(request, call)
         except ServiceError as error:
             return Response(str(error), status_code=error.status)
         except Exception as error:
             return Response(str(error), status_code=int(getattr(error, "error_code", 500)))
-        return Response(tfserving.format_predict(question, scores), media_type="application/json")
+        return Response(format_predict(question, scores), media_type="application/json")
 
     async def ran(_: Request) -> Response:
         images = await edge[0].runner.to_async.ran()  # type: ignore[attr-defined]

@@ -10,14 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import os
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
 from base64 import b64encode
 from pathlib import Path
 from statistics import median
@@ -28,6 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from .closed_loop import Measurement, closed_loop
+from .local_server import LocalServer
 from .pictures import SIZES, predict_body
 
 CONTESTANTS = {
@@ -38,46 +32,6 @@ CONTESTANTS = {
 CLIENTS = (1, 8, 32)
 OVERLOAD_CLIENTS = 512
 DEADLINE_S = 2.0
-
-
-class Contestant:
-    """One of the services, started on a port of its own."""
-
-    def __init__(self, target: str, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-        home = folder / target.rpartition(":")[2]
-        home.mkdir()
-        environment = {**os.environ, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
-        environment["REQUEST_TIMEOUT_MS"] = f"{DEADLINE_S * 1000:.0f}"
-        command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1"]
-        self.process = subprocess.Popen(
-            [*command, "--port", self.url.rpartition(":")[2]],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        until = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.url}/readyz", timeout=5).close()
-                return
-            except OSError:
-                if self.process.poll() is not None or time.monotonic() > until:
-                    raise SystemExit(f"{target} did not start; try `bentoml serve {target}`") from None
-                time.sleep(0.2)
-
-    @property
-    def predict(self) -> str:
-        """Return the URL to post to."""
-        return f"{self.url}/v1/models/{os.environ.get('MODEL_NAME', 'xception')}:predict"
-
-    def stop(self) -> None:
-        """Stop the processes."""
-        os.killpg(self.process.pid, signal.SIGINT)
-        self.process.wait(30)
 
 
 def magenta() -> bytes:
@@ -102,7 +56,7 @@ async def one_bad_item(url: str, good: bytes) -> str:
     return f"{worst} of 15 good ones answered"
 
 
-async def cancelled_requests(contestant: Contestant, good: bytes) -> str:
+async def cancelled_requests(contestant: LocalServer, good: bytes) -> str:
     """Send 64 requests, hang up on all after 150 ms, and tell how many images the engine ran all the same."""
 
     async def ran(session: aiohttp.ClientSession) -> int:
@@ -139,7 +93,12 @@ def main() -> None:
     options = parser.parse_args()
     bodies = [predict_body(SIZES[1], 1)]
     with tempfile.TemporaryDirectory() as folder:
-        running = {name: Contestant(target, Path(folder)) for name, target in CONTESTANTS.items()}
+        running = {
+            name: LocalServer(
+                Path(folder) / name.replace(" ", "-"), target, REQUEST_TIMEOUT_MS=f"{DEADLINE_S * 1000:.0f}"
+            )
+            for name, target in CONTESTANTS.items()
+        }
         try:
             compare(running, bodies, options.rounds, options.seconds)
         finally:
@@ -147,7 +106,7 @@ def main() -> None:
                 contestant.stop()
 
 
-def compare(running: dict[str, Contestant], bodies: list[bytes], rounds: int, seconds: float) -> None:
+def compare(running: dict[str, LocalServer], bodies: list[bytes], rounds: int, seconds: float) -> None:
     """Measure throughput and latency, then the behaviour in the bad cases."""
     for contestant in running.values():
         asyncio.run(closed_loop(contestant.predict, bodies, 8, 3))

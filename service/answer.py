@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import orjson
 from starlette.responses import Response
 
 from . import metrics
 from .disconnect import ClientDisconnectedError
-from .entry import Result
 from .errors import InferenceError, ServiceError
-from .state import ServedModel
+
+if TYPE_CHECKING:
+    from .edge import Inference
 
 log = logging.getLogger("bentoml.edge")
 
@@ -22,30 +25,32 @@ CLIENT_CLOSED_REQUEST = 499
 
 @dataclass(frozen=True)
 class Answer:
-    """The JSON body of an answer, and how it came about."""
+    """The body of an answer, and how it came about."""
 
     body: bytes
-    model: ServedModel
-    result: Result
-    decode_s: float
+    done: Inference
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the protocol, beside those that every answer has."""
 
     def response(self) -> Response:
         """Return the response, with model version, batch size and the times of its steps in its headers."""
-        result = self.result
-        metrics.DECODE_SECONDS.observe(self.decode_s)
+        result, decode_s = self.done.result, self.done.decode_s
+        metrics.DECODE_SECONDS.observe(decode_s)
         metrics.QUEUE_SECONDS.observe(result.queue_s)
         metrics.INSTANCES.observe(len(result.scores))
         timing = (
-            f"decode;dur={self.decode_s * 1000:.2f}, "
+            f"decode;dur={decode_s * 1000:.2f}, "
             f"queue;dur={result.queue_s * 1000:.2f}, "
             f"infer;dur={result.infer_s * 1000:.2f}"
         )
         headers = {
             "Server-Timing": timing,
-            "X-Model-Version": str(self.model.version),
+            "X-Model-Version": str(self.done.model.version),
             "X-Batch-Size": str(result.batch_size),
+            **self.headers,
         }
-        return Response(self.body, headers=headers, media_type="application/json")
+        return Response(self.body, headers=headers, media_type=self.media_type)
 
 
 def error_answer(error: Exception) -> Response:

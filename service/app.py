@@ -10,14 +10,17 @@ import logging
 from typing import Any, cast
 
 import bentoml
+from starlette.applications import Starlette
 
 from model_store.errors import StoreError
 
+from .admin import Admin
 from .edge import Edge
-from .lifecycle import pull_version
 from .middleware import JsonErrorMiddleware, RequestIdMiddleware
 from .runner import Runner
 from .settings import load_settings
+from .tfserving_routes import TensorFlowServing
+from .wanted import pull_default
 
 log = logging.getLogger("bentoml.model")
 
@@ -47,7 +50,7 @@ class RunnerService:
     def pull() -> None:
         """Pull and verify the model once, before any process starts; the runner goes on trying if this fails."""
         try:
-            model = pull_version(SETTINGS)
+            model = pull_default(SETTINGS)
             log.info("Version %d of %s is verified: %s", model.version, model.model, model.digest)
         except (StoreError, LookupError) as error:
             log.warning("No model yet: %s", error)
@@ -67,6 +70,7 @@ class RunnerService:
 
 
 _edge = Edge(SETTINGS)
+_app = Starlette(routes=[*_edge.routes(), *TensorFlowServing(_edge).routes(), *Admin(_edge).routes()])
 
 
 @bentoml.service(
@@ -77,7 +81,7 @@ _edge = Edge(SETTINGS)
     # Its labels hold the raw path, so that every unknown URL would become a new series; /metrics is our own.
     metrics={"enabled": False},
 )
-@bentoml.asgi_app(_edge.app(), path="/")
+@bentoml.asgi_app(_app, path="/")
 class EdgeService:
     """Speaks HTTP, admits, decodes and answers."""
 

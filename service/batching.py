@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,10 @@ class BatchObserver(Protocol):
 
     def dropped(self, reason: str, images: int) -> None:
         """So many images left the queue without being run, because they `expired` or were `cancelled`."""
+
+
+REHEARSAL_S = 120.0
+"""How long a version that is not live yet waits at most for a turn of the engine, in seconds."""
 
 
 class Batcher:
@@ -66,7 +70,7 @@ class Batcher:
         self._queues: dict[Priority, deque[Entry]] = {priority: deque() for priority in Priority}
         self._streams = streams
         self._idle = streams
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], Batchable] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -114,9 +118,35 @@ class Batcher:
         if self._pool is None:
             raise NotReadyError("the runner is shutting down")
         self._check_room(model, pixels, deadline, priority)
-        entry = Entry(model, pixels, deadline, asyncio.get_running_loop().create_future())
+        return await self._answer(Entry(model, pixels, deadline, asyncio.get_running_loop().create_future()), priority)
+
+    async def rehearse(self, model: Batchable, pixels: NDArray[np.uint8]) -> Result:
+        """Run images of a version that is not live yet, in its turn among the requests and whatever the bounds.
+
+        So a version that is warmed and checked never runs beside live batches, only between them.
+
+        Raises:
+            ServiceError: The engine failed, or there was no turn within `REHEARSAL_S`.
+        """
+        if self._pool is None:
+            raise NotReadyError("the runner is shutting down")
+        entry = Entry(model, pixels, Deadline(REHEARSAL_S), asyncio.get_running_loop().create_future())
+        return await self._answer(entry, Priority.INTERACTIVE)
+
+    async def drained(self, model: Batchable) -> None:
+        """Wait until nothing of this version waits or runs any more; its engine may be closed then."""
+        while pending := self._pending(model):
+            await asyncio.wait(pending)
+
+    def _pending(self, model: Batchable) -> set[asyncio.Future[Any]]:
+        waiting = {entry.future for entry in self._all_entries() if entry.model is model and not entry.future.done()}
+        return waiting | {task for task, runs in self._running.items() if runs is model}
+
+    async def _answer(self, entry: Entry, priority: Priority) -> Result:
+        """Put a request into the queue and wait for its answer."""
+        deadline = entry.deadline
         self._queues[priority].append(entry)
-        self._count(len(pixels), pixels.nbytes)
+        self._count(len(entry.pixels), entry.pixels.nbytes)
         self._pump()
         try:
             async with asyncio.timeout(max(0.0, deadline.remaining_s())):
@@ -126,13 +156,17 @@ class Batcher:
                 f"no answer within the deadline of {deadline.timeout_s * 1000:.0f} ms"
             ) from None
 
-    def backlog_s(self, model: Batchable, priority: Priority) -> float:
+    def backlog_s(self, priority: Priority) -> float:
         """Return how long the images that leave before a newcomer of `priority` take, in seconds."""
-        ahead = sum(entry.waiting for level in Priority if level <= priority for entry in self._queues[level])
-        return model.cost.work_s(ahead, model.batch_size) / self._streams
+        ahead: dict[int, tuple[Batchable, int]] = {}
+        for level in Priority:
+            for entry in self._queues[level] if level <= priority else ():
+                known = ahead.get(id(entry.model), (entry.model, 0))
+                ahead[id(entry.model)] = (entry.model, known[1] + entry.waiting)
+        return sum(model.cost.work_s(images, model.batch_size) for model, images in ahead.values()) / self._streams
 
     def _check_room(self, model: Batchable, pixels: NDArray[np.uint8], deadline: Deadline, priority: Priority) -> None:
-        drained_s = math.ceil(self.backlog_s(model, Priority.BULK))
+        drained_s = math.ceil(self.backlog_s(Priority.BULK))
         if self.images + len(pixels) > self.max_images:
             raise OverloadedError(
                 f"{self.images} images wait; {len(pixels)} more are over the {self.max_images} that may",
@@ -150,7 +184,7 @@ class Batcher:
             raise DeadlineExceededError(
                 f"{len(pixels)} images take about {own_s * 1000:.0f} ms; {max(0.0, remaining_s) * 1000:.0f} ms are left"
             )
-        backlog_s = self.backlog_s(model, priority)
+        backlog_s = self.backlog_s(priority)
         if backlog_s + own_s > remaining_s:
             raise OverloadedError(
                 f"an answer takes about {(backlog_s + own_s) * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left",
@@ -168,8 +202,8 @@ class Batcher:
                 continue
             self._idle -= 1
             task = asyncio.create_task(self._run(head.model, batch))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running[task] = head.model
+            task.add_done_callback(self._running.pop)
 
     def _ring(self) -> None:
         self._alarm = None

@@ -1,6 +1,6 @@
-"""The edge: HTTP in, HTTP out. `Edge.classify` and `Edge.predict` are the path of a request.
+"""The edge: HTTP in, HTTP out. `Edge.classify` and `Edge.infer` are the path of a request.
 
-admit → read → decode → submit (queue → batch → engine, in the runner) → rank → answer
+admit → read → choose a version → decode → submit (queue → batch → engine, in the runner) → rank → answer
 """
 
 from __future__ import annotations
@@ -8,38 +8,43 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.convertors import StringConvertor, register_url_convertor
+import numpy as np
+from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from . import metrics, tfserving
+from . import metrics
 from .admission import Admission, Deadline, Permit, Priority
 from .answer import Answer, error_answer
-from .body import announced_size, extract_image, read_body, require_json
+from .body import announced_size, extract_image, read_body
 from .cpus import available_cpus
 from .decode import Decoder, ImageLimits
 from .disconnect import unless_disconnected
 from .entry import Result
-from .errors import BadRequestError
+from .errors import BadRequestError, ModelNotFoundError
 from .openapi import INDEX_PAGE, openapi_document
 from .ranking import rank
 from .runner_client import RunnerClient
 from .schema import Classification, ClassScore
 from .settings import MIB, Settings
-from .state import ServedModel
+from .state import RunnerState, ServedModel, Target
+
+Choose = Callable[[RunnerState], ServedModel]
+"""Picks the version that a request asks for, or raises what its caller is told."""
 
 
-class ModelConvertor(StringConvertor):
-    """The name of a model in a path: what follows a colon is what to do with it."""
+@dataclass(frozen=True)
+class Inference:
+    """The scores of a request, and how they came about."""
 
-    regex = "[^/:]+"
-
-
-register_url_convertor("model", ModelConvertor())
+    model: ServedModel
+    """The one version that gave all of them."""
+    result: Result
+    decode_s: float
 
 
 class Edge:
@@ -71,40 +76,51 @@ class Edge:
         with self.admit(request) as permit:
             body = await read_body(request, permit, self.max_body_bytes)
             image = await extract_image(request, body)
-            model = await self.runner.model()
+            model = choose_named(request)(await self.runner.state())
             top_k = read_top_k(request, self.settings.top_k, len(model.classes))
-            result, decode_s = await unless_disconnected(request, self.infer([image], model, permit))
+            done = await self.infer(request, [image], choose_named(request), permit)
         best = [
             ClassScore(name=entry.name, index=entry.index, score=entry.score)
-            for entry in rank(result.scores[0], model.classes, top_k)
+            for entry in rank(done.result.scores[0], done.model.classes, top_k)
         ]
-        answer = Classification(model=model.name, version=model.version, predictions=best)
-        return Answer(answer.model_dump_json().encode(), model, result, decode_s)
+        answer = Classification(model=done.model.name, version=done.model.version, predictions=best)
+        return Answer(answer.model_dump_json().encode(), done)
 
-    async def predict(self, request: Request) -> Answer:
-        """Answer `POST /v1/models/{model}:predict` in TensorFlow Serving's format."""
-        require_json(request)
-        with self.admit(request) as permit:
-            body = await read_body(request, permit, self.max_body_bytes)
-            question = tfserving.parse_predict(body, self.settings.max_instances)
-            model = await self.runner.model()
-            tfserving.require_model(request.path_params["model"], model)
-            result, decode_s = await unless_disconnected(request, self.infer(question.images, model, permit))
-        return Answer(tfserving.format_predict(question, result.scores), model, result, decode_s)
+    async def infer(
+        self, request: Request, inputs: Sequence[bytes] | NDArray[np.uint8], choose: Choose, permit: Permit
+    ) -> Inference:
+        """Get the scores of the images of a request that was admitted, unless its caller hangs up.
 
-    async def infer(self, images: Sequence[bytes], model: ServedModel, permit: Permit) -> tuple[Result, float]:
-        """Decode the images of a request that was admitted, and get their scores.
+        A version that is swapped out while the request is under way is chosen anew, once.
 
-        Returns:
-            The scores with what they waited for, and the time that decoding took, in seconds.
+        Args:
+            request: Is watched for its caller hanging up.
+            inputs: Encoded images, or pixels, `uint8 [n, height, width, 3]`.
+            choose: Picks the version from what the runner serves.
+            permit: Proof of admission.
+
+        Raises:
+            ServiceError: No such version, undecodable, refused, late or failed.
+            ClientDisconnectedError: The caller hung up.
         """
+        permit.count_images(len(inputs))
+        try:
+            model = choose(await self.runner.state())
+            return await unless_disconnected(request, self._ask(inputs, model, permit))
+        except ModelNotFoundError:
+            model = choose(await self.runner.fresh_state())
+            return await unless_disconnected(request, self._ask(inputs, model, permit))
+
+    async def _ask(self, inputs: Sequence[bytes] | NDArray[np.uint8], model: ServedModel, permit: Permit) -> Inference:
         started = time.perf_counter()
-        permit.count_images(len(images))
-        pixels = await self.decoder.decode(images, model.input, permit)
+        if isinstance(inputs, np.ndarray):
+            pixels = require_pixels(inputs, model)
+        else:
+            pixels = await self.decoder.decode(inputs, model.input, permit)
         decode_s = time.perf_counter() - started
         result = await self.runner.submit(pixels, model, permit)
         permit.answered()
-        return result, decode_s
+        return Inference(model, result, decode_s)
 
     def admit(self, request: Request) -> AbstractContextManager[Permit]:
         """Return the block in which a request holds its place, as `Admission.admit` does."""
@@ -113,17 +129,6 @@ class Edge:
             read_priority(request),
             announced_size(request, self.max_body_bytes),
         )
-
-    async def status(self, request: Request) -> Response:
-        """Answer `GET /v1/models/{model}`: the state of its versions."""
-        body = tfserving.format_status(await self.runner.state(), request.path_params["model"])
-        return Response(body, media_type="application/json")
-
-    async def metadata(self, request: Request) -> Response:
-        """Answer `GET /v1/models/{model}/metadata`: signatures and classes."""
-        model = await self.runner.model()
-        tfserving.require_model(request.path_params["model"], model)
-        return Response(tfserving.format_metadata(model), media_type="application/json")
 
     async def metrics(self, _: Request) -> Response:
         """Answer `GET /metrics`: edge and runner, in Prometheus' text format."""
@@ -137,19 +142,47 @@ class Edge:
         """Answer `GET /`: a page that shows the description, and tries it out."""
         return HTMLResponse(INDEX_PAGE)
 
-    def app(self) -> Starlette:
-        """Return the routes as an ASGI application."""
-        return Starlette(
-            routes=[
-                Route("/classify", timed("classify", self.classify), methods=["POST"]),
-                Route("/v1/models/{model:model}:predict", timed("predict", self.predict), methods=["POST"]),
-                Route("/v1/models/{model:model}/metadata", answering(self.metadata), methods=["GET"]),
-                Route("/v1/models/{model:model}", answering(self.status), methods=["GET"]),
-                Route("/metrics", self.metrics, methods=["GET"]),
-                Route("/docs.json", self.openapi, methods=["GET"]),
-                Route("/", self.index, methods=["GET"]),
-            ]
-        )
+    def routes(self) -> list[Route]:
+        """Return the routes that belong to no protocol."""
+        return [
+            Route("/classify", timed("classify", self.classify), methods=["POST"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
+            Route("/docs.json", self.openapi, methods=["GET"]),
+            Route("/", self.index, methods=["GET"]),
+        ]
+
+
+def choose_named(request: Request) -> Choose:
+    """Return what picks the version that `?version=` or `?label=` names, or the default one.
+
+    Raises:
+        BadRequestError: Both are given, or the version is no number.
+    """
+    version, label = request.query_params.get("version"), request.query_params.get("label")
+    if version is not None and label is not None:
+        raise BadRequestError("version, label: give one of them, not both")
+    if version is not None and not version.isdecimal():
+        raise BadRequestError(f"version: {version!r} is not a number")
+    number = int(version) if version is not None else None
+
+    def choose(state: RunnerState) -> ServedModel:
+        served = ", ".join(str(model.version) for model in state.served)
+        what = f"version {version}" if version is not None else f"label {label!r}"
+        return state.require(Target(state.name, number, label), f"{what} is not served; versions {served} are")
+
+    return choose
+
+
+def require_pixels(pixels: NDArray[np.uint8], model: ServedModel) -> NDArray[np.uint8]:
+    """Return `pixels` if they are what the version takes, `uint8 [n, height, width, 3]`.
+
+    Raises:
+        BadRequestError: They have another shape; the message names both.
+    """
+    wanted = (model.input.height, model.input.width, 3)
+    if pixels.shape[1:] != wanted:
+        raise BadRequestError(f"an image has the shape {list(pixels.shape[1:])}; the model takes {list(wanted)}")
+    return pixels
 
 
 def read_deadline(request: Request, max_ms: int) -> Deadline:

@@ -4,6 +4,8 @@
     ├── BadRequestError            400  the request is not what the API takes
     │   └── InvalidImageError      400  the bytes are not an image that can be decoded
     ├── ModelNotFoundError         404  no such model, version or label is served
+    ├── AccessDeniedError          401  an administrative route without its token
+    ├── ReloadFailedError          409  a version that a label points to cannot be served
     ├── PayloadTooLargeError       413  the body is larger than the limit
     ├── UnsupportedMediaTypeError  415  the body's content type is not taken here
     ├── OverloadedError            429  a queue is full, or the answer would come too late
@@ -17,9 +19,9 @@ The runner's errors travel to the edge as `(kind, message, retry_after_s)` and c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from typing import ClassVar, Self
+from typing import ClassVar
 
 
 class ServiceError(Exception):
@@ -54,16 +56,34 @@ class BadRequestError(ServiceError):
 class InvalidImageError(BadRequestError):
     """The bytes are not an image that can be decoded, or one beyond the limits."""
 
-    @classmethod
-    def at(cls, index: int, error: InvalidImageError) -> Self:
-        """Return `error` with the number of the instance that it speaks of."""
-        return cls(f"instance {index}: {error}")
+    index: int = 0
+    """Which of the request's images it is."""
+
+    def within(self, fields: Sequence[str]) -> InvalidImageError:
+        """Return the error with the field of the request that holds the image.
+
+        Args:
+            fields: Where each of the images stands, as in `instances[1].image_bytes`.
+        """
+        return InvalidImageError(f"{fields[self.index]}: {self}")
 
 
 class ModelNotFoundError(ServiceError):
     """No such model, version or label is served."""
 
     status = HTTPStatus.NOT_FOUND
+
+
+class AccessDeniedError(ServiceError):
+    """An administrative route was called without the token that opens it."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class ReloadFailedError(ServiceError):
+    """A version that a label points to cannot be served; what served before still does."""
+
+    status = HTTPStatus.CONFLICT
 
 
 class PayloadTooLargeError(ServiceError):

@@ -1,10 +1,11 @@
-"""The life of a model version in the runner, from the remote store to the first answer.
+"""The life of the model's versions in the runner, from the remote store to the last answer.
 
-    pull, verify → loading → checking → warming → available → unloaded   (or failed)
+    pulling (and verifying) → loading → warming → checking → available → draining → unloaded   (or failed)
 
-A version goes live only when every step before has succeeded; whatever fails is said in its status, and tried
-again with growing pauses. When the store cannot be reached, the last version that served here is taken from
-the cache.
+One task does all of it. It looks at the labels every now and then, and when it is told to; brings what they point to
+to life, one version after the other; leads requests to a new version only when every step before has succeeded; and
+lets the old one go only then. Whatever fails is said in the version's status, and what served before goes on serving.
+docs/adr/0002-versions-in-one-process.md tells why the versions share a process.
 """
 
 from __future__ import annotations
@@ -12,214 +13,242 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from model_store.cache import Cache
 from model_store.errors import NotFoundError, StoreError, UnavailableError
-from model_store.manifest import Manifest, Variant
-from model_store.pull import pull
-from model_store.reference import Resolved, resolve
-from model_store.remote import Remote
-from model_store.verify import VerifiedModel
+from model_store.reference import Resolved
 
-from .cost import CostModel
-from .cpus import available_cpus
-from .engine import Engine, choose_variant, load_engine
-from .errors import ModelNotFoundError, NotReadyError
+from .batching import Batcher
+from .errors import NotReadyError, ReloadFailedError, ServiceError
+from .loading import Loader, error_code, is_final
+from .served import ServedVersion
 from .settings import Settings
-from .state import RunnerState, ServedModel, State, VersionStatus
-from .warmup import check_golden, golden_pixels, learn_batch_size
+from .state import RunnerState, State, VersionStatus
+from .versions import Versions, VersionsObserver
+from .wanted import Source, Wanted
 
 log = logging.getLogger("bentoml.model")
 
 _FIRST_PAUSE_S = 1.0
 
-
-@dataclass
-class ServedVersion:
-    """A version that is loaded, warmed and checked; what the batcher runs."""
-
-    model: VerifiedModel
-    variant: Variant
-    engine: Engine
-    batch_size: int
-    cost: CostModel = field(default_factory=CostModel)
-
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the scores, `float32 [n, classes]`, of `uint8 [n, height, width, 3]`."""
-        return self.engine.run(pixels)
-
-    def describe(self, name: str) -> ServedModel:
-        """Return what an edge needs to know of this version."""
-        manifest = self.model.manifest
-        return ServedModel(
-            name=name,
-            version=self.model.version,
-            variant=self.variant.name,
-            input=manifest.input,
-            classes=manifest.classes,
-            signatures=manifest.signatures,
-        )
+_FAREWELL_S = 1.0
+"""How long a version that nothing leads to any more still answers edges that have not heard of it."""
 
 
-class LifecycleObserver(Protocol):
-    """Who is told of every change; the metrics are one."""
+@dataclass(frozen=True)
+class Problem:
+    """What stood in the way of what the labels say."""
 
-    def version_changed(self, model: str, status: VersionStatus) -> None:
-        """A version entered another state."""
-
-    def version_available(self, model: str, served: ServedVersion, seconds: float) -> None:
-        """A version went live, so many seconds after its first step."""
-
-
-def pull_version(settings: Settings) -> VerifiedModel:
-    """Pull the files that this machine will serve, or take them from the cache while the store is away.
-
-    Blocks; called in the deployment hook before the workers start, and by the runner itself.
-
-    Raises:
-        StoreError: No verified version is to be had; the message says why.
-        LookupError: No variant of the version can be served here.
-    """
-    cache = Cache(settings.model_cache_dir)
-    resolved: Resolved | None
-    try:
-        remote = Remote.open(settings.model_store_url, patience_s=settings.model_store_timeout_s)
-        resolved = resolve(remote, settings.model_name, settings.model_version)
-        return pull(remote, resolved, cache, select=lambda manifest: _served_files(manifest, settings))
-    except UnavailableError as error:
-        resolved = cache.recall(settings.model_name, settings.model_version)
-        if resolved is None:
-            raise
-        log.warning("%s; serving version %d, which served last, from the cache", error, resolved.version)
-        return cache.verified(resolved, select=lambda manifest: _served_files(manifest, settings))
+    error: ServiceError
+    """What somebody who asked for a reload is told."""
+    passes: bool
+    """Whether it may pass by itself, so that trying again makes sense."""
 
 
-def _served_files(manifest: Manifest, settings: Settings) -> tuple[str, ...]:
-    return manifest.serving_files(choose_variant(manifest, settings.engine, settings.max_accuracy_loss))
+class LifecycleObserver(VersionsObserver, Protocol):
+    """Who is told of what happens; the metrics are one."""
+
+    def version_failed(self, model: str, status: VersionStatus) -> None:
+        """A version could not be brought to life."""
+
+    def store_asked(self, model: str, answered: bool) -> None:
+        """The store was asked what the labels point to."""
 
 
 class Lifecycle:
-    """Brings the wanted version to life and keeps trying until it serves."""
+    """Keeps what is served at what the labels in the store say."""
 
-    def __init__(self, settings: Settings, observer: LifecycleObserver) -> None:
+    def __init__(self, settings: Settings, observer: LifecycleObserver, batcher: Batcher) -> None:
+        self.versions = Versions(settings.model_name, observer)
         self._settings = settings
         self._observer = observer
-        self._statuses: dict[int, VersionStatus] = {}
-        self._served: dict[int, ServedVersion] = {}
-        self._waiting_for = "the model is being pulled"
+        self._source = Source(settings)
+        self._loader = Loader(settings, self._source, batcher)
+        self._given_up: set[str] = set()
+        """Digests of manifests whose versions would fail again."""
+        self._wake = asyncio.Event()
+        self._reloads: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
+        self._farewells: dict[ServedVersion, asyncio.Task[None]] = {}
 
     @property
     def ready(self) -> bool:
-        """Tell whether a checked version is available."""
-        return bool(self._served)
-
-    def describe(self) -> RunnerState:
-        """Return what is known of every version, the highest first, and what answers."""
-        name = self._settings.model_name
-        return RunnerState(
-            name=name,
-            waiting_for=None if self._served else self._waiting_for,
-            versions=tuple(self._statuses[version] for version in sorted(self._statuses, reverse=True)),
-            served=tuple(served.describe(name) for served in self._served.values()),
-        )
-
-    def get(self, version: int) -> ServedVersion:
-        """Return the version that answers under this number.
-
-        Raises:
-            NotReadyError: Nothing is available yet; the message says what is waited for.
-            ModelNotFoundError: Something is, but not this version.
-        """
-        if not self._served:
-            raise NotReadyError(self._waiting_for)
-        if version not in self._served:
-            raise ModelNotFoundError(f"version {version} is not available")
-        return self._served[version]
+        """Tell whether a checked version answers requests that name none."""
+        return self.versions.default is not None
 
     def start(self) -> None:
         """Begin to pull and load, beside whatever else the process does."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Give up trying, then unload; the batcher must have stopped before."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        for version, served in list(self._served.items()):
-            del self._served[version]
-            served.engine.close()
-            self._enter(self._statuses[version], State.UNLOADED)
+        """Give up what is under way, then unload; the batcher must have stopped before."""
+        tasks = [task for task in (self._task, *self._farewells.values()) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.versions.lead(None, {})
+        for served in self.versions.living():
+            await self._unload(served)
+
+    async def reload(self) -> RunnerState:
+        """Look at the labels now, try again what failed, and return once all of it is done.
+
+        Raises:
+            ReloadFailedError: A version that a label points to cannot be served; the message says why.
+            NotReadyError: The store cannot be asked.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reloads.append(done)
+        self._wake.set()
+        await done
+        return self.versions.describe()
 
     async def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S
-        while not self._served:
+        while True:
+            self._wake.clear()
+            reloads, self._reloads = self._reloads, []
+            if reloads:
+                self._given_up.clear()
+                await asyncio.to_thread(self._loader.forgive)
             try:
-                await self._bring_to_life()
-            except Exception as error:  # Whatever it is, the process stays up and says so.
-                expected = isinstance(error, StoreError | LookupError)
-                log.error("No model yet: %s; trying again in %.0f s", error, pause_s, exc_info=not expected)
-                hint = " (publish one, or set MODEL_STORE_URL)" if isinstance(error, NotFoundError) else ""
-                self._waiting_for = f"{error}{hint}"
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, self._settings.load_retry_max_s)
+                problem = await self._follow_labels()
+            except Exception as error:  # Nothing may end this task, or no label would ever be followed again.
+                problem = self._report("following the labels failed", error)
+            for reload in reloads:
+                if not reload.done():
+                    reload.set_exception(problem.error) if problem else reload.set_result(None)
+            if (problem and problem.passes) or not self.ready:
+                wait_s, pause_s = pause_s, min(pause_s * 2, self._settings.load_retry_max_s)
+            else:
+                wait_s, pause_s = self._settings.model_poll_seconds, _FIRST_PAUSE_S
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), wait_s or None)
 
-    async def _bring_to_life(self) -> None:
-        """Take every step from the store to the first answer, in order."""
-        started = time.monotonic()
-        settings = self._settings
-        model = await asyncio.to_thread(pull_version, settings)
-        label = None if settings.model_version.isdecimal() else settings.model_version
-        status = VersionStatus(version=model.version, label=label, digest=model.digest, state=State.LOADING)
-        self._statuses[model.version] = status
+    async def _follow_labels(self) -> Problem | None:
+        """Do what the labels say; return what stood in the way, where something did."""
         try:
-            variant = choose_variant(model.manifest, settings.engine, settings.max_accuracy_loss)
-            self._enter(status, State.LOADING)
-            threads = settings.engine_threads or available_cpus()
-            engine = await asyncio.to_thread(load_engine, model, variant, threads)
-            try:
-                self._enter(status, State.CHECKING)
-                await asyncio.to_thread(check_golden, engine, model, variant)
-                self._enter(status, State.WARMING)
-                served = await asyncio.to_thread(self._warm, engine, model, variant)
-            except BaseException:
-                engine.close()
-                raise
-        except Exception as error:
-            status.error_code, status.error_message = type(error).__name__, str(error)
-            self._enter(status, State.FAILED)
-            raise
-        status.error_code, status.error_message = "OK", ""
-        self._served[model.version] = served
-        self._enter(status, State.AVAILABLE)
-        self._observer.version_available(settings.model_name, served, time.monotonic() - started)
+            wanted = await asyncio.to_thread(self._source.read)
+        except Exception as error:  # Whatever it is, the process stays up, says so, and serves what it has.
+            self._observer.store_asked(self.versions.model, False)
+            problem = self._report("the labels cannot be read", error)
+            await self._fall_back()
+            return problem
+        self._observer.store_asked(self.versions.model, True)
+        allowed, left_out = wanted.limited(self._settings.max_versions)
+        problems: list[Problem] = [self._leave_out(resolved) for resolved in left_out]
+        for resolved in allowed.versions():
+            if failed := await self._bring_to_life(resolved):
+                problems.append(failed)
+                await self._fall_back(resolved)
+            else:
+                await self._route(allowed)
+        await self._route(allowed)
+        return next((problem for problem in problems if problem.passes), next(iter(problems), None))
+
+    async def _bring_to_life(self, resolved: Resolved) -> Problem | None:
+        """Make a version available unless it is; return why it is not, where that failed."""
+        if self.versions.serves(resolved):
+            return None
+        status = self.versions.status(resolved)
+        if resolved.manifest_digest in self._given_up and self.ready:
+            text = f"version {resolved.version} cannot be served: {status.error_message}"
+            return Problem(ReloadFailedError(text), passes=False)
+        started = time.monotonic()
+        try:
+            served = await self._loader.load(
+                resolved, lambda state: self.versions.enter(status, state), self.versions.living
+            )
+        except Exception as error:  # A version that cannot be served must not end those that are.
+            self.versions.enter(status, State.FAILED, error_code(error), str(error))
+            self._observer.version_failed(self.versions.model, status)
+            if is_final(error):
+                self._given_up.add(resolved.manifest_digest)
+            return self._report(f"version {resolved.version} cannot be served", error)
+        before = self.versions.add(served, status, time.monotonic() - started)
         log.info(
-            "Version %d of %s is available: %s, batches of at most %d, %.1f ms an image",
-            model.version,
-            settings.model_name,
-            variant.name,
+            "%s: version %d is available: %s, batches of at most %d, %.1f ms an image",
+            self.versions.model,
+            served.version,
+            served.variant.name,
             served.batch_size,
             1000 * served.cost.latency_s(1),
         )
-        await asyncio.to_thread(Cache(settings.model_cache_dir).remember, model, settings.model_version)
+        if before:  # The same number with other bytes: somebody has made the store anew.
+            await self._loader.unload(before)
+        return None
 
-    def _warm(self, engine: Engine, model: VerifiedModel, variant: Variant) -> ServedVersion:
-        cost = CostModel()
-        size = learn_batch_size(
-            engine,
-            golden_pixels(model),
-            max_size=self._settings.max_batch_size,
-            budget_s=self._settings.warmup_budget_s,
-            cost=cost,
-        )
-        return ServedVersion(model, variant, engine, size, cost)
+    async def _fall_back(self, failed: Resolved | None = None) -> None:
+        """Serve the version that served here last, where nothing answers by default yet."""
+        if self.ready or (resolved := await asyncio.to_thread(self._source.remembered)) is None:
+            return
+        if failed and failed.manifest_digest == resolved.manifest_digest:
+            return
+        if not await self._bring_to_life(resolved):
+            log.warning("%s: version %d, which served here last, serves on", self.versions.model, resolved.version)
+            self.versions.lead(resolved.version, self.versions.labels)
 
-    def _enter(self, status: VersionStatus, state: State) -> None:
-        status.state = state
-        self._waiting_for = f"version {status.version} is {state}"
-        self._observer.version_changed(self._settings.model_name, status)
+    async def _route(self, wanted: Wanted) -> None:
+        """Lead default and labels to what is wanted, as far as that lives; let go what nothing leads to then."""
+        default, labels = self.versions.default, dict(self.versions.labels)
+        before = default
+        if self.versions.serves(wanted.default):
+            default = wanted.default.version
+        labels = {label: version for label, version in labels.items() if label in wanted.labels}
+        labels |= {label: found.version for label, found in wanted.labels.items() if self.versions.serves(found)}
+        self.versions.lead(default, labels)
+        unreferenced = self.versions.unreferenced()
+        for served in unreferenced:
+            if served not in self._farewells:
+                self._farewells[served] = asyncio.create_task(self._bid_farewell(served))
+        for served in self._farewells.keys() - set(unreferenced):
+            self._farewells.pop(served).cancel()
+            self.versions.enter(self._status(served), State.AVAILABLE)
+        if default is not None and default != before:
+            await self._remember(self.versions.get(default))
+
+    async def _bid_farewell(self, served: ServedVersion) -> None:
+        """Let a version answer what is under way, then unload it; cancelled where it is wanted again before."""
+        self.versions.enter(self._status(served), State.DRAINING)
+        await asyncio.sleep(_FAREWELL_S)
+        del self._farewells[served]
+        await self._unload(served)
+
+    async def _unload(self, served: ServedVersion) -> None:
+        self.versions.remove(served)
+        await self._loader.unload(served)
+        self.versions.removed(served)
+
+    async def _remember(self, served: ServedVersion) -> None:
+        try:
+            await asyncio.to_thread(self._source.remember, served.model)
+        except StoreError as error:
+            log.warning(
+                "%s: after a restart version %d may not be found: %s", served.model.model, served.version, error
+            )
+
+    def _leave_out(self, resolved: Resolved) -> Problem:
+        """Say in the status of a version that there are too many of them."""
+        status = self.versions.status(resolved)
+        text = f"more versions are labelled than MAX_VERSIONS={self._settings.max_versions} lets be served"
+        if not self.versions.serves(resolved) and status.error_message != text:
+            self.versions.enter(status, State.FAILED, "RESOURCE_EXHAUSTED", text)
+            self._observer.version_failed(self.versions.model, status)
+            log.error("%s: version %d cannot be served: %s", resolved.model, resolved.version, text)
+        return Problem(ReloadFailedError(f"version {resolved.version} cannot be served: {text}"), passes=False)
+
+    def _report(self, what: str, error: Exception) -> Problem:
+        """Log what stood in the way, and keep it for those who ask why nothing answers."""
+        hint = " (publish one, or set MODEL_STORE_URL)" if isinstance(error, NotFoundError) else ""
+        text = f"{what}: {error}{hint}"
+        expected = isinstance(error, StoreError) or is_final(error)
+        log.error("%s: %s", self.versions.model, text, exc_info=not expected)
+        self.versions.waiting_for = text
+        away = isinstance(error, UnavailableError)
+        return Problem(NotReadyError(text) if away else ReloadFailedError(text), passes=not is_final(error))
+
+    def _status(self, served: ServedVersion) -> VersionStatus:
+        model = served.model
+        return self.versions.status(Resolved(model.model, model.version, model.digest))

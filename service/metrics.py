@@ -7,7 +7,7 @@ import os
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from .lifecycle import ServedVersion
+from .served import ServedVersion
 from .state import State, VersionStatus
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -40,6 +40,15 @@ _LOAD_SECONDS = Gauge(
     ["model", "version"],
     multiprocess_mode="mostrecent",
 )
+_FAILURES = Counter("xception_model_failures", "Versions that could not be brought to life.", ["model", "error_code"])
+_LABEL = Gauge(
+    "xception_model_label_version",
+    "The version that a label leads to; an empty label is the default.",
+    ["model", "label"],
+    multiprocess_mode="mostrecent",
+)
+_SWAPS = Counter("xception_model_swaps", "Times that a label came to lead to another version.", ["model", "label"])
+_STORE_ASKED = Counter("xception_store_requests", "Times the store was asked about labels.", ["model", "result"])
 _LIMIT = Gauge(
     "xception_batch_limit", "Largest batch that pays, as learned.", ["model", "version"], multiprocess_mode="mostrecent"
 )
@@ -61,7 +70,7 @@ class RunnerMetrics:
     """Keeps the metrics of batcher and life cycle."""
 
     def __init__(self) -> None:
-        self._served: list[tuple[str, ServedVersion]] = []
+        self._served: dict[ServedVersion, str] = {}
 
     def queued(self, images: int, size: int) -> None:
         """Record how full the queue is."""
@@ -72,7 +81,7 @@ class RunnerMetrics:
         """Record a batch, and what has been learned from it."""
         _BATCH_SIZE.observe(images)
         _BATCH_SECONDS.observe(seconds)
-        for model, served in self._served:
+        for served, model in self._served.items():
             version = str(served.model.version)
             _COST_IMAGE.labels(model, version).set(served.cost.per_image_s)
             _COST_FIXED.labels(model, version).set(served.cost.fixed_s)
@@ -91,7 +100,24 @@ class RunnerMetrics:
         version = str(served.model.version)
         _LOAD_SECONDS.labels(model, version).set(seconds)
         _LIMIT.labels(model, version).set(served.batch_size)
-        self._served.append((model, served))
+        self._served[served] = model
+
+    def version_failed(self, model: str, status: VersionStatus) -> None:
+        """Record that a version did not go live."""
+        _FAILURES.labels(model, status.error_code).inc()
+
+    def version_gone(self, model: str, served: ServedVersion) -> None:  # noqa: ARG002 -- the protocol's names
+        """Learn no more of a version that was unloaded."""
+        self._served.pop(served, None)
+
+    def routed(self, model: str, label: str, version: int) -> None:
+        """Record where a label leads."""
+        _LABEL.labels(model, label).set(version)
+        _SWAPS.labels(model, label).inc()
+
+    def store_asked(self, model: str, answered: bool) -> None:
+        """Record whether the store answered."""
+        _STORE_ASKED.labels(model, "answered" if answered else "failed").inc()
 
 
 def exposition() -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from . import wire
 from .admission import Permit
 from .entry import Result
-from .errors import ModelNotFoundError, NotReadyError, ServiceError
+from .errors import NotReadyError, ServiceError
 from .state import RunnerState, ServedModel
 
 _KEEPALIVE_S = 2.0
@@ -25,17 +27,21 @@ _DESCRIBE_TIMEOUT_S = 5.0
 _GRACE_S = 1.0
 """How much longer than the deadline the edge waits for the runner to say so itself."""
 
+_WATCH_PAUSE_S = 0.2
+"""Before a runner that did not answer is asked again what it serves."""
+
 
 class RunnerClient:
-    """Connections to one runner, kept open."""
+    """Connections to one runner, kept open; knows at any time what the runner serves."""
 
     def __init__(self) -> None:
         self._base = ""
         self._session: aiohttp.ClientSession | None = None
         self._state: RunnerState | None = None
+        self._watcher: asyncio.Task[None] | None = None
 
     async def start(self, url: str) -> None:
-        """Open the session; connections follow when they are needed.
+        """Open the session and begin to watch the runner.
 
         Args:
             url: `file:///path/of/a.sock` for a Unix socket, as BentoML names it, or `http://host:port`.
@@ -50,34 +56,31 @@ class RunnerClient:
             self._base = url.rstrip("/")
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """Close all connections."""
+        """Stop watching, then close all connections."""
+        if self._watcher:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
         if self._session:
             await self._session.close()
 
     async def state(self) -> RunnerState:
-        """Ask the runner what it serves.
+        """Return what the runner serves; asks only where the watch has nothing yet.
 
         Raises:
             NotReadyError: It does not answer.
         """
-        _, body = await self._call("GET", wire.MODELS_PATH, timeout_s=_DESCRIBE_TIMEOUT_S)
-        self._state = RunnerState.model_validate_json(body)
-        return self._state
+        return self._state or await self.fresh_state()
 
-    async def model(self) -> ServedModel:
-        """Return the version to serve; asks the runner only when it is not known yet.
+    async def fresh_state(self) -> RunnerState:
+        """Ask the runner what it serves at this moment.
 
         Raises:
-            NotReadyError: There is none yet; the message says what is waited for.
+            NotReadyError: It does not answer.
         """
-        state = self._state
-        if state is None or state.default is None:
-            state = await self.state()
-        if state.default is None:
-            raise NotReadyError(f"no model is available yet: {state.waiting_for}")
-        return state.default
+        return await self._describe("", _DESCRIBE_TIMEOUT_S)
 
     async def submit(self, pixels: NDArray[np.uint8], model: ServedModel, permit: Permit) -> Result:
         """Get the scores of the images of a request that was admitted.
@@ -88,18 +91,45 @@ class RunnerClient:
         """
         permit.deadline.check()
         question = wire.InferRequest(pixels, model.version, permit.deadline, permit.priority)
-        try:
-            headers, body = await self._call(
-                "POST",
-                wire.INFER_PATH,
-                timeout_s=permit.deadline.remaining_s() + _GRACE_S,
-                headers=question.headers(),
-                data=pixels.tobytes(),
-            )
-        except (ModelNotFoundError, NotReadyError):
-            self._state = None  # The runner is away, or serves something else now: ask before the next one.
-            raise
+        headers, body = await self._call(
+            "POST",
+            wire.INFER_PATH,
+            timeout_s=permit.deadline.remaining_s() + _GRACE_S,
+            headers=question.headers(),
+            data=pixels.tobytes(),
+        )
         return wire.read_result(headers, body)
+
+    async def reload(self, timeout_s: float) -> RunnerState:
+        """Have the runner look at the labels now, and return what it serves once it has done what they say.
+
+        Raises:
+            ReloadFailedError: A version that a label points to cannot be served.
+            NotReadyError: The runner, or the store, does not answer.
+        """
+        _, body = await self._call("POST", wire.RELOAD_PATH, timeout_s=timeout_s)
+        self._state = RunnerState.model_validate_json(body)
+        return self._state
+
+    async def _watch(self) -> None:
+        """Keep a request open that the runner answers as soon as it serves something else."""
+        while True:
+            revision = self._state.revision if self._state else ""
+            try:
+                await self._describe(revision, wire.WATCH_S + _DESCRIBE_TIMEOUT_S)
+            except ServiceError:
+                await asyncio.sleep(_WATCH_PAUSE_S)
+
+    async def _describe(self, revision: str, timeout_s: float) -> RunnerState:
+        try:
+            _, body = await self._call(
+                "GET", wire.MODELS_PATH, timeout_s=timeout_s, params={wire.AFTER: revision} if revision else None
+            )
+        except ServiceError:
+            self._state = None
+            raise
+        self._state = RunnerState.model_validate_json(body)
+        return self._state
 
     async def _call(
         self, method: str, path: str, *, timeout_s: float, **arguments: Any
@@ -112,10 +142,9 @@ class RunnerClient:
                 body = await answer.read()
                 if answer.status == 200:
                     return answer.headers, body
-                try:
+                with suppress(orjson.JSONDecodeError, KeyError):
                     raise wire.read_error(body)
-                except (orjson.JSONDecodeError, KeyError):
-                    raise ServiceError(f"the runner answered {answer.status}") from None
+                raise ServiceError(f"the runner answered {answer.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise NotReadyError(
                 f"the runner does not answer ({type(error).__name__}); it may be starting again"

@@ -25,14 +25,27 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, use_attribute_docstrings=True, extra="ignore")
 
     model_store_url: str = f"file://{Path.cwd() / '.local' / 'store'}"
-    """Where published versions lie: `file:///path` or `s3://bucket/prefix`
-    (credentials and endpoint from the usual `AWS_…` variables)."""
+    """Where published versions lie: `file:///path`, `s3://bucket/prefix`, `gs://…`, `az://…` (credentials and endpoint
+    from the usual variables of each) or, to read only, `https://…`."""
 
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = "xception"
     """The model to serve; it is also its name in the URLs."""
 
     model_version: str = "stable"
-    """Which version to serve: a label, or a version number."""
+    """Which version answers a request that names none: a label, a version number, or the `sha256:…` of a manifest."""
+
+    max_versions: Annotated[int, Field(ge=1, le=64)] = 3
+    """Versions in memory at once: the one of `MODEL_VERSION`, then those that other labels point to.
+    1 serves no other; more need more memory. While one takes another's place there is one more."""
+
+    model_poll_seconds: Annotated[float, Field(ge=0)] = 30.0
+    """How often the store is asked whether a label has moved, in seconds; 0 asks only when told to reload."""
+
+    model_public_key: Path | None = None
+    """A file with a public key. When set, nothing is loaded that its owner has not signed (`publish --sign`)."""
+
+    admin_token: Annotated[str, Field(min_length=16)] | None = Field(default=None, repr=False)
+    """What opens `POST /v1/models/{model}/reload`, sent as `Authorization: Bearer …`; unset, nothing does."""
 
     model_cache_dir: Path = Path.home() / ".cache" / "xception-service" / "models"
     """Where pulled versions are kept. A volume here makes a restart independent of the store."""
@@ -109,6 +122,8 @@ class Settings(BaseSettings):
             parse_selector(self.model_version)
         except StoreError as error:
             raise ValueError(f"model_version: {error}") from error
+        if self.model_public_key and not self.model_public_key.is_file():
+            raise ValueError(f"model_public_key: there is no file {self.model_public_key}")
         if self.max_instances > self.queue_max_images:
             raise ValueError("max_instances must not be larger than queue_max_images")
         if self.max_request_mib > self.max_in_flight_mib:

@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
 from model_store.manifest import InputContract, Signature
 
+from .errors import ModelNotFoundError, NotReadyError
+
 
 class State(StrEnum):
     """Where a version is in its life."""
 
+    PULLING = "pulling"
     LOADING = "loading"
-    CHECKING = "checking"
     WARMING = "warming"
+    CHECKING = "checking"
     AVAILABLE = "available"
+    DRAINING = "draining"
     UNLOADED = "unloaded"
     FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a request asks for: a model, and perhaps one version of it, by number or by label."""
+
+    model: str
+    version: int | None = None
+    label: str | None = None
 
 
 class VersionStatus(BaseModel):
     """What is known of a version, for those who ask."""
 
     version: int
-    label: str | None
-    digest: str | None
-    state: State
+    digest: str
+    """Of its manifest."""
+    labels: tuple[str, ...] = ()
+    """The labels that lead to it now."""
+    state: State = State.PULLING
     error_code: str = "OK"
+    """The canonical name of a gRPC status, as TensorFlow Serving gives it."""
     error_message: str = ""
 
 
@@ -39,6 +56,8 @@ class ServedModel(BaseModel):
 
     name: str
     version: int
+    digest: str
+    labels: tuple[str, ...]
     variant: str
     """Engine and precision, as in `openvino/fp32`."""
     input: InputContract
@@ -50,12 +69,40 @@ class RunnerState(BaseModel):
     """All that an edge can ask a runner about its model."""
 
     name: str
+    revision: str
+    """Another text after every change, also after a restart."""
     waiting_for: str | None
     """Why nothing answers yet; none once something does."""
+    default: int | None
+    """The version that answers a request which names none."""
+    labels: Mapping[str, int]
+    """Where each label leads now."""
     versions: tuple[VersionStatus, ...]
+    """The highest first."""
     served: tuple[ServedModel, ...]
 
-    @property
-    def default(self) -> ServedModel | None:
-        """Return the version that answers when a request names none."""
-        return max(self.served, key=lambda model: model.version, default=None)
+    def find(self, target: Target) -> ServedModel | None:
+        """Return the version that answers a request, or None where there is none such."""
+        if target.model != self.name:
+            return None
+        version = target.version
+        if version is None:
+            version = self.labels.get(target.label) if target.label is not None else self.default
+        return next((model for model in self.served if model.version == version), None)
+
+    def require(self, target: Target, missing: str) -> ServedModel:
+        """Return the version that answers a request.
+
+        Args:
+            target: What the request asks for.
+            missing: What to say where there is none such.
+
+        Raises:
+            NotReadyError: Nothing of this model answers yet.
+            ModelNotFoundError: There is no such model, version or label.
+        """
+        if model := self.find(target):
+            return model
+        if target.model == self.name and self.default is None:
+            raise NotReadyError(f"no model is available yet: {self.waiting_for}")
+        raise ModelNotFoundError(missing)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -12,7 +14,9 @@ from model_store.manifest import Variant
 from model_store.verify import VerifiedModel
 
 from .cost import CostModel
-from .engine import Engine
+
+Run = Callable[[NDArray[np.uint8]], Awaitable[float]]
+"""Runs a batch, `uint8 [n, height, width, 3]`, and returns the seconds that the engine took."""
 
 WORTH = 0.95
 """Share of the best throughput that a smaller batch must reach to be preferred."""
@@ -34,28 +38,35 @@ def golden_pixels(model: VerifiedModel) -> NDArray[np.uint8]:
     return pixels
 
 
-def learn_batch_size(
-    engine: Engine, sample: NDArray[np.uint8], *, max_size: int, budget_s: float, cost: CostModel
-) -> int:
-    """Time batches of 1, 2, 4, 8, … and return the smallest size that reaches 95 % of the best throughput.
+@dataclass(frozen=True)
+class Learned:
+    """What was learned of an engine on this machine."""
 
-    Every size up to the one returned has then been run, so that none of them is met cold. Sizes are tried
+    batch_size: int
+    """The smallest that reaches 95 % of the best throughput."""
+    cost: CostModel
+
+
+async def learn_batch_size(run: Run, sample: NDArray[np.uint8], *, max_size: int, budget_s: float) -> Learned:
+    """Time batches of 1, 2, 4, 8, … and find the smallest size that reaches 95 % of the best throughput.
+
+    Every size up to the one found has then been run, so that none of them is met cold. Sizes are tried
     until two in a row bring nothing, or the time is up.
 
     Args:
-        engine: What is measured.
+        run: Runs a batch and returns how long the engine took, in seconds.
         sample: Real inputs, `uint8 [n, height, width, 3]`; repeated to fill a batch.
         max_size: The largest size to try.
         budget_s: Time for the measurement, in seconds; the size 1 is measured whatever it takes.
-        cost: Learns from every run.
     """
     until = time.perf_counter() + budget_s
+    cost = CostModel()
     throughput: dict[int, float] = {}
     size = 1
     while size <= max_size:
-        batch = _batch_of(sample, size)
-        engine.run(batch)
-        seconds = [_timed(engine, batch) for _ in range(_REPEATS)]
+        batch = batch_of(sample, size)
+        await run(batch)
+        seconds = [await run(batch) for _ in range(_REPEATS)]
         for second in seconds:
             cost.observe(size, second)
         throughput[size] = size / median(seconds)
@@ -66,21 +77,24 @@ def learn_batch_size(
     enough = WORTH * max(throughput.values())
     best = min(size for size, rate in throughput.items() if rate >= enough)
     for between in set(range(1, best)) - set(throughput):
-        engine.run(_batch_of(sample, between))
-    return best
+        await run(batch_of(sample, between))
+    return Learned(best, cost)
 
 
-def check_golden(engine: Engine, model: VerifiedModel, variant: Variant) -> None:
-    """Run the golden set and compare with the scores of the float32 Keras model.
+def check_golden(scores: NDArray[np.float32], model: VerifiedModel, variant: Variant) -> None:
+    """Compare an engine's scores of the golden set with those of the float32 Keras model.
+
+    Args:
+        scores: Of the golden pixels, `float32 [n, classes]`.
+        model: Holds the golden set.
+        variant: What gave the scores; declares the tolerance.
 
     Raises:
         GoldenMismatchError: Another class came first, or a score differs by more than the variant's tolerance.
     """
     expected: NDArray[np.float32] = np.load(model.path(model.manifest.golden.scores), allow_pickle=False)
-    pixels = golden_pixels(model)
-    if expected.shape != (len(pixels), len(model.manifest.classes)):
+    if expected.ndim != 2 or expected.shape[1] != len(model.manifest.classes):
         raise GoldenMismatchError(f"the golden scores have shape {list(expected.shape)}")
-    scores = np.concatenate([engine.run(pixels[index : index + 1]) for index in range(len(pixels))])
     if scores.shape != expected.shape or not np.isfinite(scores).all():
         raise GoldenMismatchError(f"{variant.name} gives scores of shape {list(scores.shape)} or not finite ones")
     differences = np.abs(scores - expected).max(axis=1)
@@ -94,17 +108,12 @@ def check_golden(engine: Engine, model: VerifiedModel, variant: Variant) -> None
             raise GoldenMismatchError(f"{variant.name} takes golden image {index} for another class")
 
 
+def batch_of(sample: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Return `size` images, those of the sample again and again."""
+    return np.resize(sample, (size, *sample.shape[1:]))
+
+
 def _clear_winner(scores: NDArray[np.float32], tolerance: float) -> bool:
     """Tell whether the best class leads by more than the tolerance can turn round."""
     second, first = np.partition(scores, -2)[-2:]
     return bool(first - second > 2 * tolerance)
-
-
-def _batch_of(sample: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    return np.resize(sample, (size, *sample.shape[1:]))
-
-
-def _timed(engine: Engine, batch: NDArray[np.uint8]) -> float:
-    started = time.perf_counter()
-    engine.run(batch)
-    return time.perf_counter() - started

@@ -2,7 +2,8 @@
 
 `POST /infer` carries `uint8 [n, height, width, 3]` as they lie in memory; its headers name the shape, the
 version that they were decoded for, how long the caller still waits, and its priority. The answer carries
-`float32 [n, classes]`. An error is JSON: kind, message, seconds after which trying again makes sense.
+`float32 [n, classes]`. `GET /models` describes what is served, and with `?after=` only once that has changed;
+`POST /reload` looks at the labels now. An error is JSON: kind, message, seconds after which trying again makes sense.
 BentoML's typed calls between services would pickle all of it, and lose the class and the text of errors.
 """
 
@@ -24,6 +25,13 @@ from .errors import BadRequestError, ServiceError
 
 INFER_PATH = "/infer"
 MODELS_PATH = "/models"
+RELOAD_PATH = "/reload"
+
+AFTER = "after"
+"""The query parameter of `/models` with the revision that an edge knows; the answer waits for another one."""
+
+WATCH_S = 5.0
+"""How long that answer waits at most; a runner that shuts down waits for it, too."""
 
 _SHAPE = "x-shape"
 _VERSION = "x-model-version"

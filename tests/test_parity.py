@@ -37,7 +37,7 @@ encoded = [path.read_bytes() for path in pictures]
 network = keras.models.load_model(package / "model.keras")
 pixels = np.stack([decode(data, 71, 71) for data in encoded])
 loaded = tf.saved_model.load(str(package))
-assert set(loaded.signatures) == {"serving_default", "pixels"}
+assert set(loaded.signatures) == {"serving_default", "pixels", "classify_images"}
 np.savez(
     out,
     keras=network.predict_on_batch(scale(pixels)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -30,8 +31,9 @@ class TensorFlowEngine:
         return np.array(scores, np.float32)
 
     def close(self) -> None:
-        """Drop the function; TensorFlow keeps most of its memory until the process ends."""
+        """Drop the function, and find it: TensorFlow's objects refer to each other in circles."""
         del self._function
+        gc.collect()
 
 
 def load(model: VerifiedModel, variant: Variant, threads: int) -> TensorFlowEngine:

@@ -95,7 +95,7 @@ def test_a_store_that_went_away_is_replaced_by_the_cache(tmp_path: Path, store_u
     }
     again = started(MODEL_CACHE_DIR=cache, **away)
     again.wait_for("/readyz")
-    assert "serving version 1, which served last, from the cache" in again.log
+    assert "version 1, which served here last, serves on" in again.log
     again.stop()
     without = started(**away)
     without.wait_for("/readyz", 503)

@@ -248,3 +248,43 @@ async def test_stop_answers_what_waits_and_refuses_what_comes(observed: Observed
     await stopping
     with pytest.raises(NotReadyError):
         await submit(batcher, engine, 2)
+
+
+async def test_a_rehearsal_takes_its_turn_and_no_bound_stops_it(observed: Observed) -> None:
+    batcher = Batcher(observed, max_images=1, max_bytes=2**20)
+    batcher.start()
+    live, candidate = SyntheticEngine(batch_size=1), SyntheticEngine(batch_size=4)
+    live.gate.clear()
+    running = asyncio.create_task(batcher.submit(live, images(1), Deadline(10)))
+    await asyncio.to_thread(live.entered.acquire)
+    waiting = asyncio.create_task(batcher.submit(live, images(2), Deadline(10)))
+    await asyncio.sleep(0)
+    with pytest.raises(OverloadedError):
+        await batcher.submit(live, images(3), Deadline(10))
+    rehearsal = asyncio.create_task(batcher.rehearse(candidate, images(4, 5)))
+    await asyncio.sleep(0.01)
+    assert candidate.batches == []
+    live.gate.set()
+    assert (await rehearsal).scores.ravel().tolist() == [4, 5]
+    assert live.batches == [[1], [2]]
+    await asyncio.gather(running, waiting)
+    await batcher.stop()
+
+
+async def test_drained_waits_for_what_waits_and_what_runs_of_this_model_only(batcher: Batcher) -> None:
+    old, new = SyntheticEngine(batch_size=1), SyntheticEngine(batch_size=1)
+    old.gate.clear()
+    answers = [asyncio.create_task(batcher.submit(old, images(n), Deadline(10))) for n in (1, 2)]
+    answers.append(asyncio.create_task(batcher.submit(new, images(3), Deadline(10))))
+    await asyncio.to_thread(old.entered.acquire)
+    gone = asyncio.create_task(batcher.drained(old))
+    await asyncio.sleep(0.05)
+    assert not gone.done()
+    given_up = asyncio.create_task(batcher.submit(old, images(4), Deadline(10)))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    old.gate.set()
+    await asyncio.wait_for(gone, 5)
+    assert old.batches == [[1], [2]]
+    await asyncio.gather(*answers)
+    await asyncio.wait_for(batcher.drained(old), 1)

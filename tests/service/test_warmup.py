@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 
 from model_store.verify import VerifiedModel, verify_folder
-from service.cost import CostModel
 from service.engine import choose_variant, load_engine
 from service.warmup import GoldenMismatchError, check_golden, golden_pixels, learn_batch_size
 
@@ -28,6 +27,11 @@ class CostlyEngine:
 
     def close(self) -> None: ...
 
+    async def timed(self, pixels: NDArray[np.uint8]) -> float:
+        started = time.perf_counter()
+        self.run(pixels)
+        return time.perf_counter() - started
+
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
@@ -39,19 +43,18 @@ class CostlyEngine:
     ],
     ids=["linear", "flat", "cliff", "fixed part"],
 )
-def test_the_smallest_size_that_pays(seconds: Callable[[int], float], expected: set[int]) -> None:
-    engine, cost = CostlyEngine(seconds), CostModel()
-    size = learn_batch_size(engine, np.zeros((3, 4, 4, 3), np.uint8), max_size=32, budget_s=10, cost=cost)
-    assert size in expected
-    assert set(range(1, size + 1)) <= set(engine.sizes)  # None of them will be met cold.
-    assert cost.latency_s(1) == pytest.approx(seconds(1), rel=0.5, abs=0.02)
+async def test_the_smallest_size_that_pays(seconds: Callable[[int], float], expected: set[int]) -> None:
+    engine = CostlyEngine(seconds)
+    learned = await learn_batch_size(engine.timed, np.zeros((3, 4, 4, 3), np.uint8), max_size=32, budget_s=10)
+    assert learned.batch_size in expected
+    assert set(range(1, learned.batch_size + 1)) <= set(engine.sizes)  # None of them will be met cold.
+    assert learned.cost.latency_s(1) == pytest.approx(seconds(1), rel=0.5, abs=0.02)
 
 
-def test_the_budget_ends_the_search() -> None:
+async def test_the_budget_ends_the_search() -> None:
     engine = CostlyEngine(lambda n: 0.05)
-    assert (
-        learn_batch_size(engine, np.zeros((1, 4, 4, 3), np.uint8), max_size=1024, budget_s=0.5, cost=CostModel()) < 64
-    )
+    learned = await learn_batch_size(engine.timed, np.zeros((1, 4, 4, 3), np.uint8), max_size=1024, budget_s=0.5)
+    assert learned.batch_size < 64
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +65,14 @@ def model(package: Path) -> VerifiedModel:
 def test_the_real_engine_gives_the_golden_answers(model: VerifiedModel) -> None:
     variant = choose_variant(model.manifest, "openvino", 0.01)
     engine = load_engine(model, variant, threads=2)
-    check_golden(engine, model, variant)
-
-    class Off:
-        def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return engine.run(pixels) + np.float32(0.01)
-
-        def close(self) -> None: ...
-
+    scores = engine.run(golden_pixels(model))
+    check_golden(scores, model, variant)
     with pytest.raises(GoldenMismatchError, match=r"differs by 0.01 .* image 0"):
-        check_golden(Off(), model, variant)
+        check_golden(scores + np.float32(0.01), model, variant)
+    with pytest.raises(GoldenMismatchError, match="not finite"):
+        check_golden(np.full_like(scores, np.nan), model, variant)
+    with pytest.raises(GoldenMismatchError, match=r"shape \[9, 10\]"):
+        check_golden(scores[1:], model, variant)
 
 
 def test_golden_pixels_are_the_models_input(model: VerifiedModel) -> None:

@@ -1,0 +1,149 @@
+"""One version from the store to its first answer: pull → load → warm → check, or the reason why not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from copy import copy
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_store.errors import (
+    AccessDeniedError,
+    DiskError,
+    IntegrityError,
+    NotFoundError,
+    StoreError,
+    UnavailableError,
+)
+from model_store.reference import Resolved
+from model_store.verify import VerifiedModel
+
+from .background import in_background
+from .batching import Batcher
+from .cpus import available_cpus
+from .crash_guard import CrashGuard, LoadCrashedError
+from .engine import choose_variant, load_engine
+from .memory import give_back_memory
+from .served import ServedVersion
+from .settings import Settings
+from .state import State
+from .wanted import Source
+from .warmup import GoldenMismatchError, batch_of, check_golden, golden_pixels, learn_batch_size
+
+_FINAL = (IntegrityError, GoldenMismatchError, LookupError, LoadCrashedError)
+"""What is wrong with the version itself: trying again would only take time from those that serve."""
+
+_CODES: tuple[tuple[type[Exception], str], ...] = (
+    (IntegrityError, "DATA_LOSS"),
+    (NotFoundError, "NOT_FOUND"),
+    (AccessDeniedError, "PERMISSION_DENIED"),
+    (UnavailableError, "UNAVAILABLE"),
+    (DiskError, "RESOURCE_EXHAUSTED"),
+    (MemoryError, "RESOURCE_EXHAUSTED"),
+    (StoreError, "FAILED_PRECONDITION"),
+    (GoldenMismatchError, "FAILED_PRECONDITION"),
+    (LoadCrashedError, "RESOURCE_EXHAUSTED"),
+    (LookupError, "FAILED_PRECONDITION"),
+)
+"""Canonical names of gRPC's statuses, which TensorFlow Serving gives as `error_code`."""
+
+
+def error_code(error: Exception) -> str:
+    """Return the canonical name of what went wrong with a version."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), "INTERNAL")
+
+
+def is_final(error: Exception) -> bool:
+    """Tell whether the same version would fail again."""
+    return isinstance(error, _FINAL)
+
+
+class Loader:
+    """Brings versions into the memory of this process, and out of it."""
+
+    def __init__(self, settings: Settings, source: Source, batcher: Batcher) -> None:
+        self._settings = settings
+        self._source = source
+        self._batcher = batcher
+        self._guard = CrashGuard(settings.model_cache_dir / ".loading")
+
+    def forgive(self) -> None:
+        """Try versions again that took the process with them."""
+        self._guard.forgive()
+
+    async def load(
+        self, resolved: Resolved, entered: Callable[[State], None], living: Callable[[], list[ServedVersion]]
+    ) -> ServedVersion:
+        """Take every step, in order, from the store to the check against the golden set.
+
+        Files, graph and weights are handled in other threads; what the engine runs takes its turn among the
+        batches of the versions that serve.
+
+        Args:
+            resolved: The version.
+            entered: Is told of each state.
+            living: Returns the versions that serve; one that is alike spares the measurement of batch sizes.
+
+        Raises:
+            Exception: Whatever stood in the way; nothing of the version is left in memory.
+        """
+        entered(State.PULLING)
+        model = await in_background(lambda: self._source.pull(resolved))
+        with self._guard.loading(resolved.manifest_digest):
+            entered(State.LOADING)
+            served = await self._into_memory(model)
+            try:
+                await self._rehearse(served, entered, living)
+            except BaseException:
+                await self.unload(served)
+                raise
+        return served
+
+    async def unload(self, served: ServedVersion) -> None:
+        """Wait for the last batch of a version, then give its memory back."""
+        await self._batcher.drained(served)
+        served.engine.close()
+        await asyncio.to_thread(give_back_memory)
+
+    async def _into_memory(self, model: VerifiedModel) -> ServedVersion:
+        settings = self._settings
+        variant = choose_variant(model.manifest, settings.engine, settings.max_accuracy_loss)
+        threads = settings.engine_threads or available_cpus()
+        engine = await asyncio.to_thread(load_engine, model, variant, threads)
+        return ServedVersion(model, variant, engine, batch_size=settings.max_batch_size)
+
+    async def _rehearse(
+        self, served: ServedVersion, entered: Callable[[State], None], living: Callable[[], list[ServedVersion]]
+    ) -> None:
+        """Warm a version up, then have it answer the golden set."""
+        entered(State.WARMING)
+        pixels = golden_pixels(served.model)
+        await self._warm(served, pixels, next(filter(served.resembles, living()), None))
+        entered(State.CHECKING)
+        results = [await self._batcher.rehearse(served, pixels[at : at + 1]) for at in range(len(pixels))]
+        check_golden(np.concatenate([result.scores for result in results]), served.model, served.variant)
+
+    async def _warm(self, served: ServedVersion, pixels: NDArray[np.uint8], sibling: ServedVersion | None) -> None:
+        """Learn the largest batch that pays, running every size on the way; or take over what a sibling has learned.
+
+        Beside a sibling that serves not every size is run: all of them from 1 to 32 would keep the engine for seconds.
+        """
+
+        async def run(batch: NDArray[np.uint8]) -> float:
+            return (await self._batcher.rehearse(served, batch)).infer_s
+
+        if sibling:
+            size = 1
+            while size < sibling.batch_size:
+                await run(batch_of(pixels, size))
+                size *= 2
+            await run(batch_of(pixels, sibling.batch_size))
+            served.batch_size, served.cost = sibling.batch_size, copy(sibling.cost)
+        else:
+            settings = self._settings
+            learned = await learn_batch_size(
+                run, pixels, max_size=settings.max_batch_size, budget_s=settings.warmup_budget_s
+            )
+            served.batch_size, served.cost = learned.batch_size, learned.cost

@@ -1,0 +1,36 @@
+"""Keeping the memory of this process at what is really used."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+
+_ARENAS = 2
+"""Heaps that glibc's threads share; by default it makes eight for each core, and each keeps pages of its own."""
+
+_M_ARENA_MAX = -8
+"""The number of the option, from glibc's malloc.h."""
+
+
+def limit_heaps() -> None:
+    """Have all threads share a few heaps; to be called before threads are started.
+
+    The work is done in large arrays that have pages of their own, so threads hardly meet at a heap.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt is not None:
+            mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def give_back_memory() -> None:
+    """Have the C library return what it holds in reserve.
+
+    A model's memory is freed when its engine is closed, but glibc may keep the pages; without this TensorFlow's
+    second version would find the process 1.5 GB larger than the first did.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)

@@ -1,0 +1,124 @@
+"""The Open Inference Protocol v2 over the edge: which path leads where. The format itself is in `oip*.py`."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from . import oip
+from .admission import Deadline, Permit
+from .answer import Answer
+from .body import read_body, require_json
+from .edge import Choose, Edge, answering, timed
+from .errors import InvalidImageError
+from .inflate import inflate
+from .oip_request import HEADER_LENGTH, InferRequest, parse_header_length, parse_infer
+from .oip_response import format_infer
+
+PATHS = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+"""The ways to name what is asked for: the default version, or one by its number or label."""
+
+
+class OpenInference:
+    """Its endpoints, before one edge."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    def routes(self) -> list[Route]:
+        """Return the routes of this API."""
+        routes = [
+            Route("/v2", answering(self.server), methods=["GET"]),
+            Route("/v2/health/live", answering(self.live), methods=["GET"]),
+            Route("/v2/health/ready", answering(self.ready), methods=["GET"]),
+            Route("/v2/repository/index", answering(self.index), methods=["POST"]),
+            Route("/v2/repository/models/{model}/load", answering(self.control), methods=["POST"]),
+            Route("/v2/repository/models/{model}/unload", answering(self.control), methods=["POST"]),
+        ]
+        for path in PATHS:
+            routes += [
+                Route(path, answering(self.model), methods=["GET"]),
+                Route(f"{path}/ready", answering(self.model_ready), methods=["GET"]),
+                Route(f"{path}/infer", timed("infer", self.infer), methods=["POST"]),
+            ]
+        return routes
+
+    async def server(self, _: Request) -> Response:
+        """Answer what this server is."""
+        return _json(oip.format_server())
+
+    async def live(self, _: Request) -> Response:
+        """Answer that the process runs."""
+        return _json(b'{"live":true}')
+
+    async def ready(self, _: Request) -> Response:
+        """Answer whether a checked version answers."""
+        oip.require_ready(await self._edge.runner.state())
+        return _json(b'{"ready":true}')
+
+    async def model(self, request: Request) -> Response:
+        """Answer the inputs and outputs of a version."""
+        state = await self._edge.runner.state()
+        return _json(oip.format_model(state, choose_in_path(request)(state)))
+
+    async def model_ready(self, request: Request) -> Response:
+        """Answer whether a version answers."""
+        return _json(oip.format_ready(choose_in_path(request)(await self._edge.runner.state())))
+
+    async def index(self, request: Request) -> Response:
+        """Answer the state of all versions."""
+        with self._edge.admit(request) as permit:
+            ready_only = oip.parse_index_request(await read_body(request, permit, self._edge.max_body_bytes))
+        return _json(oip.format_index(await self._edge.runner.state(), ready_only))
+
+    async def control(self, request: Request) -> Response:
+        """Refuse to load or unload a model."""
+        raise oip.refuse_control(request.path_params["model"], await self._edge.runner.state())
+
+    async def infer(self, request: Request) -> Answer:
+        """Answer an inference request: the scores of images or pixels."""
+        edge, choose = self._edge, choose_in_path(request)
+        require_json(request)
+        with edge.admit(request) as permit:
+            question = await self._read(request, choose, permit)
+            apply_policy(question, permit)
+            try:
+                done = await edge.infer(request, question.inputs, choose, permit)
+            except InvalidImageError as error:
+                raise error.within(question.fields) from error
+        body, media_type, headers = format_infer(question, done.model, done.result.scores)
+        return Answer(body, done, media_type, headers)
+
+    async def _read(self, request: Request, choose: Choose, permit: Permit) -> InferRequest:
+        """Return the question; the body that it stood in is gone before anything else is waited for."""
+        edge = self._edge
+        body = await inflate(
+            request, await read_body(request, permit, edge.max_body_bytes), permit, edge.max_body_bytes
+        )
+        header_length = parse_header_length(request.headers.get(HEADER_LENGTH), len(body))
+        model = choose(await edge.runner.state())
+        return parse_infer(body, header_length, model, edge.settings.max_instances)
+
+
+def apply_policy(question: InferRequest, permit: Permit) -> None:
+    """Let a request have the deadline and the priority that its body asks for; the earlier deadline counts."""
+    if question.timeout_s is not None:
+        permit.deadline = min(permit.deadline, Deadline(question.timeout_s), key=lambda deadline: deadline.at)
+    if question.priority is not None:
+        permit.count_images(0)  # What it was counted for until now was of the other priority.
+        permit.priority = question.priority
+
+
+def choose_in_path(request: Request) -> Choose:
+    """Return what picks the version that the path names.
+
+    Raises:
+        BadRequestError: The version is too large a number.
+    """
+    target = oip.parse_target(**request.path_params)
+    return lambda state: oip.require_model(state, target)
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")

@@ -1,0 +1,128 @@
+"""Which versions are to be served: the default one, and every other that a label points to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from model_store.cache import Cache
+from model_store.errors import UnavailableError
+from model_store.labels import LabelRecord, LabelWatch
+from model_store.manifest import Manifest
+from model_store.pull import pull
+from model_store.reference import Resolved, parse_selector, resolve
+from model_store.remote import Remote
+from model_store.signing import Trust
+from model_store.verify import VerifiedModel
+
+from .engine import choose_variant
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the store, and the settings, ask for at one time."""
+
+    default: Resolved
+    """What answers a request that names no version."""
+    labels: Mapping[str, Resolved]
+    """Where each label of the model points."""
+
+    def versions(self) -> list[Resolved]:
+        """Return the distinct versions: the default one first, the others by the names of their labels."""
+        found: dict[int, Resolved] = {self.default.version: self.default}
+        for label in sorted(self.labels):
+            found.setdefault(self.labels[label].version, self.labels[label])
+        return list(found.values())
+
+    def limited(self, most: int) -> tuple[Wanted, list[Resolved]]:
+        """Return what remains when at most so many versions are served, and the versions left out."""
+        versions = self.versions()
+        allowed = {resolved.version for resolved in versions[:most]}
+        labels = {label: resolved for label, resolved in self.labels.items() if resolved.version in allowed}
+        return Wanted(self.default, labels), versions[most:]
+
+
+class Source:
+    """The remote store and the local cache of one service; every call blocks."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._cache = Cache(settings.model_cache_dir)
+        self._record: LabelRecord | None = None
+        self._pinned: Resolved | None = None
+
+    @cached_property
+    def _remote(self) -> Remote:
+        return Remote.open(self._settings.model_store_url, patience_s=self._settings.model_store_timeout_s)
+
+    @cached_property
+    def _watch(self) -> LabelWatch:
+        return LabelWatch(self._remote, self._settings.model_name)
+
+    @cached_property
+    def _trust(self) -> Trust | None:
+        key = self._settings.model_public_key
+        return Trust.from_file(key) if key else None
+
+    def read(self) -> Wanted:
+        """Ask the store what is wanted now; cheap where nothing has changed.
+
+        Raises:
+            NotFoundError: The store holds no such model, version or label; the message says what there is.
+            StoreError: The store refused, or could not be reached.
+        """
+        name, selector = self._settings.model_name, parse_selector(self._settings.model_version)
+        self._record = self._watch.poll() or self._record
+        labels = {
+            label: Resolved(name, target.version, target.manifest, label)
+            for label, target in (self._record.labels if self._record else {}).items()
+        }
+        if selector in labels:
+            return Wanted(labels[str(selector)], labels)
+        # A number or a digest stands for the same version for ever; a label that is not there is reported.
+        self._pinned = self._pinned or resolve(self._remote, name, selector)
+        return Wanted(self._pinned, labels)
+
+    def remembered(self) -> Resolved | None:
+        """Return the version that served last as the default one, if the cache still holds it."""
+        return self._cache.recall(self._settings.model_name, self._settings.model_version)
+
+    def remember(self, model: VerifiedModel) -> None:
+        """Record that a version serves as the default one.
+
+        Raises:
+            DiskError: The cache cannot be written.
+        """
+        self._cache.remember(model, self._settings.model_version)
+
+    def pull(self, resolved: Resolved) -> VerifiedModel:
+        """Bring the files that this machine needs into the cache, and return the proof that they are right.
+
+        Raises:
+            StoreError: They are not what was promised, not signed as they must be, or not to be had.
+            LookupError: No variant of the version can be served here.
+        """
+        settings = self._settings
+
+        def needed(manifest: Manifest) -> tuple[str, ...]:
+            return manifest.serving_files(choose_variant(manifest, settings.engine, settings.max_accuracy_loss))
+
+        return pull(self._remote, resolved, self._cache, select=needed, trust=self._trust)
+
+
+def pull_default(settings: Settings) -> VerifiedModel:
+    """Pull the default version, or take the one that served last from the cache while the store is away.
+
+    Raises:
+        StoreError: No verified version is to be had; the message says why.
+        LookupError: No variant of the version can be served here.
+    """
+    source = Source(settings)
+    try:
+        return source.pull(source.read().default)
+    except UnavailableError:
+        if (resolved := source.remembered()) is None:
+            raise
+        return source.pull(resolved)

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from model_store.reference import Resolved
+from service.wanted import Wanted
+
+
+def resolved(version: int, label: str | None = None) -> Resolved:
+    return Resolved("xception", version, f"sha256:{version:064x}", label)
+
+
+WANTED = Wanted(
+    resolved(3, "stable"), {"stable": resolved(3), "canary": resolved(5), "beta": resolved(4), "old": resolved(5)}
+)
+
+
+def test_the_default_comes_first_and_no_version_twice() -> None:
+    assert [one.version for one in WANTED.versions()] == [3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("most", "labels", "left_out"),
+    [(1, ["stable"], [4, 5]), (2, ["beta", "stable"], [5]), (3, ["beta", "canary", "old", "stable"], [])],
+)
+def test_the_limit_leaves_out_the_last_by_label(most: int, labels: list[str], left_out: list[int]) -> None:
+    allowed, others = WANTED.limited(most)
+    assert allowed.default == WANTED.default
+    assert sorted(allowed.labels) == labels
+    assert [one.version for one in others] == left_out
