@@ -17,6 +17,7 @@ from model_store.errors import StoreError
 from .admin import Admin
 from .edge import Edge
 from .middleware import JsonErrorMiddleware, RequestIdMiddleware
+from .oip_routes import OpenInference
 from .runner import Runner
 from .settings import load_settings
 from .tfserving_routes import TensorFlowServing
@@ -70,7 +71,8 @@ class RunnerService:
 
 
 _edge = Edge(SETTINGS)
-_app = Starlette(routes=[*_edge.routes(), *TensorFlowServing(_edge).routes(), *Admin(_edge).routes()])
+_apis = (_edge, Admin(_edge), OpenInference(_edge), TensorFlowServing(_edge))
+_app = Starlette(routes=[route for api in _apis for route in api.routes()])
 
 
 @bentoml.service(

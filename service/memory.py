@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import sys
 
-
 _ARENAS = 2
 """Heaps that glibc's threads share; by default it makes eight for each core, and each keeps pages of its own."""
 

@@ -15,12 +15,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from loadtest.versions import derive_version
 from model_store.labels import LabelTarget, set_label
 from model_store.publish import publish
 from model_store.reference import resolve
 from model_store.remote import Remote
+from model_store.signing import Signer
 from tests.conftest import run_module
 from tests.server import Server, free_port
 
@@ -39,8 +42,9 @@ class Store:
         self.url = f"file://{self.folder}"
         self._packages = packages
 
-    def publish(self, package: str, *labels: str) -> int:
-        return publish(self._packages[package], self._remote(), "xception", labels=labels).version
+    def publish(self, package: str, *labels: str, key: Path | None = None) -> int:
+        signer = Signer.from_file(key) if key else None
+        return publish(self._packages[package], self._remote(), "xception", labels=labels, signer=signer).version
 
     def label(self, label: str, version: int) -> None:
         resolved = resolve(self._remote(), "xception", version)
@@ -330,6 +334,30 @@ def test_a_pinned_digest_stays_whatever_the_labels_do(store: Store, started: Sta
     assert reload(server).status_code == 200
     assert ask(server, eight) == (1, 1)
     assert ask(server, eight, f"{MODEL}/labels/stable") == (2, 2)
+    assert server.stop() == 0
+
+
+def test_only_what_the_right_key_signed_is_served(store: Store, started: Start, tmp_path: Path, eight: bytes) -> None:
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    for name, private in zip(("ours", "theirs"), keys, strict=True):
+        private_format = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (tmp_path / f"{name}.pem").write_bytes(private.private_bytes(*private_format))
+        public_format = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (tmp_path / f"{name}.pub").write_bytes(private.public_key().public_bytes(*public_format))
+    store.publish("1", "stable", key=tmp_path / "ours.pem")
+    server = started(MODEL_PUBLIC_KEY=str(tmp_path / "ours.pub"))
+    server.wait_for("/readyz")
+    assert ask(server, eight) == (1, 1)
+    for key, reason in ((None, "is not signed"), (tmp_path / "theirs.pem", "signed with another key")):
+        version = store.publish("2", "stable", key=key)
+        answer = reload(server)
+        assert answer.status_code == 409
+        assert reason in answer.json()["error"]
+        assert states(server)[version] == ("END", "DATA_LOSS")
+        assert ask(server, eight) == (1, 1)
+    store.publish("3", "stable", key=tmp_path / "ours.pem")
+    assert reload(server).status_code == 200
+    assert ask(server, eight) == (4, 3)
     assert server.stop() == 0
 
 
