@@ -24,7 +24,9 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
 
 _ERRORS = {
     "400": "The request is not what the API takes; the message names the field and the limit.",
+    "401": "The token is missing or wrong, or the service has none.",
     "404": "No such model or version.",
+    "409": "A version that a label points to cannot be served; what served before still does.",
     "413": "The body is too large.",
     "415": "The content type is not taken here.",
     "429": "Too much waits already; `Retry-After` says when to come back.",
@@ -66,6 +68,7 @@ def openapi_document(settings: Settings) -> dict[str, Any]:
         "paths": {
             "/classify": {"post": _classify()},
             **_tensorflow_serving(settings),
+            "/v1/models/{model}/reload": {"post": _reload()},
             "/livez": {"get": _probe("The process runs")},
             "/readyz": {"get": _probe("A checked version of the model answers")},
             "/metrics": {"get": _probe("Metrics in Prometheus' text format")},
@@ -106,10 +109,17 @@ def _request_headers(settings: Settings | None = None) -> list[dict[str, Any]]:
 
 def _classify() -> dict[str, Any]:
     form = {"type": "object", "required": ["image"], "properties": {"image": {"type": "string", "format": "binary"}}}
-    top_k = {"name": "top_k", "in": "query", "description": "How many classes.", "schema": {"type": "integer"}}
+    queries = [
+        {"name": name, "in": "query", "description": text, "schema": {"type": kind}}
+        for name, text, kind in [
+            ("top_k", "How many classes.", "integer"),
+            ("version", "The version to ask, by number; the default one otherwise.", "integer"),
+            ("label", "The version to ask, by label.", "string"),
+        ]
+    ]
     return {
         "summary": "The best classes of an image",
-        "parameters": [top_k, *_request_headers()],
+        "parameters": [*queries, *_request_headers()],
         "requestBody": {
             "required": True,
             "content": {
@@ -117,7 +127,17 @@ def _classify() -> dict[str, Any]:
                 "image/*": {"schema": {"type": "string", "format": "binary"}},
             },
         },
-        "responses": _responses(_json("Classification"), "400", "413", "415", "429", "500", "503", "504"),
+        "responses": _responses(_json("Classification"), "400", "404", "413", "415", "429", "500", "503", "504"),
+    }
+
+
+def _reload() -> dict[str, Any]:
+    token = _header("Authorization", "`Bearer` and the token of `ADMIN_TOKEN`.", {"type": "string"})
+    model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+    return {
+        "summary": "Follow the labels of the store now; answers once what they say is done",
+        "parameters": [model, {**token, "required": True}],
+        "responses": _responses(_json("ModelStatus"), "401", "404", "409", "503"),
     }
 
 
