@@ -14,10 +14,14 @@ from .admission import Priority
 from .errors import BadRequestError
 from .oip import ModelInput, inputs_of
 from .oip_tensor import decode_text, read_binary_images, read_binary_pixels, read_json_images, read_json_pixels
+from .parse_json import parse_json
 from .state import ServedModel
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """The HTTP header with the length of the JSON, in bytes, when binary data follows it."""
+
+_LENGTH_DIGITS = 20
+"""As many as the largest number of 64 bits has; Python refuses to read very long ones."""
 
 _HIGHEST_PRIORITY = 1
 """Triton's; larger numbers wait longer, and 0 stands for no word on it."""
@@ -103,10 +107,9 @@ def parse_header_length(text: str | None, body_bytes: int) -> int | None:
     """
     if text is None:
         return None
-    digits_of_body = len(str(body_bytes))
-    if not (text.isascii() and text.isdecimal()):
-        raise BadRequestError(f"{HEADER_LENGTH}: {text!r} is not a number")
-    if len(text.lstrip("0")) > digits_of_body or int(text) > body_bytes:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _LENGTH_DIGITS):
+        raise BadRequestError(f"{HEADER_LENGTH}: {text[:_LENGTH_DIGITS]!r} is not the length of anything")
+    if int(text) > body_bytes:
         raise BadRequestError(f"{HEADER_LENGTH}: {text} is more than the {body_bytes} bytes of the body")
     return int(text)
 
@@ -128,7 +131,7 @@ def parse_infer(body: bytes, header_length: int | None, model: ServedModel, max_
         return _parse_raw(body, choices)
     view = memoryview(body)
     try:
-        document = orjson.loads(view[:header_length])
+        document = parse_json(view[:header_length])
     except orjson.JSONDecodeError as error:
         raise BadRequestError(f"the request is not JSON: {error}") from None
     request = _Part.of(document, "")

@@ -7,10 +7,16 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from . import schema
+from . import oip_schema, schema
+from .oip_request import HEADER_LENGTH
 from .settings import Settings
 
-_REQUESTS: tuple[type[BaseModel], ...] = (schema.PredictRow, schema.PredictColumnar, schema.ClassifyExamples)
+_REQUESTS: tuple[type[BaseModel], ...] = (
+    schema.PredictRow,
+    schema.PredictColumnar,
+    schema.ClassifyExamples,
+    *oip_schema.REQUESTS,
+)
 
 _ANSWERS: tuple[type[BaseModel], ...] = (
     schema.Classification,
@@ -20,6 +26,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     schema.ModelStatus,
     schema.ModelMetadata,
     schema.Error,
+    *oip_schema.ANSWERS,
 )
 
 _ERRORS = {
@@ -68,6 +75,7 @@ def openapi_document(settings: Settings) -> dict[str, Any]:
         "paths": {
             "/classify": {"post": _classify()},
             **_tensorflow_serving(settings),
+            **_open_inference(settings),
             "/v1/models/{model}/reload": {"post": _reload()},
             "/livez": {"get": _probe("The process runs")},
             "/readyz": {"get": _probe("A checked version of the model answers")},
@@ -78,6 +86,8 @@ def openapi_document(settings: Settings) -> dict[str, Any]:
 
 
 _REF = "#/components/schemas/{model}"
+
+_BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -157,8 +167,14 @@ def _tensorflow_serving(settings: Settings) -> dict[str, Any]:
         asked = [*which, *_request_headers(settings)]
         refused = {"400": {"description": "This model has no such signature.", "content": _json("Error")}}
         paths |= {
-            f"{path}:predict": {"post": _question(f"Scores of images{of}", asked, *predict)},
-            f"{path}:classify": {"post": _question(f"Scores with class names{of}", asked, examples, _json("Results"))},
+            f"{path}:predict": {
+                "post": _question(f"Scores of images{of}, in TensorFlow Serving's format", asked, *predict)
+            },
+            f"{path}:classify": {
+                "post": _question(
+                    f"Scores with class names{of}, in TensorFlow Serving's format", asked, examples, _json("Results")
+                )
+            },
             f"{path}:regress": {
                 "post": {
                     "summary": f"Regression{of}; not what this model does",
@@ -177,11 +193,60 @@ def _question(
     summary: str, parameters: list[dict[str, Any]], body: dict[str, Any], answer: dict[str, Any]
 ) -> dict[str, Any]:
     return {
-        "summary": f"{summary}, in TensorFlow Serving's format",
+        "summary": summary,
         "parameters": parameters,
         "requestBody": {"required": True, "content": body},
         "responses": _responses(answer, "400", "404", "413", "415", "429", "500", "503", "504"),
     }
+
+
+def _open_inference(settings: Settings) -> dict[str, Any]:
+    """Return the paths of the Open Inference Protocol: what is about a model by model, and by version."""
+    model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+    version = {
+        "name": "version",
+        "in": "path",
+        "required": True,
+        "description": "A number or a label.",
+        "schema": {"type": "string"},
+    }
+    length = _header(
+        HEADER_LENGTH, "Bytes of the JSON, when binary data follows it.", {"type": "integer", "minimum": 0}
+    )
+    index = {"application/json": {"schema": {"type": "array", "items": _ref("RepositoryModel")}}}
+    paths: dict[str, Any] = {
+        "/v2": {"get": {"summary": "The server", "responses": _responses(_json("MetadataServerResponse"))}},
+        "/v2/health/live": {"get": _probe("The process runs")},
+        "/v2/health/ready": {"get": _ready("Whether a checked version answers", [])},
+        "/v2/repository/index": {
+            "post": {
+                "summary": "State of all versions, as Triton lists them",
+                "requestBody": {"required": False, "content": _json("RepositoryIndexRequest")},
+                "responses": _responses(index, "400", "429", "503"),
+            }
+        },
+    }
+    for path, which, of in [
+        ("/v2/models/{model}", [model], ""),
+        ("/v2/models/{model}/versions/{version}", [model, version], ", of a version"),
+    ]:
+        question = _question(
+            f"Scores or best classes of images{of}",
+            [*which, length, *_request_headers(settings)],
+            _json("InferenceRequest") | _BINARY,
+            _json("InferenceResponse") | _BINARY,
+        )
+        paths |= {
+            path: {"get": _get(f"Inputs and outputs{of}", which, "MetadataModelResponse")},
+            f"{path}/ready": {"get": _ready(f"Whether it answers{of}", which)},
+            f"{path}/infer": {"post": question},
+        }
+    return paths
+
+
+def _ready(summary: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    body = {"application/json": {"schema": {"type": "object", "properties": {"ready": {"const": True}}}}}
+    return {"summary": summary, "parameters": parameters, "responses": _responses(body, "404", "503")}
 
 
 def _get(summary: str, parameters: list[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from functools import cached_property
 
 from model_store.cache import Cache
 from model_store.errors import UnavailableError
-from model_store.labels import LabelRecord, LabelWatch
+from model_store.label_watch import LabelWatch
+from model_store.labels import LabelRecord
 from model_store.manifest import Manifest
 from model_store.pull import pull
 from model_store.reference import Resolved, parse_selector, resolve

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from service.admission import Admission, Deadline, Priority
 from service.oip_request import InferRequest, RequestedOutput
 from service.oip_routes import apply_policy
 from tests.contract.calls import error_of
-from tests.server import Server
+from tests.server import START_TIMEOUT_S, Server
 
 INFER = "/v2/models/xception/infer"
 UNKNOWN = "Request for unknown model: 'xception' version 7 is not found"
@@ -46,6 +47,10 @@ def oip_server(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         MAX_INSTANCES="40",
     ) as running:
         running.wait_for("/v2/models/xception/versions/canary/ready")
+        until = time.monotonic() + START_TIMEOUT_S
+        while "UNAVAILABLE" not in running.client.post("/v2/repository/index").text:
+            assert time.monotonic() < until, running.log
+            time.sleep(0.1)
         yield running
 
 
@@ -129,7 +134,7 @@ class TestServerAndModels:
             ("xception", "beta", "404", "Request for unknown model: 'xception' version beta is not found"),
             ("xception", "9" * 30, "400", "failed to get model version from specified version string: it is too"),
             ("xception", "3", "503", "Request for unknown model: 'xception' version 3 is not at ready state (failed"),
-            ("xception", "next", "503", "Request for unknown model: 'xception' version next is not at ready state"),
+            ("xception", "next", "404", "Request for unknown model: 'xception' version next is not found"),
         ],
     )
     def test_what_is_not_there(
@@ -260,7 +265,7 @@ class TestInfer:
 class TestRefusals:
     def test_what_the_client_is_told(self, client: InferenceServerClient, files: list[bytes], pixels: Any) -> None:
         one = [image_input(files[:1])]
-        assert refused(client, "xception", [image_input(files[:2] + [b"no image"])]) == (
+        assert refused(client, "xception", [image_input([*files[:2], b"no image"])]) == (
             "400",
             "inputs[0], element 2: the bytes are not an image of a known format (JPEG, PNG, GIF, BMP, WEBP)",
         )
@@ -319,19 +324,11 @@ class TestRefusals:
         assert error_of(answer).startswith(message)
 
     def test_a_small_body_that_inflates_to_a_large_one(self, oip_server: Server) -> None:
-        bomb = gzip.compress(bytes(2**28))
-        assert len(bomb) < 2**19
+        bomb = gzip.compress(bytes(2**26))
+        assert len(bomb) < 2**17
         answer = oip_server.client.post(INFER, content=bomb, headers={"Content-Encoding": "gzip"})
         assert answer.status_code == 413
         assert error_of(answer) == "the body has more than 4194304 bytes when inflated, which is the limit"
-
-    def test_nothing_is_left_of_what_was_refused(self, oip_server: Server, files: list[bytes]) -> None:
-        """After all of the above the bounds of the process are as free as before."""
-        data = b64encode(files[0]).decode()
-        tensor = {"name": "image_bytes", "datatype": "BYTES", "shape": [40], "data": [data] * 40}
-        for _ in range(3):
-            answer = oip_server.client.post(INFER, json={"inputs": [tensor]})
-            assert answer.json()["outputs"][0]["shape"] == [40, 10]
 
 
 def test_the_earlier_deadline_and_the_named_priority_count() -> None:
