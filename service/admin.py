@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from . import tfserving
 from .edge import Edge, answering, read_deadline
 from .errors import AccessDeniedError, ModelNotFoundError
 from .state import Target
-from .tfserving_routes import MODEL_PATH
+from .tfserving.models import format_status
+from .tfserving.routes import MODEL_PATH
 
 
 class Admin:
@@ -40,7 +40,7 @@ class Admin:
             raise ModelNotFoundError(f"Could not find any versions of model {name}")
         deadline = read_deadline(request, self._edge.settings.request_timeout_ms)
         state = await self._edge.runner.reload(deadline.remaining_s())
-        return Response(tfserving.format_status(state, Target(name)), media_type="application/json")
+        return Response(format_status(state, Target(name)), media_type="application/json")
 
 
 def require_token(request: Request, token: str | None) -> None:

@@ -66,6 +66,16 @@ class Permit:
         self._admission.take_bytes(size)
         self.bytes += size
 
+    def follow(self, timeout_s: float | None, priority: Priority | None) -> None:
+        """Take over what the body of the request asks for, if it does; of two deadlines the earlier one counts."""
+        if timeout_s is not None:
+            self.deadline = min(self.deadline, Deadline(timeout_s), key=lambda deadline: deadline.at)
+        if priority is not None and priority != self.priority:
+            images = self.images
+            self.count_images(0)  # What it was counted for until now was of the other priority.
+            self.priority = priority
+            self.count_images(images)
+
     def count_images(self, images: int) -> None:
         """Say how many images the request has, once that is known; one until then."""
         self._admission.images[self.priority] += images - self.images

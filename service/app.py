@@ -17,10 +17,10 @@ from model_store.errors import StoreError
 from .admin import Admin
 from .edge import Edge
 from .middleware import JsonErrorMiddleware, RequestIdMiddleware
-from .oip_routes import OpenInference
+from .oip.routes import OpenInference
 from .runner import Runner
 from .settings import load_settings
-from .tfserving_routes import TensorFlowServing
+from .tfserving.routes import TensorFlowServing
 from .wanted import pull_default
 
 log = logging.getLogger("bentoml.model")

@@ -10,6 +10,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from .admission import Permit
+from .digits import read_digits
 from .disconnect import ClientDisconnectedError
 from .errors import BadRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
 
@@ -33,11 +34,12 @@ def announced_size(request: Request, max_bytes: int) -> int:
         PayloadTooLargeError: It is over the limit.
     """
     text = request.headers.get("content-length", "0")
-    if not text.isdecimal():
-        raise BadRequestError(f"Content-Length: {text!r} is not a number")
-    if int(text) > max_bytes:
-        raise PayloadTooLargeError(f"the body has {text} bytes; the limit is {max_bytes}")
-    return int(text)
+    size = read_digits(text)
+    if size is None:
+        raise BadRequestError(f"Content-Length: {text[:99]!r} is not a number")
+    if size > max_bytes:
+        raise PayloadTooLargeError(f"the body has {size} bytes; the limit is {max_bytes}")
+    return size
 
 
 async def read_body(request: Request, permit: Permit, max_bytes: int) -> bytes:

@@ -23,6 +23,7 @@ from .answer import Answer, error_answer
 from .body import announced_size, extract_image, read_body
 from .cpus import available_cpus
 from .decode import Decoder, ImageLimits
+from .digits import read_digits
 from .disconnect import unless_disconnected
 from .entry import Result
 from .errors import BadRequestError, ModelNotFoundError
@@ -161,9 +162,9 @@ def choose_named(request: Request) -> Choose:
     version, label = request.query_params.get("version"), request.query_params.get("label")
     if version is not None and label is not None:
         raise BadRequestError("version, label: give one of them, not both")
-    if version is not None and not version.isdecimal():
-        raise BadRequestError(f"version: {version!r} is not a number")
-    number = int(version) if version is not None else None
+    number = read_digits(version) if version is not None else None
+    if version is not None and number is None:
+        raise BadRequestError(f"version: {version[:99]!r} is not a number")
 
     def choose(state: RunnerState) -> ServedModel:
         served = ", ".join(str(model.version) for model in state.served)
@@ -192,9 +193,10 @@ def read_deadline(request: Request, max_ms: int) -> Deadline:
         BadRequestError: The header is not a whole number of ms from 1 to `max_ms`.
     """
     text = request.headers.get("x-request-timeout-ms", str(max_ms))
-    if not text.isdecimal() or not 1 <= int(text) <= max_ms:
-        raise BadRequestError(f"X-Request-Timeout-Ms: {text!r} is not a whole number from 1 to {max_ms}")
-    return Deadline(int(text) / 1000)
+    number = read_digits(text)
+    if number is None or not 1 <= number <= max_ms:
+        raise BadRequestError(f"X-Request-Timeout-Ms: {text[:99]!r} is not a whole number from 1 to {max_ms}")
+    return Deadline(number / 1000)
 
 
 def read_priority(request: Request) -> Priority:
@@ -217,9 +219,10 @@ def read_top_k(request: Request, default: int, classes: int) -> int:
         BadRequestError: `top_k` is not a whole number from 1 to the number of classes.
     """
     text = request.query_params.get("top_k", str(min(default, classes)))
-    if not text.isdecimal() or not 1 <= int(text) <= classes:
-        raise BadRequestError(f"top_k: {text!r} is not a whole number from 1 to {classes}")
-    return int(text)
+    number = read_digits(text)
+    if number is None or not 1 <= number <= classes:
+        raise BadRequestError(f"top_k: {text[:99]!r} is not a whole number from 1 to {classes}")
+    return number
 
 
 def answering(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:

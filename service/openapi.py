@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from . import oip_schema, schema
-from .oip_request import HEADER_LENGTH
+from . import schema
+from .oip import schema as oip_schema
+from .oip.request import HEADER_LENGTH
 from .settings import Settings
 
 _REQUESTS: tuple[type[BaseModel], ...] = (

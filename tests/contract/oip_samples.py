@@ -11,7 +11,7 @@ import pytest
 
 from model_store.manifest import InputContract, Signature, Tensor
 from service.errors import BadRequestError
-from service.oip_request import InferRequest, parse_infer
+from service.oip.request import InferRequest, parse_infer
 from service.state import ServedModel
 
 A, B = b"\xff\xd8image one", b"\x89PNG image two"

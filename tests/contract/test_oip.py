@@ -19,9 +19,6 @@ from tritonclient.utils import InferenceServerException
 from loadtest.versions import derive_version
 from model_store.publish import publish
 from model_store.remote import Remote
-from service.admission import Admission, Deadline, Priority
-from service.oip_request import InferRequest, RequestedOutput
-from service.oip_routes import apply_policy
 from tests.contract.calls import error_of
 from tests.server import START_TIMEOUT_S, Server
 
@@ -329,25 +326,6 @@ class TestRefusals:
         answer = oip_server.client.post(INFER, content=bomb, headers={"Content-Encoding": "gzip"})
         assert answer.status_code == 413
         assert error_of(answer) == "the body has more than 4194304 bytes when inflated, which is the limit"
-
-
-def test_the_earlier_deadline_and_the_named_priority_count() -> None:
-    admission = Admission(max_requests=1, max_bytes=1)
-
-    def question(timeout_s: float | None, priority: Priority | None) -> InferRequest:
-        return InferRequest([b""], [""], RequestedOutput("scores"), None, timeout_s, priority)
-
-    for header_s, body_s, expected_s in [(2.0, 1.0, 1.0), (1.0, 2.0, 1.0), (1.0, None, 1.0)]:
-        with admission.admit(Deadline(header_s)) as permit:
-            apply_policy(question(body_s, Priority.BULK), permit)
-            permit.count_images(3)
-            assert permit.deadline.timeout_s == expected_s
-            assert permit.priority == Priority.BULK
-            assert admission.images == {Priority.INTERACTIVE: 0, Priority.BULK: 3}
-    with admission.admit(Deadline(1.0), Priority.BULK) as permit:
-        apply_policy(question(None, None), permit)
-        assert permit.priority == Priority.BULK
-    assert admission.images == {Priority.INTERACTIVE: 0, Priority.BULK: 0}
 
 
 def test_before_there_is_a_model(tmp_path: Path) -> None:

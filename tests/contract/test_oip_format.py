@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient
 
-from service import oip, oip_schema
 from service.edge import Edge
 from service.errors import BadRequestError, ModelNotFoundError, NotReadyError, ServiceError
-from service.oip_request import InferRequest, RequestedOutput, parse_infer
-from service.oip_response import format_infer
-from service.oip_routes import OpenInference
+from service.oip import models as oip
+from service.oip import schema as oip_schema
+from service.oip.request import InferRequest, RequestedOutput, parse_infer
+from service.oip.response import format_infer
+from service.oip.routes import OpenInference
 from service.openapi import openapi_document
 from service.settings import load_settings
 from service.state import RunnerState, State, Target, VersionStatus

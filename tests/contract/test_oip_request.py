@@ -12,8 +12,8 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 
 from service.admission import Priority
 from service.errors import BadRequestError
-from service.oip_request import RequestedOutput, parse_header_length, parse_infer
-from service.oip_response import format_infer
+from service.oip.request import RequestedOutput, parse_header_length, parse_infer
+from service.oip.response import format_infer
 from tests.contract.oip_samples import (
     MODEL,
     PIXELS,

@@ -11,7 +11,7 @@ import pytest
 
 from model_store.manifest import Signature, Tensor
 from service.errors import BadRequestError
-from service.oip_request import InferRequest, RequestedOutput, parse_infer
+from service.oip.request import InferRequest, RequestedOutput, parse_infer
 from tests.contract.oip_samples import MODEL, PIXELS, SCORES, A, B, binary, images, packed, parse, pixels, refusal, text
 
 

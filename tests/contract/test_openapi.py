@@ -11,7 +11,7 @@ import pytest
 from service.edge import Edge
 from service.openapi import openapi_document
 from service.settings import load_settings
-from service.tfserving_routes import TensorFlowServing
+from service.tfserving.routes import TensorFlowServing
 from tests.server import Server
 
 

@@ -12,7 +12,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from model_store.manifest import InputContract, Signature, Tensor
 from service.errors import BadRequestError, ModelNotFoundError, NotReadyError, ServiceError
 from service.state import RunnerState, ServedModel, State, Target, VersionStatus
-from service.tfserving import format_metadata, format_status, parse_target, require_model
+from service.tfserving.models import format_metadata, format_status, parse_target, require_model
 
 STRINGS = Tensor(dtype="DT_STRING", shape=(-1,))
 SCORES = Tensor(dtype="DT_FLOAT", shape=(-1, 2))

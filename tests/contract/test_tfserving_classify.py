@@ -11,8 +11,8 @@ import pytest
 
 from model_store.manifest import Signature
 from service.errors import BadRequestError
-from service.tfserving_body import parse_body
-from service.tfserving_classify import Examples, format_classify, parse_examples, require_signature
+from service.tfserving.body import parse_body
+from service.tfserving.classify import Examples, format_classify, parse_examples, require_signature
 
 PREDICT = Signature(inputs={}, outputs={})
 CLASSIFY = Signature(inputs={}, outputs={}, method="classify")

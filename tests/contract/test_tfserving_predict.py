@@ -13,8 +13,8 @@ import pytest
 
 from model_store.manifest import Signature, Tensor
 from service.errors import BadRequestError
-from service.tfserving_body import parse_body
-from service.tfserving_predict import PredictRequest, format_predict, parse_predict
+from service.tfserving.body import parse_body
+from service.tfserving.predict import PredictRequest, format_predict, parse_predict
 
 A, B = b"image one", b"image two"
 STRINGS = Tensor(dtype="DT_STRING", shape=(-1,))

@@ -96,3 +96,19 @@ def test_the_pace_is_learned_from_answers() -> None:
         time.sleep(0.04)
         permit.answered()
     assert 0.01 <= admission.pace_s[Priority.INTERACTIVE] < 0.05
+
+
+def test_the_earlier_deadline_and_the_named_priority_count() -> None:
+    admission = Admission(max_requests=1, max_bytes=1)
+    for header_s, body_s, expected_s in [(2.0, 1.0, 1.0), (1.0, 2.0, 1.0), (1.0, None, 1.0)]:
+        with admission.admit(Deadline(header_s)) as permit:
+            permit.follow(body_s, Priority.BULK)
+            assert admission.images == {Priority.INTERACTIVE: 0, Priority.BULK: 1}
+            permit.count_images(3)
+            assert permit.deadline.timeout_s == expected_s
+            assert permit.priority == Priority.BULK
+            assert admission.images == {Priority.INTERACTIVE: 0, Priority.BULK: 3}
+    with admission.admit(Deadline(1.0), Priority.BULK) as permit:
+        permit.follow(None, None)
+        assert permit.priority == Priority.BULK
+    assert admission.images == {Priority.INTERACTIVE: 0, Priority.BULK: 0}

@@ -15,9 +15,9 @@ import orjson
 from numpy.typing import NDArray
 
 from model_store.manifest import Signature
+from service.errors import BadRequestError
 
-from .errors import BadRequestError
-from .tfserving_body import DEFAULT_SIGNATURE, Element, is_b64, json_type, quote, read_image
+from .body import DEFAULT_SIGNATURE, Element, is_b64, json_type, quote, read_image
 
 IMAGE = "image_bytes"
 """The feature that holds the encoded image; the SavedModel reads the same one."""

@@ -10,18 +10,17 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from .admission import Priority
-from .errors import BadRequestError
-from .oip import ModelInput, inputs_of
-from .oip_tensor import decode_text, read_binary_images, read_binary_pixels, read_json_images, read_json_pixels
-from .parse_json import parse_json
-from .state import ServedModel
+from service.admission import Priority
+from service.digits import read_digits
+from service.errors import BadRequestError
+from service.parse_json import parse_json
+from service.state import ServedModel
+
+from .models import ModelInput, inputs_of
+from .tensor import decode_text, read_binary_images, read_binary_pixels, read_json_images, read_json_pixels
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """The HTTP header with the length of the JSON, in bytes, when binary data follows it."""
-
-_LENGTH_DIGITS = 20
-"""As many as the largest number of 64 bits has; Python refuses to read very long ones."""
 
 _HIGHEST_PRIORITY = 1
 """Triton's; larger numbers wait longer, and 0 stands for no word on it."""
@@ -107,11 +106,12 @@ def parse_header_length(text: str | None, body_bytes: int) -> int | None:
     """
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= _LENGTH_DIGITS):
-        raise BadRequestError(f"{HEADER_LENGTH}: {text[:_LENGTH_DIGITS]!r} is not the length of anything")
-    if int(text) > body_bytes:
+    length = read_digits(text)
+    if length is None:
+        raise BadRequestError(f"{HEADER_LENGTH}: {text[:99]!r} is not the length of anything")
+    if length > body_bytes:
         raise BadRequestError(f"{HEADER_LENGTH}: {text} is more than the {body_bytes} bytes of the body")
-    return int(text)
+    return length
 
 
 def parse_infer(body: bytes, header_length: int | None, model: ServedModel, max_images: int) -> InferRequest:

@@ -1,6 +1,6 @@
 """The Open Inference Protocol v2, as far as it is about server and models: which one is asked, metadata, states.
 
-Pure, no HTTP. `oip_request.py` and `oip_response.py` are the questions and answers of inference. Texts of errors that
+Pure, no HTTP. `request.py` and `response.py` are the questions and answers of inference. Texts of errors that
 Triton has begin as they do there.
 """
 
@@ -12,9 +12,8 @@ from typing import Any, Final
 import orjson
 
 from model_store.manifest import Tensor
-
-from .errors import BadRequestError, ModelNotFoundError, NotReadyError
-from .state import RunnerState, ServedModel, State, Target
+from service.errors import BadRequestError, ModelNotFoundError, NotReadyError
+from service.state import RunnerState, ServedModel, State, Target
 
 SERVER_NAME: Final = "xception-service"
 SERVER_VERSION: Final = "0.1.0"

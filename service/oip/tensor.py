@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BadRequestError
+from service.errors import BadRequestError
 
 _LENGTH_BYTES = 4
 """Of the little-endian number before each element of binary BYTES."""

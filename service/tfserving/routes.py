@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API over the edge: which path leads where. The format itself is in `tfserving*.py`."""
+"""TensorFlow Serving's REST API over the edge: which path leads where. The formats are the other files here."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from . import tfserving
-from .answer import Answer
-from .body import read_body, require_json
-from .edge import Choose, Edge, Inference, answering, timed
-from .errors import BadRequestError, InvalidImageError
-from .state import RunnerState, Target
-from .tfserving_body import parse_body
-from .tfserving_classify import Examples, format_classify, parse_examples, require_signature
-from .tfserving_predict import PredictRequest, format_predict, parse_predict
+from service.answer import Answer
+from service.body import read_body, require_json
+from service.edge import Choose, Edge, Inference, answering, timed
+from service.errors import BadRequestError, InvalidImageError
+from service.state import RunnerState, Target
+
+from . import models
+from .body import parse_body
+from .classify import Examples, format_classify, parse_examples, require_signature
+from .predict import PredictRequest, format_predict, parse_predict
 
 
 class ModelConvertor(StringConvertor):
@@ -113,13 +114,13 @@ class TensorFlowServing:
 
     async def status(self, request: Request) -> Response:
         """Answer the state of a model's versions."""
-        body = tfserving.format_status(await self._edge.runner.state(), read_target(request))
+        body = models.format_status(await self._edge.runner.state(), read_target(request))
         return Response(body, media_type="application/json")
 
     async def metadata(self, request: Request) -> Response:
         """Answer the signatures of a version."""
         model = choose_in_path(request)(await self._edge.runner.state())
-        return Response(tfserving.format_metadata(model), media_type="application/json")
+        return Response(models.format_metadata(model), media_type="application/json")
 
     async def _ask(
         self, request: Request, choose: Choose, read: Callable[[bytes, RunnerState], Question]
@@ -162,7 +163,7 @@ def read_target(request: Request) -> Target:
     Raises:
         BadRequestError: The version is too large a number.
     """
-    return tfserving.parse_target(**request.path_params)
+    return models.parse_target(**request.path_params)
 
 
 def choose_in_path(request: Request) -> Choose:
@@ -172,4 +173,4 @@ def choose_in_path(request: Request) -> Choose:
         BadRequestError: The version is too large a number.
     """
     target = read_target(request)
-    return lambda state: tfserving.require_model(state, target)
+    return lambda state: models.require_model(state, target)

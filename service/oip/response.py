@@ -9,9 +9,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from .oip_request import HEADER_LENGTH, InferRequest
-from .ranking import rank
-from .state import ServedModel
+from service.ranking import rank
+from service.state import ServedModel
+
+from .request import HEADER_LENGTH, InferRequest
 
 
 def format_infer(

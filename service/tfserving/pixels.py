@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .tfserving_body import Element, wrong_type
+from .body import Element, wrong_type
 
 
 def read_pixels(elements: Sequence[Element], shape: tuple[int, int, int]) -> NDArray[np.uint8]:

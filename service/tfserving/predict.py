@@ -15,10 +15,10 @@ import orjson
 from numpy.typing import NDArray
 
 from model_store.manifest import Signature, Tensor
+from service.errors import BadRequestError
 
-from .errors import BadRequestError
-from .tfserving_body import DEFAULT_SIGNATURE, Element, is_b64, quote, read_image
-from .tfserving_pixels import read_pixels
+from .body import DEFAULT_SIGNATURE, Element, is_b64, quote, read_image
+from .pixels import read_pixels
 
 
 @dataclass(frozen=True)

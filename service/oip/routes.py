@@ -1,4 +1,4 @@
-"""The Open Inference Protocol v2 over the edge: which path leads where. The format itself is in `oip*.py`."""
+"""The Open Inference Protocol v2 over the edge: which path leads where. The formats are the other files here."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from . import oip
-from .admission import Deadline, Permit
-from .answer import Answer
-from .body import read_body, require_json
-from .edge import Choose, Edge, answering, timed
-from .errors import InvalidImageError
-from .inflate import inflate
-from .oip_request import HEADER_LENGTH, InferRequest, parse_header_length, parse_infer
-from .oip_response import format_infer
+from service.admission import Permit
+from service.answer import Answer
+from service.body import read_body, require_json
+from service.edge import Choose, Edge, answering, timed
+from service.errors import InvalidImageError
+from service.inflate import inflate
+
+from . import models
+from .request import HEADER_LENGTH, InferRequest, parse_header_length, parse_infer
+from .response import format_infer
 
 PATHS = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 """The ways to name what is asked for: the default version, or one by its number or label."""
@@ -46,7 +47,7 @@ class OpenInference:
 
     async def server(self, _: Request) -> Response:
         """Answer what this server is."""
-        return _json(oip.format_server())
+        return _json(models.format_server())
 
     async def live(self, _: Request) -> Response:
         """Answer that the process runs."""
@@ -54,27 +55,27 @@ class OpenInference:
 
     async def ready(self, _: Request) -> Response:
         """Answer whether a checked version answers."""
-        oip.require_ready(await self._edge.runner.state())
+        models.require_ready(await self._edge.runner.state())
         return _json(b'{"ready":true}')
 
     async def model(self, request: Request) -> Response:
         """Answer the inputs and outputs of a version."""
         state = await self._edge.runner.state()
-        return _json(oip.format_model(state, choose_in_path(request)(state)))
+        return _json(models.format_model(state, choose_in_path(request)(state)))
 
     async def model_ready(self, request: Request) -> Response:
         """Answer whether a version answers."""
-        return _json(oip.format_ready(choose_in_path(request)(await self._edge.runner.state())))
+        return _json(models.format_ready(choose_in_path(request)(await self._edge.runner.state())))
 
     async def index(self, request: Request) -> Response:
         """Answer the state of all versions."""
         with self._edge.admit(request) as permit:
-            ready_only = oip.parse_index_request(await read_body(request, permit, self._edge.max_body_bytes))
-        return _json(oip.format_index(await self._edge.runner.state(), ready_only))
+            ready_only = models.parse_index_request(await read_body(request, permit, self._edge.max_body_bytes))
+        return _json(models.format_index(await self._edge.runner.state(), ready_only))
 
     async def control(self, request: Request) -> Response:
         """Refuse to load or unload a model."""
-        raise oip.refuse_control(request.path_params["model"], await self._edge.runner.state())
+        raise models.refuse_control(request.path_params["model"], await self._edge.runner.state())
 
     async def infer(self, request: Request) -> Answer:
         """Answer an inference request: the scores of images or pixels."""
@@ -82,7 +83,7 @@ class OpenInference:
         require_json(request)
         with edge.admit(request) as permit:
             question = await self._read(request, choose, permit)
-            apply_policy(question, permit)
+            permit.follow(question.timeout_s, question.priority)
             try:
                 done = await edge.infer(request, question.inputs, choose, permit)
             except InvalidImageError as error:
@@ -101,23 +102,14 @@ class OpenInference:
         return parse_infer(body, header_length, model, edge.settings.max_instances)
 
 
-def apply_policy(question: InferRequest, permit: Permit) -> None:
-    """Let a request have the deadline and the priority that its body asks for; the earlier deadline counts."""
-    if question.timeout_s is not None:
-        permit.deadline = min(permit.deadline, Deadline(question.timeout_s), key=lambda deadline: deadline.at)
-    if question.priority is not None:
-        permit.count_images(0)  # What it was counted for until now was of the other priority.
-        permit.priority = question.priority
-
-
 def choose_in_path(request: Request) -> Choose:
     """Return what picks the version that the path names.
 
     Raises:
         BadRequestError: The version is too large a number.
     """
-    target = oip.parse_target(**request.path_params)
-    return lambda state: oip.require_model(state, target)
+    target = models.parse_target(**request.path_params)
+    return lambda state: models.require_model(state, target)
 
 
 def _json(body: bytes) -> Response:

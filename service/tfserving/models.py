@@ -1,6 +1,6 @@
 """TensorFlow Serving's REST format, as far as it is about versions: which one is asked, status, metadata.
 
-Pure, no HTTP. `tfserving_predict.py` and `tfserving_classify.py` are the questions and answers of inference. Texts of
+Pure, no HTTP. `predict.py` and `classify.py` are the questions and answers of inference. Texts of
 errors are TensorFlow Serving's, word for word.
 """
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from .errors import BadRequestError, ModelNotFoundError
-from .state import RunnerState, ServedModel, State, Target, VersionStatus
+from service.errors import BadRequestError, ModelNotFoundError
+from service.state import RunnerState, ServedModel, State, Target, VersionStatus
 
 _INT64_MAX = 2**63 - 1
 _INT64_DIGITS = 19

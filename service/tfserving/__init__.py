@@ -1,0 +1,1 @@
+"""TensorFlow Serving's REST API: `routes` leads, `models` names versions, the others read and write bodies."""
