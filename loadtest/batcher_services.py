@@ -26,8 +26,8 @@ from service.disconnect import unless_disconnected
 from service.engine import choose_variant, load_engine
 from service.errors import ServiceError
 from service.settings import load_settings
-from service.tfserving_body import parse_body
-from service.tfserving_predict import format_predict, parse_predict
+from service.tfserving.body import parse_body
+from service.tfserving.predict import format_predict, parse_predict
 from service.wanted import pull_default
 from service.warmup import golden_pixels, learn_batch_size
 

@@ -2,7 +2,7 @@
 
 <root>/<model>/sha256-<hex>/           an entry: `manifest.json` with this digest, and verified files
 <root>/.incoming/<model>/sha256-<hex>/ an entry in the making; one rename turns it into the real one
-<root>/.incoming/parts/                files on their way, with names that nobody else uses
+<root>/.incoming/parts/                files on their way, named by their content or as nobody else's are
 <root>/.last-good/<model>/             which version of each selector served last
 
 No model's name begins with a dot, so none can collide with these folders.
@@ -21,10 +21,11 @@ from filelock import FileLock, Timeout
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from .disk import disk_errors, token, write_whole
-from .manifest import Manifest
+from .manifest import Manifest, is_digest
 from .names import DEFAULT_LABEL, check_model_name
 from .reference import Resolved, Selector, parse_selector
-from .verify import VerifiedModel, check_digest, read_manifest, verify_folder
+from .signing import Trust
+from .verify import VerifiedModel, check_digest, read_manifest, read_signature, verify_folder
 
 Select = Callable[[Manifest], Collection[str]]
 """Chooses the paths that are needed, from the manifest."""
@@ -33,7 +34,7 @@ LOCK_TIMEOUT_S = 900.0
 """Then pulled without the lock: a stuck holder costs a second download, never a wrong file."""
 
 STALE_PART_S = 86_400.0
-"""A part older than a day was left by a process that was killed."""
+"""A part that nobody wrote to for a day is taken for one that nobody goes on with."""
 
 
 class _LastGood(BaseModel):
@@ -61,9 +62,14 @@ class Cache:
         """Return the folder where a version's entry is made."""
         return self.root / ".incoming" / resolved.model / _folder_name(resolved)
 
+    @property
+    def parts(self) -> Path:
+        """Return the folder of files on their way."""
+        return self.root / ".incoming" / "parts"
+
     def part(self) -> Path:
         """Return a path for a file on its way that nobody else uses."""
-        return self.root / ".incoming" / "parts" / token()
+        return self.parts / token()
 
     @contextmanager
     def lock(self, resolved: Resolved) -> Iterator[None]:
@@ -87,9 +93,9 @@ class Cache:
                 lock.release()
 
     def sweep(self) -> None:
-        """Remove parts that killed processes left behind more than a day ago."""
+        """Remove parts that were left behind more than a day ago."""
         oldest = time.time() - STALE_PART_S
-        for part in (self.root / ".incoming" / "parts").glob("*"):
+        for part in self.parts.glob("*"):
             try:
                 if part.stat().st_mtime < oldest:
                     part.unlink()
@@ -102,18 +108,28 @@ class Cache:
         *,
         select: Select | None = None,
         passed: Callable[[int], object] | None = None,
+        trust: Trust | None = None,
     ) -> VerifiedModel:
         """Return a version from the cache alone, hashing its files anew.
+
+        Args:
+            resolved: The version.
+            select: Chooses the files that are needed; all by default.
+            passed: Told the length of each block once it is hashed.
+            trust: Whose signature it must have; any version will do by default.
 
         Raises:
             NotFoundError: It is not in the cache.
             IntegrityError: A file is missing, or is not what was promised.
+            SignatureError: It was not signed by the key that is trusted, or pulled without its signature.
         """
         root = self.entry(resolved)
         with disk_errors(root):
             data, manifest = read_manifest(root)
             # Before the manifest chooses anything, it must be the promised one.
             check_digest(data, resolved.manifest_digest, str(root))
+            if trust:
+                trust.check(data, read_signature(root), str(root))
             return verify_folder(
                 root,
                 model=resolved.model,
@@ -127,7 +143,7 @@ class Cache:
         """Record that a version served, as what `selector` stood for.
 
         Raises:
-            UsageError: The selector is neither a version nor a label.
+            UsageError: The selector is no version, label or digest.
             DiskError: The cache cannot be written.
         """
         path = self._last_good(model.model, selector)
@@ -146,12 +162,13 @@ class Cache:
             record = _LastGood.model_validate_json(self._last_good(model, wanted).read_bytes())
         except (OSError, ValidationError):
             return None
-        label = wanted if isinstance(wanted, str) else None
+        label = wanted if isinstance(wanted, str) and not is_digest(wanted) else None
         resolved = Resolved(model, record.version, record.manifest, label)
         return resolved if self.entry(resolved).is_dir() else None
 
     def _last_good(self, model: str, selector: Selector) -> Path:
-        name = f"{parse_selector(str(selector))}.json"
+        # Longer than a label may be, so a digest's name is never a label's; a colon is not for every file system.
+        name = f"{parse_selector(str(selector))}.json".replace(":", "-")
         return self.root / ".last-good" / check_model_name(model) / name
 
 

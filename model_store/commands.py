@@ -10,42 +10,126 @@ from pathlib import Path
 from typing import Any
 
 from .cache import Cache
-from .errors import UsageError
+from .disk import disk_errors
+from .errors import NotFoundError, UsageError
 from .fetch import fetch_version
+from .history import Change, read_history, roll_back
 from .labels import LabelTarget, read_labels, set_label
 from .manifest import Manifest
-from .names import check_label_name
+from .names import check_label_name, check_note
 from .progress import Progress, human_size
+from .prune import plan_prune, prune
 from .publish import publish
 from .pull import check_remote, pull, pull_to_folder
-from .reference import Resolved, parse_reference, resolve
+from .reference import Reference, Resolved, parse_reference, parse_selector, resolve
 from .remote import Remote
-from .verify import verify_folder
-from .versions import list_models, list_versions
+from .signing import MAX_SIGNATURE_BYTES, PASSWORD_VARIABLE, Signer, Trust
+from .verify import read_manifest, read_signature, verify_folder
+from .versions import list_models, list_versions, signature_path
 
 Answer = tuple[dict[str, Any], str]
 """The answer as a JSON document, and as text."""
 
 DEFAULT_CACHE = Path("~/.cache/xception-service/models")
 
+LOCAL_STORE = Path(".local/store")
+"""Where `make serve` publishes to; taken when it is there and no store is named, as the server does."""
+
 
 def run_publish(args: Namespace, progress: Progress) -> Answer:
     """Publish a folder as the next version."""
-    remote = _remote(args, publishing=True)
-    done = publish(args.folder, remote, args.model, labels=args.label, progress=progress)
-    labels = f", labelled {', '.join(done.labels)}" if done.labels else ""
-    return asdict(done), f"Published {done.model}:{done.version}{labels}\n{done.digest}"
+    signer = Signer.from_file(args.sign, os.environ.get(PASSWORD_VARIABLE)) if args.sign else None
+    if args.note and not args.label:
+        raise UsageError("--note goes into the history of the labels, so it needs --label LABEL")
+    done = publish(
+        args.folder,
+        _remote(args, publishing=True),
+        args.model,
+        labels=args.label,
+        note=args.note,
+        signer=signer,
+        progress=progress,
+    )
+    more = [f", labelled {', '.join(done.labels)}" if done.labels else "", ", signed" if done.signed else ""]
+    return asdict(done), f"Published {done.model}:{done.version}{''.join(more)}\n{done.digest}"
 
 
 def run_label(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -- one signature for all
     """Point a label to a version that exists."""
     check_label_name(args.label)
-    remote, resolved = _resolved(args, publishing=True)
+    check_note(args.note)
+    reference = Reference(args.model, parse_selector(args.version))
+    remote, resolved = _resolved(args, reference, publishing=True)
     fetch_version(remote, resolved)
     target = LabelTarget(version=resolved.version, manifest=resolved.manifest_digest)
-    set_label(remote, resolved.model, args.label, target)
-    document = {"model": resolved.model, "label": args.label, **target.model_dump()}
+    record = set_label(remote, resolved.model, args.label, target, note=args.note)
+    document = {"model": resolved.model, "label": args.label, **target.model_dump(), "record": record.sequence}
     return document, f"{resolved.model}:{args.label} is version {resolved.version} now"
+
+
+def run_rollback(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -- one signature for all
+    """Point a label back to where it stood before."""
+    done = roll_back(_remote(args, publishing=True), args.model, args.label, note=args.note)
+    document = {
+        "model": done.model,
+        "label": done.label,
+        "from": done.before.model_dump(),
+        "to": done.after.model_dump(),
+    }
+    return document, f"{done.model}:{done.label} rolled back: version {done.before.version} → {done.after.version}"
+
+
+def run_history(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -- one signature for all
+    """List the changes of a model's labels."""
+    if args.label:
+        check_label_name(args.label)
+    remote = _remote(args)
+    changes = read_history(remote, args.model)
+    if not changes:
+        resolve(remote, args.model)  # says what there is instead
+    if args.label:
+        changes = [change for change in changes if any(move.label == args.label for move in change.moves)]
+        if not changes:
+            raise NotFoundError(f"{remote.url}: model '{args.model}' never had a label '{args.label}'")
+    rows = [("NUMBER", "TIME", "ACTION", "CHANGE", "BY", "NOTE")]
+    rows.extend(
+        (
+            str(change.sequence),
+            f"{change.created:%Y-%m-%d %H:%M:%S}",
+            change.action or "–",
+            _moves(change),
+            change.by or "–",
+            change.note or "",
+        )
+        for change in changes
+    )
+    return {"model": args.model, "changes": [_change(change) for change in changes]}, _table(rows)
+
+
+def run_prune(args: Namespace, progress: Progress) -> Answer:
+    """Delete old versions, or say which ones."""
+    remote = _remote(args)
+    plan = plan_prune(remote, args.model, args.keep)
+    if not (plan.doomed or plan.kept):
+        resolve(remote, args.model)  # says what there is instead
+    if args.yes:
+        with progress.task(f"Pruning {args.model}", plan.size) as advance:
+            plan = prune(remote, args.model, args.keep, note=args.note, deleted=lambda doomed: advance(doomed.size))
+    word = "deleted" if args.yes else "delete"
+    lines = [(doomed.version, word, human_size(doomed.size), str(doomed.reason)) for doomed in plan.doomed]
+    lines += [(kept.version, "keep", "–", kept.why) for kept in plan.kept]
+    rows = [("VERSION", "", "SIZE", "WHY"), *((str(version), *rest) for version, *rest in sorted(lines))]
+    amount = f"{len(plan.doomed)} of {len(lines)}, {human_size(plan.size)}"
+    summary = f"Deleted {amount}" if args.yes else f"Nothing was deleted; --yes would delete {amount}"
+    document = {
+        "model": plan.model,
+        "dry_run": not args.yes,
+        "deleted" if args.yes else "would_delete": [
+            {"version": doomed.version, "reason": doomed.reason, "size": doomed.size} for doomed in plan.doomed
+        ],
+        "kept": [asdict(kept) for kept in plan.kept],
+    }
+    return document, f"{_table(rows)}\n{summary}"
 
 
 def run_versions(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -- one signature for all
@@ -71,34 +155,42 @@ def run_versions(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001
 
 def run_show(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -- one signature for all
     """Show the manifest of a version."""
-    remote, resolved = _resolved(args)
-    manifest = fetch_version(remote, resolved).manifest
+    trust = _trust(args)
+    remote, resolved = _resolved(args, parse_reference(args.reference))
+    manifest = fetch_version(remote, resolved, trust).manifest
     record = read_labels(remote, resolved.model)
     labels = record.labels_of(resolved.version) if record else ()
+    signature = f"good, by the key of {trust.source}" if trust else _unchecked(remote, resolved)
     document = {
         **_identity(resolved),
         "labels": labels,
+        "signature": signature,
         "manifest": manifest.model_dump(mode="json"),
     }
-    return document, _description(resolved, labels, manifest)
+    return document, _description(resolved, labels, signature, manifest)
 
 
 def run_pull(args: Namespace, progress: Progress) -> Answer:
     """Pull a version into the cache or into a new folder."""
-    remote, resolved = _resolved(args)
+    trust = _trust(args)
+    remote, resolved = _resolved(args, parse_reference(args.reference))
     if args.output:
-        model = pull_to_folder(remote, resolved, args.output, progress=progress)
+        model = pull_to_folder(remote, resolved, args.output, progress=progress, trust=trust)
     else:
         cache = Cache(args.cache or Path(os.environ.get("MODEL_CACHE_DIR") or DEFAULT_CACHE))
-        model = pull(remote, resolved, cache, progress=progress)
+        model = pull(remote, resolved, cache, progress=progress, trust=trust)
     document = {**_identity(resolved), "path": str(model.root)}
     return document, f"Pulled {resolved} to {model.root}"
 
 
 def run_verify(args: Namespace, progress: Progress) -> Answer:
     """Check every file of a local folder, or of a version in the store."""
+    trust = _trust(args)
     folder = Path(args.target)
     if folder.is_dir():
+        if trust:
+            with disk_errors(folder):
+                trust.check(read_manifest(folder)[0], read_signature(folder), str(folder))
         total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         with progress.task(f"Checking {folder}", total) as advance:
             model = verify_folder(folder, passed=advance)
@@ -106,10 +198,10 @@ def run_verify(args: Namespace, progress: Progress) -> Answer:
         return {"path": str(folder), "digest": model.digest, "files": count}, _good(str(folder), count)
     if "/" in args.target:
         raise UsageError(f"{args.target}: there is no such folder")
-    if not (args.store or os.environ.get("MODEL_STORE_URL")):
+    if not _store_url(args):
         raise UsageError(f"{args.target}: there is no such folder; for a version in a store give --store URL")
-    remote, resolved = _resolved(args, args.target)
-    manifest = check_remote(remote, resolved, progress=progress)
+    remote, resolved = _resolved(args, parse_reference(args.target))
+    manifest = check_remote(remote, resolved, progress=progress, trust=trust)
     return {**_identity(resolved), "files": len(manifest.files)}, _good(str(resolved), len(manifest.files))
 
 
@@ -119,17 +211,54 @@ def run_models(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -
     return {"models": names}, "\n".join(names) or "The store holds no model yet"
 
 
+def _store_url(args: Namespace) -> str | None:
+    named: str | None = args.store or os.environ.get("MODEL_STORE_URL")
+    return named or (LOCAL_STORE.absolute().as_uri() if LOCAL_STORE.is_dir() else None)
+
+
 def _remote(args: Namespace, *, publishing: bool = False) -> Remote:
-    url = args.store or os.environ.get("MODEL_STORE_URL")
+    url = _store_url(args)
     if not url:
         raise UsageError("no store is named: give --store URL, or set MODEL_STORE_URL")
     return Remote.open(url, publishing=publishing)
 
 
-def _resolved(args: Namespace, text: str | None = None, *, publishing: bool = False) -> tuple[Remote, Resolved]:
-    reference = parse_reference(text or args.reference)
+def _resolved(args: Namespace, reference: Reference, *, publishing: bool = False) -> tuple[Remote, Resolved]:
     remote = _remote(args, publishing=publishing)
     return remote, resolve(remote, reference.model, reference.selector)
+
+
+def _trust(args: Namespace) -> Trust | None:
+    key = args.public_key or os.environ.get("MODEL_PUBLIC_KEY")
+    return Trust.from_file(Path(key)) if key else None
+
+
+def _unchecked(remote: Remote, resolved: Resolved) -> str:
+    """Say whether a version has a signature that nobody gave a key for."""
+    found = remote.get_if_exists(signature_path(resolved.model, resolved.version), MAX_SIGNATURE_BYTES)
+    return "none" if found is None else "there, not checked: give --public-key FILE"
+
+
+def _change(change: Change) -> dict[str, Any]:
+    moves = [
+        {
+            "label": move.label,
+            "from": move.before.model_dump() if move.before else None,
+            "to": move.after.model_dump() if move.after else None,
+        }
+        for move in change.moves
+    ]
+    return {**asdict(change), "created": change.created.isoformat(), "moves": moves}
+
+
+def _moves(change: Change) -> str:
+    parts = [
+        f"{move.label}: {move.before.version if move.before else '–'} → {move.after.version if move.after else '–'}"
+        for move in change.moves
+    ]
+    if change.pruned:
+        parts.append(f"given up: {', '.join(map(str, change.pruned))}")
+    return ", ".join(parts) or "–"
 
 
 def _identity(resolved: Resolved) -> dict[str, Any]:
@@ -140,11 +269,12 @@ def _good(what: str, count: int) -> str:
     return f"{what}: all {count} files are what the manifest says"
 
 
-def _description(resolved: Resolved, labels: Sequence[str], manifest: Manifest) -> str:
+def _description(resolved: Resolved, labels: Sequence[str], signature: str, manifest: Manifest) -> str:
     size = sum(file.size for file in manifest.files)
     lines = [
         f"{resolved}  {', '.join(labels)}".rstrip(),
         f"  digest        {resolved.manifest_digest}",
+        f"  signature     {signature}",
         f"  created       {manifest.created:%Y-%m-%d %H:%M %Z}",
         f"  architecture  {manifest.architecture}",
         f"  input         {manifest.input.height} × {manifest.input.width}, {manifest.input.color}",
@@ -163,7 +293,9 @@ def _description(resolved: Resolved, labels: Sequence[str], manifest: Manifest) 
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    """Align columns; what others wrote into the store cannot steer the terminal."""
+    clean = [["".join(letter if letter.isprintable() else "?" for letter in cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in clean
     )

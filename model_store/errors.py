@@ -5,7 +5,8 @@ StoreError
 ├── NotFoundError        no such model, version, label or file
 │   └── ObjectNotFoundError   the store is there, this one object is not
 ├── IntegrityError       bytes that are not the ones that were promised
-│   └── ManifestError    a manifest that cannot be read, or of an unknown format
+│   ├── ManifestError    a manifest that cannot be read, or of an unknown format
+│   └── SignatureError   a version that is not signed, or not by the key that is trusted
 ├── ConflictError        somebody else wrote first, and trying again did not help
 ├── AccessDeniedError    the store refused the credentials, or what they may do
 ├── UnavailableError     the store could not be reached, or failed by itself
@@ -47,6 +48,10 @@ class IntegrityError(StoreError):
 
 class ManifestError(IntegrityError):
     """A manifest is not valid, or of a format that this release does not know."""
+
+
+class SignatureError(IntegrityError):
+    """A version is not signed, or not by the key that is trusted."""
 
 
 class ConflictError(StoreError):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .errors import IntegrityError, NotFoundError
+from .errors import IntegrityError, NotFoundError, ObjectNotFoundError
 from .manifest import MANIFEST_NAME, Manifest, ManifestFile
-from .progress import Advance
+from .ranges import Transfer
 from .reference import Resolved
 from .remote import Remote
+from .signing import MAX_SIGNATURE_BYTES, Trust
 from .verify import FileCheck, check_digest
-from .versions import manifest_path, read_manifest_bytes
+from .versions import manifest_path, read_manifest_bytes, signature_path
 from .workers import Stop
 
 
@@ -21,38 +22,51 @@ class RemoteVersion:
 
     remote: Remote
     resolved: Resolved
-    manifest_bytes: bytes
     manifest: Manifest
 
-    def blocks(self, promised: ManifestFile, stop: Stop, advance: Advance) -> Iterator[bytes]:
-        """Yield the bytes of a file, and raise at the end unless they were the promised ones.
+    def path(self, promised: ManifestFile) -> str:
+        """Return where a file stands in the store."""
+        return f"{self.resolved.model}/{self.resolved.version}/{promised.path}"
 
-        More bytes than promised are not waited for; the stream ends at the first too many.
+    def check(self, promised: ManifestFile) -> FileCheck:
+        """Return what judges the bytes of a file; errors speak of the store."""
+        return FileCheck(promised, f"{self.remote.url}/{self.path(promised)}")
+
+    def blocks(self, promised: ManifestFile, transfer: Transfer, stop: Stop, start: int = 0) -> Iterator[bytes]:
+        """Yield the bytes of a file from `start` on; whoever takes them judges them.
 
         Raises:
-            IntegrityError: The bytes are not the promised ones, or the file is missing.
+            IntegrityError: The file is missing, of another size, or was replaced on the way.
             StoreError: The store refused, or could not be reached.
         """
-        path = f"{self.resolved.model}/{self.resolved.version}/{promised.path}"
-        check = FileCheck(promised, f"{self.remote.url}/{path}")
         try:
-            for block in self.remote.stream(path):
-                stop.check()
-                check.update(block)
-                advance(len(block))
-                yield block
-        except NotFoundError as error:
+            yield from transfer.blocks(self.path(promised), promised.size, start, stop)
+        except ObjectNotFoundError as error:
             raise IntegrityError(f"{error}, though {MANIFEST_NAME} lists it") from error
-        check.finish()
 
 
-def fetch_version(remote: Remote, resolved: Resolved) -> RemoteVersion:
+@dataclass(frozen=True)
+class FetchedVersion(RemoteVersion):
+    """A version whose manifest was just fetched."""
+
+    manifest_bytes: bytes
+    signature: bytes | None
+    """Checked; None where nobody asked for one."""
+
+
+def fetch_version(remote: Remote, resolved: Resolved, trust: Trust | None = None) -> FetchedVersion:
     """Fetch a version's manifest and check that it is the promised one.
+
+    Args:
+        remote: The store.
+        resolved: The version.
+        trust: Whose signature it must have; any version will do by default.
 
     Raises:
         NotFoundError: There is no such version.
         IntegrityError: The manifest has another digest.
-        ManifestError: It is not valid, or of an unknown format.
+        SignatureError: The version was not signed by the key that is trusted.
+        ManifestError: The manifest is not valid, or of an unknown format.
         StoreError: The store refused, or could not be reached.
     """
     where = f"{remote.url}/{manifest_path(resolved.model, resolved.version)}"
@@ -60,4 +74,17 @@ def fetch_version(remote: Remote, resolved: Resolved) -> RemoteVersion:
     if data is None:
         raise NotFoundError(f"{where}: not found, so there is no version {resolved.version}")
     check_digest(data, resolved.manifest_digest, where)
-    return RemoteVersion(remote, resolved, data, Manifest.parse(data))
+    signature = fetch_signature(remote, resolved, data, trust) if trust else None
+    return FetchedVersion(remote, resolved, Manifest.parse(data), data, signature)
+
+
+def fetch_signature(remote: Remote, resolved: Resolved, manifest_bytes: bytes, trust: Trust) -> bytes | None:
+    """Fetch a version's signature and check it; returns None only where `trust` takes what is not signed.
+
+    Raises:
+        SignatureError: The version was not signed by the key that is trusted.
+        StoreError: The store refused, or could not be reached.
+    """
+    signature = remote.get_if_exists(signature_path(resolved.model, resolved.version), MAX_SIGNATURE_BYTES)
+    trust.check(manifest_bytes, signature, f"{remote.url}/{resolved.model}/{resolved.version}")
+    return signature

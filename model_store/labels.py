@@ -6,16 +6,21 @@ Each change is a new numbered record that is never written over; the record with
 
 from __future__ import annotations
 
+import getpass
 import json
-from collections.abc import Mapping
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import ConflictError, IntegrityError
-from .names import check_label_name, check_model_name
+from .errors import AccessDeniedError, ConflictError, IntegrityError, NotFoundError, StoreError
+from .names import check_label_name, check_model_name, check_note
 from .remote import Remote
+from .workers import Stop, for_each
 
 FORMAT: Final = 1
 """The format of records that this release writes, and the only one it reads."""
@@ -38,19 +43,40 @@ class LabelTarget(BaseModel):
 
 
 class LabelRecord(BaseModel):
-    """All labels of a model at one time."""
+    """All labels of a model at one time, and how they came to stand so."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     format: Literal[1] = FORMAT
     created: AwareDatetime
+    action: str | None = None
+    """What was done: `label`, `publish`, `rollback` or `prune`; None in records of the first release."""
+    by: str | None = None
+    """Who did it, as `user@host`; said by the writer itself and proven by nothing."""
+    note: str | None = None
     labels: Mapping[str, LabelTarget]
+    pruned: tuple[int, ...] = ()
+    """Versions that were given up, in rising order; no label may be pointed to them any more.
+
+    Stands here before the first of their files is deleted, and in every later record, so that who points a
+    label to a version and who deletes it meet at the number of the next record, and one of them must look again.
+    """
     sequence: Annotated[int, Field(ge=0)] = 0
     """The record's number; stands in its name, and in the copy."""
 
     def labels_of(self, version: int) -> tuple[str, ...]:
         """Return the labels that point to `version`, sorted."""
         return tuple(sorted(label for label, target in self.labels.items() if target.version == version))
+
+
+@dataclass(frozen=True)
+class LabelChange:
+    """What a new record changes."""
+
+    targets: Mapping[str, LabelTarget]
+    """Where labels are pointed; the others stay as they are."""
+    pruned: tuple[int, ...] = ()
+    """Versions that are given up."""
 
 
 def read_labels(remote: Remote, model: str) -> LabelRecord | None:
@@ -62,59 +88,177 @@ def read_labels(remote: Remote, model: str) -> LabelRecord | None:
         StoreError: The store refused, or could not be reached.
     """
     check_model_name(model)
-    hint = _hinted_sequence(remote, model)
-    newest = _read_record(remote, model, hint) if hint else None
-    if newest is None:
-        newest = _read_record(remote, model, 1)
-    while newest is not None:
-        following = _read_record(remote, model, newest.sequence + 1)
-        if following is None:
-            break
-        newest = following
-    return newest
+    try:
+        copy = remote.get_if_exists(copy_path(model), MAX_RECORD_BYTES)
+    except AccessDeniedError:
+        copy = None  # lost, where a reader may not list; where nothing may be read, the next request says so
+    return newest_record(remote, model, [sequence_in(copy or b"")])
 
 
-def set_label(remote: Remote, model: str, label: str, target: LabelTarget) -> LabelRecord:
+def read_records(remote: Remote, model: str, newest: LabelRecord) -> list[LabelRecord]:
+    """Return every record up to `newest`, the oldest first.
+
+    Raises:
+        IntegrityError: A record is missing, not valid, or of another format.
+        StoreError: The store refused, or could not be reached.
+    """
+
+    def read(sequence: int, stop: Stop) -> LabelRecord:
+        stop.check()
+        record = _read_record(remote, model, sequence)
+        if record is None:
+            raise IntegrityError(
+                f"{remote.url}/{_record_path(model, sequence)}: missing, so how the labels came to stand is not known"
+            )
+        return record
+
+    return [*for_each(range(1, newest.sequence), read), newest]
+
+
+def set_label(
+    remote: Remote, model: str, label: str, target: LabelTarget, *, action: str = "label", note: str | None = None
+) -> LabelRecord:
     """Point one label to a version and return the record that says so.
 
     Raises:
         StoreError: As for `set_labels`.
     """
-    return set_labels(remote, model, {label: target})
+    return set_labels(remote, model, {label: target}, action=action, note=note)
 
 
-def set_labels(remote: Remote, model: str, targets: Mapping[str, LabelTarget]) -> LabelRecord:
+def set_labels(
+    remote: Remote,
+    model: str,
+    targets: Mapping[str, LabelTarget],
+    *,
+    action: str = "label",
+    note: str | None = None,
+) -> LabelRecord:
     """Point labels to versions, all in one record; the other labels stay as they are.
 
+    Where they point there already, no record is written.
+
+    Args:
+        remote: The store.
+        model: A model name.
+        targets: Where each label is to point.
+        action: What the record says was done.
+        note: Why, for whoever reads the history.
+
     Raises:
-        UsageError: The model or a label may not be called so.
+        UsageError: The model or a label may not be called so, or the note is no line of text.
+        NotFoundError: A version was pruned.
         ConflictError: Others changed the labels each time that this change was tried.
         StoreError: The store refused, or could not be reached.
     """
     for label in targets:
         check_label_name(label)
+    return append_record(remote, model, lambda _: LabelChange(targets), action=action, note=note)
+
+
+def append_record(
+    remote: Remote,
+    model: str,
+    decide: Callable[[LabelRecord | None], LabelChange],
+    *,
+    action: str,
+    note: str | None = None,
+) -> LabelRecord:
+    """Write the next record, and decide anew whenever another writer takes its number first.
+
+    Args:
+        remote: The store.
+        model: A model name.
+        decide: Is given the record that holds, and says what to change; may raise to give up.
+        action: What the record says was done.
+        note: Why, for whoever reads the history.
+
+    Returns:
+        The record that holds now; the one that held, if nothing changes.
+
+    Raises:
+        StoreError: As for `set_labels`, and what `decide` raises.
+    """
+    check_note(note)
     for _ in range(ATTEMPTS):
         current = read_labels(remote, model)
+        change = decide(current)
+        labels = dict(current.labels) if current else {}
+        pruned = set(current.pruned) if current else set()
+        for label, target in change.targets.items():
+            if target.version in pruned and labels.get(label) != target:
+                raise NotFoundError(f"{model}:{target.version} was pruned, so the label '{label}' cannot point to it")
+        after, given_up = {**labels, **change.targets}, pruned | set(change.pruned)
+        if current and (after, given_up) == (labels, pruned):
+            return current
         record = LabelRecord(
             created=datetime.now(UTC),
-            labels={**(current.labels if current else {}), **targets},
+            action=action,
+            by=author(),
+            note=note,
+            labels=after,
+            pruned=tuple(sorted(given_up)),
             sequence=(current.sequence if current else 0) + 1,
         )
-        data = record.model_dump_json(exclude={"sequence"}).encode() + b"\n"
         try:
-            remote.put_create(_record_path(model, record.sequence), data)
+            remote.put_create(_record_path(model, record.sequence), _to_bytes(record, exclude={"sequence"}))
         except ConflictError:
             continue
-        remote.put_overwrite(_copy_path(model), record.model_dump_json().encode() + b"\n")
+        _renew_copy(remote, model, record)
         return record
     raise ConflictError(f"{remote.url}/{model}: the labels were changed by others {ATTEMPTS} times in a row; try again")
 
 
-def _hinted_sequence(remote: Remote, model: str) -> int:
-    """Return the number in the copy, or 0 where the copy is missing or says nothing."""
-    data = remote.get_if_exists(_copy_path(model), MAX_RECORD_BYTES)
+def author() -> str:
+    """Return who runs this process, as `user@host`."""
     try:
-        sequence = json.loads(data or b"{}")["sequence"]
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as containers like to run
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _renew_copy(remote: Remote, model: str, record: LabelRecord) -> None:
+    """Write the copy; that fails, the record holds all the same, so nobody is told that the change failed."""
+    try:
+        remote.put_overwrite(copy_path(model), _to_bytes(record))
+    except StoreError:
+        return
+
+
+def _to_bytes(record: LabelRecord, exclude: Iterable[str] = ()) -> bytes:
+    unsaid = set(exclude) | (set() if record.pruned else {"pruned"})
+    return record.model_dump_json(exclude=unsaid, exclude_none=True).encode() + b"\n"
+
+
+def newest_record(remote: Remote, model: str, hints: Iterable[int]) -> LabelRecord | None:
+    """Return the record with the highest number, found from the first hint that leads to one."""
+    for hint in hints:
+        if hint and (record := _record_if_readable(remote, model, hint)):
+            return last_from(remote, record, model)
+    first = _read_record(remote, model, 1)
+    return last_from(remote, first, model) if first else None
+
+
+def last_from(remote: Remote, record: LabelRecord, model: str) -> LabelRecord:
+    """Return the record with the highest number, found from `record` on."""
+    while following := _record_if_readable(remote, model, record.sequence + 1):
+        record = following
+    return record
+
+
+def _record_if_readable(remote: Remote, model: str, sequence: int) -> LabelRecord | None:
+    """Return a record, or None: to a reader who may not list, a store calls what is not there forbidden."""
+    try:
+        return _read_record(remote, model, sequence)
+    except AccessDeniedError:
+        return None
+
+
+def sequence_in(copy: bytes) -> int:
+    """Return the number in the copy, or 0 where it says nothing of use."""
+    try:
+        sequence = json.loads(copy)["sequence"]
     except (ValueError, KeyError, TypeError):
         return 0
     return sequence if type(sequence) is int and sequence > 0 else 0
@@ -144,5 +288,6 @@ def _record_path(model: str, sequence: int) -> str:
     return f"{model}/labels/{sequence:06d}.json"
 
 
-def _copy_path(model: str) -> str:
+def copy_path(model: str) -> str:
+    """Return where the copy of the newest record stands in the store."""
     return f"{model}/labels.json"

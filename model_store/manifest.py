@@ -31,6 +31,11 @@ FORMAT: Final = 1
 
 MANIFEST_NAME = "manifest.json"
 
+SIGNATURE_NAME = "model.sig"
+"""Lies beside the manifest of a signed version; see `signing.py`."""
+
+_OURS = {MANIFEST_NAME, SIGNATURE_NAME}
+
 MAX_MANIFEST_BYTES = 16 * 2**20
 """A manifest of 1,000 classes takes about 50 kB; what is larger than this is not read at all."""
 
@@ -54,7 +59,7 @@ def _inside_folder(path: str) -> str:
         any(part in {"", ".", ".."} for part in parts)
         or any(ord(letter) < 32 or letter in '\\:*?"<>|' for letter in path)
         or PurePosixPath(path).is_absolute()
-        or parts[0] == MANIFEST_NAME
+        or parts[0].casefold() in _OURS
     ):
         raise ValueError(f"{path!r} is not a plain relative path below the version's folder")
     return path
@@ -102,6 +107,8 @@ class Signature(_Part):
 
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
+    method: Literal["predict", "classify", "regress"] = "predict"
+    """Which of TensorFlow Serving's APIs it answers; in the SavedModel `tensorflow/serving/<method>`."""
 
 
 class Variant(_Part):

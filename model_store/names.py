@@ -1,4 +1,4 @@
-"""The names that people give: of models and of labels."""
+"""The names that people give, of models and of labels, and the notes they leave."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from .errors import UsageError
 
 DEFAULT_LABEL = "stable"
 """What is meant when only the name of a model is given."""
+
+MAX_NOTE = 500
+"""Characters of a note: a sentence and a link, not a report."""
 
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LABEL = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -44,3 +47,14 @@ def check_label_name(name: str) -> str:
 def is_model_name(name: str) -> bool:
     """Tell whether a model may be called `name`."""
     return _MODEL.fullmatch(name) is not None
+
+
+def check_note(note: str | None) -> str | None:
+    """Return `note` if it may stand in the history; None stands for no note.
+
+    Raises:
+        UsageError: It is longer than `MAX_NOTE`, or more than one line of text.
+    """
+    if note is not None and (len(note) > MAX_NOTE or not note.isprintable()):
+        raise UsageError(f"a note is one line of at most {MAX_NOTE} characters, without control characters")
+    return note

@@ -1,31 +1,35 @@
-"""From a folder to a new version in the store: check → claim → upload → manifest → labels.
+"""From a folder to a new version in the store: check → claim → upload → signature → manifest → labels.
 
 Nothing exists before its manifest does, so an interrupted publish leaves no version, only a number that is
-never used again.
+never used again, and files that `prune` removes a day later. A signed version never exists without its signature.
 """
 
 from __future__ import annotations
 
 import json
-import socket
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from .disk import disk_errors, token
-from .errors import ConflictError, IntegrityError, StoreError, UsageError
-from .labels import LabelTarget, set_labels
-from .manifest import ManifestFile
-from .names import check_label_name, check_model_name
+from .errors import ConflictError, IntegrityError, SignatureError, StoreError, UsageError
+from .labels import LabelTarget, author, set_labels
+from .manifest import SIGNATURE_NAME, ManifestFile
+from .names import check_label_name, check_model_name, check_note
 from .progress import Advance, Progress, Silent
 from .remote import Remote
-from .verify import FileCheck, VerifiedModel, read_blocks, read_manifest, stray_files, verify_folder
-from .versions import is_version_number, manifest_path, version_folders
+from .signing import Signer, signed_digest
+from .verify import FileCheck, VerifiedModel, read_blocks, read_manifest, read_signature, stray_files, verify_folder
+from .versions import claim_path, claimed_version, manifest_path, signature_path, version_folders
 from .workers import Stop, for_each
 
 CLAIM_ATTEMPTS = 50
 """How many numbers are tried when other publishers take one after the other."""
+
+TIME_LIMIT_S = 20 * 3600.0
+"""A publish that takes longer gives up: `prune` takes what is a day old for interrupted and deletes it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Published:
     version: int
     digest: str
     labels: tuple[str, ...]
+    signed: bool = False
 
 
 def publish(
@@ -44,48 +49,64 @@ def publish(
     model: str,
     *,
     labels: Sequence[str] = (),
+    note: str | None = None,
+    signer: Signer | None = None,
     progress: Progress | None = None,
 ) -> Published:
     """Publish a folder as the next version of a model.
 
     Args:
-        folder: Holds `manifest.json` and the files it lists, and nothing else.
+        folder: Holds `manifest.json` and the files it lists, and nothing else but perhaps `model.sig`: a signature
+            that came with a pulled version goes along with it, unless it is signed anew.
         remote: The store.
         model: Name of the model; a new one is made by its first version.
         labels: Are pointed to the version once it is complete.
+        note: Why, for whoever reads the history of the labels.
+        signer: Signs the version.
         progress: Shows how far it is.
 
     Raises:
         UsageError: A name cannot be meant, or the folder holds files that are not listed.
         NotFoundError: There is no such folder or manifest, or no such bucket.
         IntegrityError: A file is not what the manifest says, or changed while it was uploaded.
-        ConflictError: Others kept taking the next number.
+        SignatureError: The folder holds a signature of another manifest.
+        ConflictError: Others kept taking the next number, or it took longer than `TIME_LIMIT_S`.
         StoreError: The store refused, or could not be reached.
     """
     check_model_name(model)
     for label in labels:
         check_label_name(label)
+    check_note(note)
     progress = progress or Silent()
     with disk_errors(folder):
         verified, manifest_bytes = _checked(folder, progress)
+        signature = _signature_in(folder, verified.digest) if signer is None else signer.sign(manifest_bytes, model)
+        started = time.time()
         version = _claim(remote, model, verified.digest)
         _upload(verified, remote, model, version, progress)
+    if signature is not None:
+        remote.put_create(signature_path(model, version), signature)
+    if time.time() - started > TIME_LIMIT_S:
+        raise ConflictError(
+            f"{model}:{version}: took more than {TIME_LIMIT_S / 3600:.0f} hours, so its files may have been taken for "
+            "those of an interrupted publish and pruned; nothing was published, run the same again"
+        )
     remote.put_create(manifest_path(model, version), manifest_bytes)
     target = LabelTarget(version=version, manifest=verified.digest)
     if labels:
         try:
-            set_labels(remote, model, dict.fromkeys(labels, target))
+            set_labels(remote, model, dict.fromkeys(labels, target), action="publish", note=note)
         except StoreError as error:
             raise type(error)(
                 f"{model}:{version} is published, but not labelled {', '.join(labels)}: {error}; "
-                f"set it with: label {model}:{version} {labels[0]}"
+                f"set it with: label {model} {labels[0]} {version}"
             ) from error
-    return Published(model, version, verified.digest, tuple(labels))
+    return Published(model, version, verified.digest, tuple(labels), signature is not None)
 
 
 def _checked(folder: Path, progress: Progress) -> tuple[VerifiedModel, bytes]:
     manifest_bytes, manifest = read_manifest(folder)
-    if strays := stray_files(folder, manifest):
+    if strays := [path for path in stray_files(folder, manifest) if path != SIGNATURE_NAME]:
         more = f" and {len(strays) - 5} more" if len(strays) > 5 else ""
         raise UsageError(
             f"{folder}: holds files that its manifest does not list: {', '.join(strays[:5])}{more}; "
@@ -95,21 +116,31 @@ def _checked(folder: Path, progress: Progress) -> tuple[VerifiedModel, bytes]:
         return verify_folder(folder, passed=advance), manifest_bytes
 
 
+def _signature_in(folder: Path, digest: str) -> bytes | None:
+    """Return the signature that lies in a folder, once it is of this manifest; whose it is, readers check."""
+    path, signature = folder / SIGNATURE_NAME, read_signature(folder)
+    if signature is None:
+        return None
+    if (found := signed_digest(signature, str(path))) != digest:
+        raise SignatureError(f"{path}: is of another manifest, {found}; remove it, or sign anew with --sign KEY")
+    return signature
+
+
 def _claim(remote: Remote, model: str, digest: str) -> int:
     """Reserve a version number for this publisher alone."""
-    stems = [name.removesuffix(".json").lstrip("0") for name in remote.list_files(f"{model}/claims")]
-    taken = [int(stem) for stem in stems if is_version_number(stem)]
+    taken = [version for name in remote.list_files(f"{model}/claims") if (version := claimed_version(name))]
     first = max([*taken, *version_folders(remote, model)], default=0) + 1
     claim = {
         "format": 1,
         "created": datetime.now(UTC).isoformat(),
         "manifest": digest,
-        "publisher": f"{socket.gethostname()}-{token()}",
+        # The token keeps two claims from having the same bytes, which would pass for one claim written twice.
+        "publisher": f"{author()}-{token()}",
     }
     data = json.dumps(claim).encode() + b"\n"
     for version in range(first, first + CLAIM_ATTEMPTS):
         try:
-            remote.put_create(f"{model}/claims/{version:06d}.json", data)
+            remote.put_create(claim_path(model, version), data)
         except ConflictError:
             continue
         return version

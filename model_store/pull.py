@@ -1,8 +1,10 @@
 """From the store to the local disk: fetch → hash → rename; nothing unverified gets a name.
 
-cache complete? ──yes──────────────────────────────────────────► verified
+cache complete? ──yes──────────────────────────────────────────────────► verified
       │ no
-manifest (digest) → missing files (size, sha256) → rename folder ► verified
+manifest (digest) → signature → missing files (size, sha256) → rename folder ► verified
+
+When a pull breaks off, the next one goes on where it was: see `download.py`.
 """
 
 from __future__ import annotations
@@ -13,14 +15,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .cache import Cache, Select
-from .disk import check_room, disk_errors, sync_folder, token, write_whole
+from .disk import disk_errors, sync_folder, token, write_whole
+from .download import download_files
 from .errors import ConflictError, DiskError, IntegrityError, NotFoundError, UsageError
-from .fetch import RemoteVersion, fetch_version
-from .manifest import MANIFEST_NAME, Manifest, ManifestFile
-from .progress import Advance, Progress, Silent
+from .fetch import FetchedVersion, RemoteVersion, fetch_signature, fetch_version
+from .manifest import MANIFEST_NAME, SIGNATURE_NAME, Manifest, ManifestFile
+from .progress import Progress, Silent
+from .ranges import Transfer
 from .reference import Resolved
 from .remote import Remote
-from .verify import VerifiedModel, check_digest, check_file, chosen_files, read_manifest
+from .signing import Trust
+from .verify import VerifiedModel, check_digest, check_file, chosen_files, read_manifest, read_signature
 from .workers import Stop, for_each
 
 _ATTEMPTS = 3
@@ -37,6 +42,7 @@ def pull(
     *,
     select: Select | None = None,
     progress: Progress | None = None,
+    trust: Trust | None = None,
 ) -> VerifiedModel:
     """Bring a version into the cache and return the proof that its files are the promised ones.
 
@@ -49,10 +55,12 @@ def pull(
         cache: Where it goes.
         select: Chooses the files that are needed; all by default.
         progress: Shows how far it is.
+        trust: Whose signature it must have, which is kept beside the manifest; any version will do by default.
 
     Raises:
         NotFoundError: The store holds no such version, or `select` chose a file that is not listed.
         IntegrityError: Manifest or file are not what was promised; nothing of them is visible.
+        SignatureError: The version was not signed by the key that is trusted; no file of it was fetched.
         ConflictError: Other processes kept moving the same entry.
         DiskError: The disk is full, or refuses.
         StoreError: The store refused, or could not be reached.
@@ -60,15 +68,15 @@ def pull(
     progress = progress or Silent()
     if _seems_complete(cache, resolved, select):
         try:
-            return cache.verified(resolved, select=select)
+            return cache.verified(resolved, select=select, trust=trust)
         except IntegrityError:
-            pass  # a file in the cache went bad; it is found again and fetched below
+            pass  # a file went bad, or the signature is not there; it is found again and fetched below
     with cache.lock(resolved):
         cache.sweep()
         for _ in range(_ATTEMPTS):
             try:
                 with disk_errors(cache.root):
-                    return _pull_once(remote, resolved, cache, select, progress)
+                    return _pull_once(remote, resolved, cache, select, progress, trust)
             except DiskError as error:
                 if not _moved_by_another(error):
                     raise
@@ -76,24 +84,29 @@ def pull(
 
 
 def pull_to_folder(
-    remote: Remote, resolved: Resolved, output: Path, *, progress: Progress | None = None
+    remote: Remote,
+    resolved: Resolved,
+    output: Path,
+    *,
+    progress: Progress | None = None,
+    trust: Trust | None = None,
 ) -> VerifiedModel:
     """Fetch a whole version into a new folder, which appears only when every file in it is verified.
 
     Raises:
         UsageError: `output` exists.
-        StoreError: As for `pull`.
+        StoreError: As for `pull`; nothing is left then.
     """
     output = output.absolute()
     if output.exists() or output.is_symlink():
         raise UsageError(f"{output}: exists already; name a folder that does not")
-    version = fetch_version(remote, resolved)
+    version = fetch_version(remote, resolved, trust)
     with disk_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         building = output.parent / f".{output.name}.{token()}.part"
         try:
-            write_whole(building / MANIFEST_NAME, [version.manifest_bytes], building / token())
-            _fetch_files(version, version.manifest.files, building, building / ".parts", progress or Silent())
+            _write_papers(version, building, building / ".parts" / token())
+            download_files(version, version.manifest.files, building, building / ".parts", progress or Silent())
             shutil.rmtree(building / ".parts", ignore_errors=True)
             building.rename(output)
             sync_folder(output.parent)
@@ -102,43 +115,56 @@ def pull_to_folder(
     return _proof(resolved, version.manifest, output, version.manifest.files)
 
 
-def check_remote(remote: Remote, resolved: Resolved, *, progress: Progress | None = None) -> Manifest:
+def check_remote(
+    remote: Remote, resolved: Resolved, *, progress: Progress | None = None, trust: Trust | None = None
+) -> Manifest:
     """Download every file of a version and check it, keeping none.
 
     Raises:
         StoreError: As for `pull`.
     """
-    version = fetch_version(remote, resolved)
+    version = fetch_version(remote, resolved, trust)
     total = sum(file.size for file in version.manifest.files)
-    with (progress or Silent()).task(f"Checking {resolved}", total) as advance:
+    with (progress or Silent()).task(f"Checking {resolved}", total) as advance, Transfer(remote) as transfer:
 
         def check(promised: ManifestFile, stop: Stop) -> None:
-            for _ in version.blocks(promised, stop, advance):
-                pass
+            judge = version.check(promised)
+            for block in version.blocks(promised, transfer, stop):
+                stop.check()
+                judge.update(block)
+                advance(len(block))
+            judge.finish()
 
         for_each(version.manifest.files, check)
     return version.manifest
 
 
 def _pull_once(
-    remote: Remote, resolved: Resolved, cache: Cache, select: Select | None, progress: Progress
+    remote: Remote,
+    resolved: Resolved,
+    cache: Cache,
+    select: Select | None,
+    progress: Progress,
+    trust: Trust | None,
 ) -> VerifiedModel:
     entry, incoming = cache.entry(resolved), cache.incoming(resolved)
     home = incoming
     if entry.is_dir():
         home = entry
         shutil.rmtree(incoming, ignore_errors=True)  # of a puller that was overtaken
-    manifest = _manifest_in(home, resolved)
-    version: RemoteVersion | None = None
-    if manifest is None:
-        version = fetch_version(remote, resolved)
-        manifest = version.manifest
-        write_whole(home / MANIFEST_NAME, [version.manifest_bytes], cache.part())
+    known = _manifest_in(home, resolved)
+    if known is None:
+        fetched = fetch_version(remote, resolved, trust)
+        _write_papers(fetched, home, cache.part())
+        manifest = fetched.manifest
+    else:
+        manifest_bytes, manifest = known
+        if trust and not _signature_holds(home, manifest_bytes, trust):
+            signature = fetch_signature(remote, resolved, manifest_bytes, trust)
+            _write_signature(signature, home, cache.part())
     chosen = chosen_files(manifest, select(manifest) if select else None)
-    missing = _missing(home, chosen)
-    if missing:
-        version = version or RemoteVersion(remote, resolved, b"", manifest)
-        _fetch_files(version, missing, home, cache.part().parent, progress)
+    if missing := _missing(home, chosen):
+        download_files(RemoteVersion(remote, resolved, manifest), missing, home, cache.parts, progress)
     if home == incoming:
         entry.parent.mkdir(parents=True, exist_ok=True)
         home.rename(entry)
@@ -149,8 +175,9 @@ def _pull_once(
 def _seems_complete(cache: Cache, resolved: Resolved, select: Select | None) -> bool:
     """Compare names and sizes only; spares hashing what will be hashed again under the lock."""
     entry = cache.entry(resolved)
-    if not entry.is_dir() or (manifest := _manifest_in(entry, resolved)) is None:
+    if not entry.is_dir() or (known := _manifest_in(entry, resolved)) is None:
         return False
+    _, manifest = known
     chosen = chosen_files(manifest, select(manifest) if select else None)
     try:
         return all((entry / file.path).stat().st_size == file.size for file in chosen)
@@ -158,14 +185,33 @@ def _seems_complete(cache: Cache, resolved: Resolved, select: Select | None) -> 
         return False
 
 
-def _manifest_in(home: Path, resolved: Resolved) -> Manifest | None:
+def _manifest_in(home: Path, resolved: Resolved) -> tuple[bytes, Manifest] | None:
     """Return the manifest in a folder of the cache, or None unless it is the promised one."""
     try:
         data, manifest = read_manifest(home)
         check_digest(data, resolved.manifest_digest, str(home))
     except (OSError, NotFoundError, IntegrityError):
         return None
-    return manifest
+    return data, manifest
+
+
+def _signature_holds(home: Path, manifest_bytes: bytes, trust: Trust) -> bool:
+    try:
+        trust.check(manifest_bytes, read_signature(home), str(home))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _write_papers(version: FetchedVersion, home: Path, part: Path) -> None:
+    """Write manifest and signature, which say what the files must be."""
+    write_whole(home / MANIFEST_NAME, [version.manifest_bytes], part)
+    _write_signature(version.signature, home, part)
+
+
+def _write_signature(signature: bytes | None, home: Path, part: Path) -> None:
+    if signature is not None:
+        write_whole(home / SIGNATURE_NAME, [signature], part)
 
 
 def _missing(home: Path, chosen: Iterable[ManifestFile]) -> list[ManifestFile]:
@@ -179,29 +225,6 @@ def _missing(home: Path, chosen: Iterable[ManifestFile]) -> list[ManifestFile]:
         return None
 
     return [promised for promised in for_each(chosen, look) if promised is not None]
-
-
-def _fetch_files(
-    version: RemoteVersion, files: Iterable[ManifestFile], home: Path, parts: Path, progress: Progress
-) -> None:
-    files = list(files)
-    total = sum(file.size for file in files)
-    check_room(home, total)
-    with progress.task(f"Pulling {version.resolved}", total) as advance:
-
-        def fetch(promised: ManifestFile, stop: Stop) -> None:
-            _fetch_file(version, promised, home, parts / token(), stop, advance)
-
-        for_each(files, fetch)
-
-
-def _fetch_file(
-    version: RemoteVersion, promised: ManifestFile, home: Path, part: Path, stop: Stop, advance: Advance
-) -> None:
-    target = home / promised.path
-    if not target.parent.resolve().is_relative_to(home.resolve()):
-        raise IntegrityError(f"{target.parent}: leads out of the folder; remove it and pull again")
-    write_whole(target, version.blocks(promised, stop, advance), part)
 
 
 def _proof(resolved: Resolved, manifest: Manifest, root: Path, files: Iterable[ManifestFile]) -> VerifiedModel:

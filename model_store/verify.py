@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import IntegrityError, NotFoundError
-from .manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, ManifestFile, digest_of
+from .manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SIGNATURE_NAME, Manifest, ManifestFile, digest_of
+from .signing import MAX_SIGNATURE_BYTES
 from .workers import Stop, for_each
 
 BLOCK_BYTES = 2**20
@@ -92,6 +93,20 @@ def read_manifest(root: Path) -> tuple[bytes, Manifest]:
         raise IntegrityError(f"{path}: {size} bytes; at most {MAX_MANIFEST_BYTES} are read")
     data = path.read_bytes()
     return data, Manifest.parse(data)
+
+
+def read_signature(root: Path) -> bytes | None:
+    """Return the signature in the folder of a version, or None if there is none.
+
+    Raises:
+        IntegrityError: It is a link out of the folder or too large.
+    """
+    path = _inside(root, SIGNATURE_NAME)
+    if not path.is_file():
+        return None
+    if (size := path.stat().st_size) > MAX_SIGNATURE_BYTES:
+        raise IntegrityError(f"{path}: {size} bytes; at most {MAX_SIGNATURE_BYTES} are read")
+    return path.read_bytes()
 
 
 def check_digest(data: bytes, expected: str, where: str) -> None:

@@ -7,10 +7,13 @@ from datetime import datetime
 
 from .errors import ManifestError
 from .labels import read_labels
-from .manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, digest_of
+from .manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SIGNATURE_NAME, Manifest, digest_of
 from .names import check_model_name, is_model_name
 from .remote import Remote
 from .workers import Stop, for_each
+
+MAX_DIGITS = 9
+"""Of a version's number; a longer one is none that anybody publishes."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,28 @@ def version_folders(remote: Remote, model: str) -> list[int]:
 
 def is_version_number(text: str) -> bool:
     """Tell whether `text` is a version number as folders are named: no sign, no leading zero."""
-    return text.isascii() and text.isdecimal() and not text.startswith("0")
+    return text.isascii() and text.isdecimal() and not text.startswith("0") and len(text) <= MAX_DIGITS
 
 
 def manifest_path(model: str, version: int) -> str:
     """Return where the manifest of a version stands in the store."""
     return f"{model}/{version}/{MANIFEST_NAME}"
+
+
+def signature_path(model: str, version: int) -> str:
+    """Return where the signature of a version stands in the store, if it is signed."""
+    return f"{model}/{version}/{SIGNATURE_NAME}"
+
+
+def claim_path(model: str, version: int) -> str:
+    """Return where a publisher says that the number of a version is taken, before anything of it is there."""
+    return f"{model}/claims/{version:06d}.json"
+
+
+def claimed_version(name: str) -> int | None:
+    """Return the version that a file in the folder of claims speaks of, or None if it is no claim."""
+    stem = name.removesuffix(".json").lstrip("0")
+    return int(stem) if is_version_number(stem) else None
 
 
 def read_manifest_bytes(remote: Remote, model: str, version: int) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -14,6 +15,10 @@ THREADS = 4
 """Files in transfer at a time: more did not help one machine, fewer leave a slow line idle."""
 
 
+_STOP_POLL_S = 0.1
+"""How soon a worker that waits notices that it should not any more."""
+
+
 class Stopped(Exception):  # noqa: N818 -- a sign between threads that never reaches a caller
     """Another thread failed or the user interrupted, so this one gives up."""
 
@@ -21,8 +26,14 @@ class Stopped(Exception):  # noqa: N818 -- a sign between threads that never rea
 class Stop:
     """Tells running workers to give up at their next block."""
 
-    def __init__(self) -> None:
+    def __init__(self, outer: Stop | None = None) -> None:
+        """Begin without a wish to stop.
+
+        Args:
+            outer: Stops these workers too, and others besides.
+        """
         self._event = threading.Event()
+        self._outer = outer
 
     def set(self) -> None:
         """Ask every worker to give up."""
@@ -36,6 +47,19 @@ class Stop:
         """
         if self._event.is_set():
             raise Stopped
+        if self._outer:
+            self._outer.check()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not on once somebody asked to give up.
+
+        Raises:
+            Stopped: Caught by `for_each`.
+        """
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.check()
+            self._event.wait(min(left, _STOP_POLL_S))
 
 
 def for_each(items: Iterable[_T], work: Callable[[_T, Stop], _R], threads: int = THREADS) -> list[_R]:

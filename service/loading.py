@@ -24,7 +24,7 @@ from .background import in_background
 from .batching import Batcher
 from .cpus import available_cpus
 from .crash_guard import CrashGuard, LoadCrashedError
-from .engine import choose_variant, load_engine
+from .engine import Engine, choose_variant, load_engine
 from .memory import give_back_memory
 from .served import ServedVersion
 from .settings import Settings
@@ -111,7 +111,16 @@ class Loader:
         settings = self._settings
         variant = choose_variant(model.manifest, settings.engine, settings.max_accuracy_loss)
         threads = settings.engine_threads or available_cpus()
-        engine = await asyncio.to_thread(load_engine, model, variant, threads)
+        pixels = golden_pixels(model)
+
+        def load() -> Engine:
+            engine = load_engine(model, variant, threads)
+            # The very first run makes the kernels, ten times as long as the next: live batches need not wait for it.
+            engine.run(pixels[:1])
+            return engine
+
+        # Not in the background: the threads that an engine starts would be as low as the one that loads it, for ever.
+        engine = await asyncio.to_thread(load)
         return ServedVersion(model, variant, engine, batch_size=settings.max_batch_size)
 
     async def _rehearse(

@@ -14,6 +14,7 @@ from model_store.cache import Cache
 from model_store.publish import publish
 from model_store.reference import Resolved, resolve
 from model_store.remote import Remote
+from tests.ceph import Ceph, install, installed
 
 from .samples import write_version
 
@@ -43,10 +44,21 @@ def s3_endpoint() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[Ceph]:
+    """A real S3 server. Where it is not installed, tests of it are skipped, but in CI it must be there."""
+    if not installed():
+        if not os.environ.get("CI"):
+            pytest.skip("no radosgw here: apt-get install radosgw ceph-mon ceph-osd")
+        install()
+    with Ceph() as running:
+        yield running
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("AWS_", "MODEL_")):
+        if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_", "MODEL_")):
             monkeypatch.delenv(name)
 
 
@@ -62,10 +74,22 @@ def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{bucket}/team/models"
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture
+def ceph_url(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh bucket on the real server, as its owner."""
+    for name, value in ceph.owner.environment(ceph.endpoint).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    bucket = ceph.make_bucket()
+    yield f"s3://{bucket}/team/models"
+    ceph.remove_bucket(bucket)
+
+
+@pytest.fixture(params=["file", "ceph" if installed() or os.environ.get("CI") else "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "s3":
-        return Store(request.getfixturevalue("s3_url"), "s3")
+    """On a laptop without radosgw an imitation of S3 stands in for it."""
+    if request.param != "file":
+        return Store(request.getfixturevalue(f"{request.param}_url"), "s3")
     return Store(f"file://{tmp_path / 'the store'}", "file")
 
 

@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from model_store.manifest import (
     ManifestFile,
     Variant,
 )
-from model_store.remote import Remote
+from model_store.remote import Remote, Stream
 
 FILES: Mapping[str, bytes] = {
     "saved_model.pb": b"graph" * 1000,
@@ -79,8 +80,15 @@ def visible(root: Path) -> list[str]:
 
 
 def parts(root: Path) -> list[Path]:
-    """What is left of files on their way, anywhere below `root`."""
-    return [path for path in root.rglob("*") if "parts" in path.parent.name or path.name.endswith(".part")]
+    """What is left of files on their way, anywhere below `root`, that no later pull goes on with."""
+    found = [path for path in root.rglob("*") if "parts" in path.parent.name or path.name.endswith(".part")]
+    return [path for path in found if not path.name.startswith("sha256-")]
+
+
+def kept(cache_root: Path) -> dict[str, int]:
+    """What a later pull goes on with: the size of each part, by the hash of what it will be."""
+    found = (cache_root / ".incoming" / "parts").glob("sha256-*")
+    return {path.name.removeprefix("sha256-"): path.stat().st_size for path in found}
 
 
 class WatchedRemote(Remote):
@@ -89,19 +97,26 @@ class WatchedRemote(Remote):
     def __init__(self, url: str, change: Callable[[str, bytes], bytes] = lambda _, block: block) -> None:
         inner = Remote.open(url)
         super().__init__(inner._connect, inner.url)
-        self.streamed: list[str] = []
+        self.streamed: set[str] = set()
         self.gets: list[str] = []
         self.bytes = 0
         self._change = change
+        self._counting = threading.Lock()
 
     def get(self, path: str, limit: int) -> bytes:
         self.gets.append(path)
         return super().get(path, limit)
 
-    def stream(self, path: str) -> Iterator[bytes]:
-        self.streamed.append(path)
-        for block in super().stream(path):
-            self.bytes += len(block)
+    def stream(self, path: str, start: int = 0, end: int | None = None) -> Stream:
+        inner = super().stream(path, start, end)
+        with self._counting:
+            self.streamed.add(path)
+        return Stream(self._passed(path, inner), inner.size, inner.etag)
+
+    def _passed(self, path: str, inner: Stream) -> Iterator[bytes]:
+        for block in inner:
+            with self._counting:
+                self.bytes += len(block)
             yield self._change(path, block)
 
 

@@ -36,6 +36,15 @@ def test_what_served_is_recalled(pulled: tuple[Cache, Resolved, VerifiedModel]) 
     assert cache.verified(resolved).files == model.files
 
 
+def test_what_served_under_a_digest_is_recalled(pulled: tuple[Cache, Resolved, VerifiedModel]) -> None:
+    cache, resolved, model = pulled
+    cache.remember(model, model.digest)
+    assert cache.recall("xception", model.digest) == Resolved("xception", 1, resolved.manifest_digest, None)
+    assert cache.recall("xception", f"sha256:{0:064x}") is None
+    (record,) = (cache.root / ".last-good" / "xception").iterdir()
+    assert record.name == f"sha256-{model.digest.removeprefix('sha256:')}.json"
+
+
 def test_nothing_is_recalled_that_is_gone_or_unreadable(
     pulled: tuple[Cache, Resolved, VerifiedModel],
 ) -> None:
@@ -72,7 +81,9 @@ def test_what_is_not_in_the_cache(tmp_path: Path) -> None:
         Cache(tmp_path).verified(Resolved("xception", 1, f"sha256:{0:064x}", None))
 
 
-@pytest.mark.parametrize(("model", "selector"), [("../x", "stable"), ("x", "../stable"), ("x", "0")])
+@pytest.mark.parametrize(
+    ("model", "selector"), [("../x", "stable"), ("x", "../stable"), ("x", "0"), ("x", "sha256:../x")]
+)
 def test_names_do_not_climb(tmp_path: Path, model: str, selector: str) -> None:
     with pytest.raises(UsageError):
         Cache(tmp_path).recall(model, selector)

@@ -60,6 +60,29 @@ def test_what_the_text_says_decides(text: str, kind: type[Exception], says: str)
     assert says in str(error)
 
 
+@pytest.mark.parametrize(
+    ("url", "text", "kind", "says"),
+    [
+        ("gs://bucket", "status code: 403 Forbidden", errors.AccessDeniedError, "storage.objects.get"),
+        ("gs://bucket", "GET http://169.254.169.254/computeMetadata", errors.AccessDeniedError, "set GOOGLE_"),
+        ("gs://bucket", "GET http://metadata.google.internal/x", errors.AccessDeniedError, "set GOOGLE_"),
+        ("gs://bucket", "<Code>NoSuchBucket</Code>", errors.NotFoundError, "the bucket 'bucket'"),
+        ("az://box/x", "<Code>ContainerNotFound</Code>", errors.NotFoundError, "the container 'box'"),
+        ("az://box/x", "<Code>AuthenticationFailed</Code>", errors.AccessDeniedError, "AZURE_STORAGE_ACCOUNT_KEY"),
+        ("az://box/x", "GET http://169.254.169.254/metadata/identity", errors.AccessDeniedError, "set AZURE_"),
+        ("https://host/x", "status code: 403 Forbidden", errors.AccessDeniedError, "the web server lets"),
+        ("https://host/x", "status code: 301 Moved", errors.UnavailableError, "301"),
+        ("file:///x", "Permission denied (os error 13)", errors.AccessDeniedError, "owner and mode"),
+        ("https://host/x", "status code: 416 Range Not Satisfiable", errors.IntegrityError, "shorter"),
+    ],
+)
+def test_each_cloud_is_spoken_of_in_its_own_words(url: str, text: str, kind: type[Exception], says: str) -> None:
+    error = translate(obstore.exceptions.GenericError(text), url, "m/a")
+    assert type(error) is kind
+    assert says in str(error)
+    assert "AWS" not in str(error)
+
+
 def test_exit_codes_differ() -> None:
     kinds = [
         errors.StoreError,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from model_store.pull import check_remote, pull, pull_to_folder
 from model_store.reference import Resolved, resolve
 
 from .conftest import Store
-from .samples import WatchedRemote, parts, visible
+from .samples import WatchedRemote, kept, parts, visible
 
 
 def overwrite(store: Store, name: str, data: bytes) -> None:
@@ -46,6 +47,32 @@ def test_other_bytes_are_refused_and_not_seen(
     assert visible(cache.root) == []
     assert parts(cache.root) == []
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda data: data[:-1] + b"?", "expected sha256"),
+        (lambda data: data[:-1], "expected 20000001 bytes, found 20000000"),
+        (lambda data: data + b"?", "expected 20000001 bytes, found (20000002|more)"),
+        (lambda data: data[:100], "expected 20000001 bytes, found 100"),
+    ],
+    ids=["other", "shorter", "longer", "short"],
+)
+def test_a_large_file_of_other_bytes_is_refused_and_not_seen(
+    store: Store, published: Resolved, cache: Cache, big_bytes: bytes, spoil: Callable[[bytes], bytes], says: str
+) -> None:
+    data = spoil(big_bytes)
+    store.open().upload("xception/1/saved_model.pb", iter([data]), len(data))
+    for action in (
+        lambda: pull(store.open(), published, cache),
+        lambda: check_remote(store.open(), published),
+    ):
+        with pytest.raises(IntegrityError, match=rf"xception/1/saved_model\.pb: {says}"):
+            action()
+    assert visible(cache.root) == []
+    assert parts(cache.root) == []
+    assert kept(cache.root) == {}
 
 
 def test_a_file_that_grew_is_not_read_to_its_end(store: Store, published: Resolved, cache: Cache) -> None:
@@ -88,13 +115,13 @@ def test_a_manifest_other_than_the_label_promised(
     ],
 )
 def test_manifests_that_no_reader_follows(
-    file_store: Store, small: Path, cache: Cache, tmp_path: Path, old: bytes, new: bytes, says: str
+    store: Store, small: Path, cache: Cache, tmp_path: Path, old: bytes, new: bytes, says: str
 ) -> None:
-    remote = file_store.open()
+    remote = store.open()
     publish(small, remote, "xception")
     data = remote.get("xception/1/manifest.json", 10**6)
     assert old in data
-    overwrite(file_store, "manifest.json", data.replace(old, new))
+    overwrite(store, "manifest.json", data.replace(old, new))
     resolved = resolve(remote, "xception", 1)
     with pytest.raises(ManifestError, match=says):
         pull(remote, resolved, cache)

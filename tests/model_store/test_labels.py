@@ -2,18 +2,78 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
+from dataclasses import dataclass
 
 import pytest
 
-from model_store.errors import ConflictError, IntegrityError, UsageError
-from model_store.labels import LabelTarget, read_labels, set_label, set_labels
+from model_store.errors import (
+    AccessDeniedError,
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+)
+from model_store.label_watch import LabelWatch
+from model_store.labels import (
+    LabelChange,
+    LabelTarget,
+    append_record,
+    author,
+    read_labels,
+    read_records,
+    set_label,
+    set_labels,
+)
+from model_store.reference import resolve
 from model_store.remote import Remote
+from tests.ceph import Ceph
 
 from .conftest import Store
+
+COPY = "xception/labels.json"
 
 
 def target(version: int) -> LabelTarget:
     return LabelTarget(version=version, manifest=f"sha256:{version:064x}")
+
+
+class CountingRemote(Remote):
+    """Notes what is asked for."""
+
+    def __init__(self, store: Store) -> None:
+        inner = store.open()
+        super().__init__(inner._connect, inner.url)
+        self.asked: list[str] = []
+
+    def get(self, path: str, limit: int) -> bytes:
+        self.asked.append(path)
+        return super().get(path, limit)
+
+    def get_if_changed(self, path: str, limit: int, etag: str | None) -> tuple[bytes, str | None] | None:
+        answer = super().get_if_changed(path, limit, etag)
+        self.asked.append(f"{path} {'200' if answer else '304'}")
+        return answer
+
+
+@dataclass(frozen=True)
+class Sides:
+    """One store as its owner sees it, and as a reader who may get objects, and may not list them."""
+
+    owner: Remote
+    reader: Remote
+
+
+@pytest.fixture
+def sides(ceph: Ceph, ceph_url: str, monkeypatch: pytest.MonkeyPatch) -> Sides:
+    owner = Remote.open(ceph_url, publishing=True)
+    owner.put_create("xception/labels/before", b"")  # connects, as the owner
+    user = ceph.add_user(f"reader-{uuid.uuid4().hex[:8]}")
+    ceph.allow(ceph_url.split("/")[2], user.name, ["s3:GetObject"])
+    for name, value in user.environment(ceph.endpoint).items():
+        monkeypatch.setenv(name, value)
+    return Sides(owner, Remote.open(ceph_url))
 
 
 def test_no_labels_yet(store: Store) -> None:
@@ -37,11 +97,14 @@ def test_labels_are_added_and_moved(store: Store) -> None:
 
 def test_the_layout_on_the_store(file_store: Store) -> None:
     remote = file_store.open()
-    set_labels(remote, "xception", {"stable": target(3)})
+    set_labels(remote, "xception", {"stable": target(3)}, action="publish", note="erster é")
     record = json.loads(remote.get("xception/labels/000001.json", 1000))
     assert record.pop("created")
     assert record == {
         "format": 1,
+        "action": "publish",
+        "by": author(),
+        "note": "erster é",
         "labels": {"stable": {"version": 3, "manifest": f"sha256:{3:064x}"}},
     }
     assert json.loads(remote.get("xception/labels.json", 1000))["sequence"] == 1
@@ -64,7 +127,7 @@ def test_a_lost_late_or_broken_copy_heals(store: Store, copy: bytes | None) -> N
     for version in (1, 2, 3):
         set_label(remote, "xception", "stable", target(version))
     if copy is None:
-        remote._connected().delete("xception/labels.json")
+        remote.delete([COPY])
     else:
         remote.put_overwrite("xception/labels.json", copy)
     record = read_labels(remote, "xception")
@@ -117,6 +180,175 @@ def test_records_that_cannot_be_read(file_store: Store, data: bytes, says: str) 
     remote.put_overwrite("xception/labels/000001.json", data)
     with pytest.raises(IntegrityError, match=says):
         read_labels(remote, "xception")
+
+
+def test_records_of_the_first_release_and_of_later_ones_are_read(file_store: Store) -> None:
+    remote = file_store.open()
+    stable = {"version": 2, "manifest": f"sha256:{2:064x}"}
+    old = {"format": 1, "created": "2026-01-01T00:00:00Z", "labels": {"stable": stable}}
+    remote.put_create("xception/labels/000001.json", json.dumps(old).encode())
+    later = {**old, "action": "something new", "unheard": ["of"]}
+    remote.put_create("xception/labels/000002.json", json.dumps(later).encode())
+    record = read_labels(remote, "xception")
+    assert record is not None
+    first, second = read_records(remote, "xception", record)
+    assert (first.action, first.by, first.note, first.pruned) == (None, None, None, ())
+    assert second.action == "something new"
+    assert second.labels == {"stable": target(2)}
+
+
+def test_a_missing_record_leaves_the_history_unknown_but_not_the_labels(file_store: Store) -> None:
+    remote = file_store.open()
+    for version in (1, 2, 3):
+        set_label(remote, "xception", "stable", target(version))
+    remote.delete(["xception/labels/000002.json"])
+    record = read_labels(remote, "xception")
+    assert record is not None
+    assert record.labels["stable"].version == 3
+    with pytest.raises(IntegrityError, match=r"labels/000002\.json: missing"):
+        read_records(remote, "xception", record)
+
+
+def test_pointing_where_it_points_writes_nothing(store: Store) -> None:
+    remote = store.open()
+    first = set_label(remote, "xception", "stable", target(1))
+    assert set_label(remote, "xception", "stable", target(1)) == read_labels(remote, "xception")
+    assert first.sequence == 1
+    assert remote.list_files("xception/labels") == ["000001.json"]
+
+
+def test_a_version_that_was_given_up_gets_no_label(store: Store) -> None:
+    remote = store.open()
+    set_label(remote, "xception", "stable", target(1))
+    append_record(remote, "xception", lambda _: LabelChange({}, pruned=(2,)), action="prune")
+    set_label(remote, "xception", "canary", target(3))
+    with pytest.raises(NotFoundError, match="xception:2 was pruned, so the label 'stable' cannot point to it"):
+        set_label(remote, "xception", "stable", target(2))
+    record = read_labels(remote, "xception")
+    assert record is not None
+    assert (record.pruned, record.sequence) == ((2,), 3)
+
+
+def test_a_copy_that_cannot_be_written_is_no_failure(file_store: Store) -> None:
+    class CopyClosed(Remote):
+        def put_overwrite(self, path: str, data: bytes) -> None:
+            raise UnavailableError(f"{path}: gone away before {len(data)} bytes")
+
+    inner = file_store.open()
+    set_label(CopyClosed(inner._connect, inner.url), "xception", "stable", target(1))
+    record = read_labels(inner, "xception")
+    assert record is not None
+    assert record.labels == {"stable": target(1)}
+
+
+@pytest.mark.parametrize("note", ["a\nb", "\x1b[2J", "x" * 501])
+def test_notes_are_one_line(file_store: Store, note: str) -> None:
+    with pytest.raises(UsageError, match="one line of at most 500 characters"):
+        set_label(file_store.open(), "xception", "stable", target(1), note=note)
+    assert read_labels(file_store.open(), "xception") is None
+
+
+def test_a_watch_tells_changes_once(store: Store) -> None:
+    remote = store.open()
+    remote.put_create("other/x", b"")
+    watch = LabelWatch(store.open(), "xception")
+    assert watch.poll() is None
+    for version in (1, 2):
+        record = set_label(remote, "xception", "stable", target(version))
+        assert watch.poll() == record
+        assert watch.poll() is None
+    for version in (3, 4, 5):
+        record = set_label(remote, "xception", "stable", target(version))
+    assert watch.poll() == record
+    assert watch.poll() is None
+
+
+def test_a_watch_that_finds_nothing_new_costs_two_requests(store: Store) -> None:
+    set_label(store.open(), "xception", "stable", target(1))
+    remote = CountingRemote(store)
+    watch = LabelWatch(remote, "xception")
+    assert watch.poll()
+    remote.asked.clear()
+    assert watch.poll() is None
+    assert remote.asked == [f"{COPY} 304", "xception/labels/000002.json"]
+
+
+@pytest.mark.parametrize("copy", [None, b"not json", b'{"sequence": 1}', b'{"sequence": 900}'])
+def test_a_watch_follows_the_records_and_not_the_copy(store: Store, copy: bytes | None) -> None:
+    remote = store.open()
+    for version in (1, 2):
+        set_label(remote, "xception", "stable", target(version))
+    watch = LabelWatch(store.open(), "xception")
+    assert watch.poll()
+    record = set_label(remote, "xception", "stable", target(3))
+    if copy is None:
+        remote.delete([COPY])
+    else:
+        remote.put_overwrite(COPY, copy)
+    assert watch.poll() == record
+    assert watch.poll() is None
+    record = set_label(remote, "xception", "stable", target(4))
+    assert watch.poll() == record
+    assert LabelWatch(store.open(), "xception").poll() == record
+
+
+def test_a_watch_notices_a_store_that_was_set_up_anew(store: Store) -> None:
+    remote = store.open()
+    for version in (1, 2, 3):
+        set_label(remote, "xception", "stable", target(version))
+    watch = LabelWatch(store.open(), "xception")
+    assert watch.poll()
+    remote.delete([COPY, *(f"xception/labels/{number:06d}.json" for number in (1, 2, 3))])
+    assert watch.poll() is None
+    record = set_label(remote, "xception", "stable", target(9))
+    assert watch.poll() == record
+
+
+def test_a_reader_without_the_right_to_list(sides: Sides) -> None:
+    """To such a reader the server says «forbidden» of what is not there."""
+    with pytest.raises(AccessDeniedError):
+        sides.reader.get("xception/nothing", 1)
+    with pytest.raises(AccessDeniedError):
+        sides.reader.list_files("xception/labels")
+    set_label(sides.owner, "xception", "stable", target(1))
+    watch = LabelWatch(sides.reader, "xception")
+    for version in (2, 3):
+        assert watch.poll() == read_labels(sides.reader, "xception") == read_labels(sides.owner, "xception")
+        assert watch.poll() is None
+        set_label(sides.owner, "xception", "stable", target(version))
+    sides.owner.delete([COPY])
+    assert watch.poll() == read_labels(sides.owner, "xception") == read_labels(sides.reader, "xception")
+    assert watch.poll() is None
+    for selector in ("stable", target(3).manifest):
+        assert resolve(sides.reader, "xception", selector).version == 3
+    with pytest.raises(NotFoundError, match="no label 'beta'; it has: stable"):
+        resolve(sides.reader, "xception", "beta")
+    with pytest.raises(NotFoundError, match=r"ever pointed to .*could not be listed"):
+        resolve(sides.reader, "xception", target(9).manifest)
+    for blind in (LabelWatch(sides.reader, "nothing").poll, lambda: read_labels(sides.reader, "nothing")):
+        with pytest.raises(AccessDeniedError):
+            blind()
+
+
+def test_a_watch_tells_later_what_an_error_hid(store: Store) -> None:
+    class Shaky(CountingRemote):
+        fails = False
+
+        def get_if_exists(self, path: str, limit: int) -> bytes | None:
+            if self.fails:
+                raise UnavailableError(f"{path}: no answer")
+            return super().get_if_exists(path, limit)
+
+    set_label(store.open(), "xception", "stable", target(1))
+    remote = Shaky(store)
+    watch = LabelWatch(remote, "xception")
+    assert watch.poll()
+    record = set_label(store.open(), "xception", "stable", target(2))
+    remote.fails = True
+    with pytest.raises(UnavailableError):
+        watch.poll()
+    remote.fails = False
+    assert watch.poll() == record
 
 
 @pytest.mark.parametrize("label", ["3", "", "Stable", "-a", "a_b", "a" * 64, "a/b", "a\n"])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -8,26 +10,27 @@ from pathlib import Path
 
 import pytest
 
-from model_store.__main__ import main
+from model_store.__main__ import _parser, main
+from model_store.labels import author
 
 from .conftest import Store
-from .samples import FILES, contents, parts, run_cli, start_python, visible
+from .samples import FILES, contents, run_cli, start_python, visible
 
 INTERRUPTED_PULL = """
-    import sys, time
+    import os, sys, time
     from model_store.__main__ import main
-    from model_store.remote import Remote
+    from model_store.verify import FileCheck
 
-    stream = Remote.stream
+    update, blocks = FileCheck.update, []
 
-    def slow(self, path):
-        for number, block in enumerate(stream(self, path)):
-            if number == 3:
-                print("in the middle", flush=True)
-            time.sleep(0.2 if number else 0)
-            yield block
+    def slow(self, block):
+        update(self, block)
+        blocks.append(len(block))
+        if sum(blocks) > 2**20:
+            os.write(1, b"in the middle\\n")  # in one piece, from several threads
+            time.sleep(0.5)
 
-    Remote.stream = slow
+    FileCheck.update = slow
     sys.exit(main(sys.argv[1:]))
 """
 
@@ -68,7 +71,7 @@ def test_a_whole_life(
     assert code == 0
     assert json.loads(out)["manifest"]["architecture"] == "xception"
 
-    code, out, _ = run("label", "xception:2", "stable", capsys=capsys)
+    code, out, _ = run("label", "xception", "stable", "2", capsys=capsys)
     assert (code, out) == (0, "xception:stable is version 2 now\n")
 
     code, out, _ = run("pull", "xception", "--json", capsys=capsys)
@@ -99,6 +102,19 @@ def test_failures_of_a_store(store: Store, small: Path, tmp_path: Path, capsys: 
         (("pull", "xception:9"), 3, "model 'xception' has no version 9; it has: 1"),
         (("versions", "other"), 3, "holds no model 'other'; it holds: xception"),
         (("show", "a:b:c"), 2, "'b:c' is no label name"),
+        (("show", "a:sha256:12"), 2, "'sha256:12' is no digest of a manifest"),
+        (("pull", f"xception:sha256:{0:064x}"), 3, "has no version with the manifest"),
+        (("label", "xception", "canary", "9"), 3, "model 'xception' has no version 9; it has: 1"),
+        (("label", "xception", "canary", "beta"), 3, "model 'xception' has no label 'beta'; it has: stable"),
+        (("label", "xception:1", "canary", "1"), 2, "'xception:1' is no model name"),
+        (("label", "xception", "canary", "1", "--note", "a\nb"), 2, "a note is one line"),
+        (("publish", str(small), "--model", "xception", "--note", "why"), 2, "so it needs --label LABEL"),
+        (("rollback", "xception", "stable"), 3, "nothing to go back to"),
+        (("rollback", "xception", "beta"), 3, "no label 'beta'; it has: stable"),
+        (("history", "other"), 3, "holds no model 'other'; it holds: xception"),
+        (("history", "xception", "--label", "beta"), 3, "never had a label 'beta'"),
+        (("prune", "other", "--keep", "1"), 3, "holds no model 'other'; it holds: xception"),
+        (("prune", "xception", "--keep", "0"), 2, "at least the newest version stays"),
         (("publish", str(tmp_path / "none"), "--model", "x"), 3, "there is no such folder"),
         (("publish", str(small), "--model", "a/b"), 2, "'a/b' is no model name"),
         (("pull", "xception", "--output", str(small)), 2, "exists already"),
@@ -125,19 +141,122 @@ def test_failures_of_a_store(store: Store, small: Path, tmp_path: Path, capsys: 
     [
         (["show", "xception"], 2, "give --store URL, or set MODEL_STORE_URL"),
         (["verify", "xception"], 2, "there is no such folder; for a version in a store give --store URL"),
-        (["show", "xception", "--store", "gs://b"], 2, "supported are file:// and s3://"),
+        (["show", "xception", "--store", "ftp://b"], 2, "is no store URL: supported are "),
         (["show", "xception", "--store", "file:///no/such/store"], 3, "there is no such folder"),
         (["nonsense"], 2, "invalid choice"),
         ([], 2, "COMMAND"),
         (["pull", "x", "--output", "a", "--cache", "b"], 2, "not allowed with"),
+        (["label", "xception:1", "stable"], 2, "required: VERSION"),
+        (["prune", "xception"], 2, "required: --keep"),
+        (["prune", "xception", "--keep", "many"], 2, "invalid int value"),
     ],
 )
-def test_usage(words: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage(
+    words: list[str],
+    code: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no store lies
     found, out, err = run(*words, capsys=capsys)
     assert (found, out) == (code, "")
     assert says in err
     found, out, _ = run(*words, "--json", capsys=capsys)
     assert json.loads(out)["exit_code"] == found == code
+
+
+def test_labels_go_forth_and_back(
+    store: Store, small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODEL_STORE_URL", store.url)
+
+    def answer(*words: str) -> str:
+        code, out, err = run(*words, "--quiet", capsys=capsys)
+        assert (code, err) == (0, "")
+        return out
+
+    publish_it = ("publish", str(small), "--model", "xception")
+    for note in ("the first", "retrained"):
+        answer(*publish_it, "--label", "stable", "--note", note)
+    answer(*publish_it, "--label", "canary")
+    assert answer("label", "xception", "stable", "canary") == "xception:stable is version 3 now\n"
+    digest = json.loads(answer("show", "xception:1", "--json"))["digest"]
+    one_more = json.loads(answer("label", "xception", "beta", digest, "--json"))  # all have the same, so a labelled one
+    assert (one_more["version"], one_more["record"]) == (3, 5)
+
+    note = "scores look wrong"
+    back = json.loads(answer("rollback", "xception", "stable", "--note", note, "--json"))
+    assert (back["from"]["version"], back["to"]["version"]) == (3, 2)
+    assert answer("rollback", "xception", "stable") == "xception:stable rolled back: version 2 → 1\n"
+    assert run("rollback", "xception", "stable", capsys=capsys)[0] == 3
+
+    header, *lines = answer("history", "xception").splitlines()
+    assert header.split() == ["NUMBER", "TIME", "ACTION", "CHANGE", "BY", "NOTE"]
+    columns = [re.split(r"\s{2,}", line) for line in lines]
+    assert [(number, action, change, more) for number, _, action, change, _, *more in columns] == [
+        ("1", "publish", "stable: – → 1", ["the first"]),
+        ("2", "publish", "stable: 1 → 2", ["retrained"]),
+        ("3", "publish", "canary: – → 3", []),
+        ("4", "label", "stable: 2 → 3", []),
+        ("5", "label", "beta: – → 3", []),
+        ("6", "rollback", "stable: 3 → 2", ["scores look wrong"]),
+        ("7", "rollback", "stable: 2 → 1", []),
+    ]
+    assert {by for *_, by in (row[:5] for row in columns)} == {author()}
+    changes = json.loads(answer("history", "xception", "--label", "canary", "--json"))["changes"]
+    (move,) = changes[0]["moves"]
+    assert (len(changes), move["label"], move["from"], move["to"]["version"]) == (1, "canary", None, 3)
+
+
+def test_a_prune_deletes_only_when_told(
+    store: Store, small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODEL_STORE_URL", store.url)
+    for _ in range(3):
+        assert run("publish", str(small), "--model", "xception", capsys=capsys)[0] == 0
+    assert run("label", "xception", "stable", "2", capsys=capsys)[0] == 0
+    code, out, _ = run("prune", "xception", "--keep", "1", capsys=capsys)
+    header, one, two, three, summary = out.splitlines()
+    assert (code, header.split()) == (0, ["VERSION", "SIZE", "WHY"])
+    assert [*re.split(r"\s{2,}", one)[:2], one.split()[-1]] == ["1", "delete", "old"]
+    assert re.split(r"\s{2,}", two) == ["2", "keep", "–", "stable points to it"]
+    assert re.split(r"\s{2,}", three) == ["3", "keep", "–", "among the newest 1"]
+    assert summary.startswith("Nothing was deleted; --yes would delete 1 of 3, ")
+    dry = json.loads(run("prune", "xception", "--keep", "1", "--json", capsys=capsys)[1])
+    assert (dry["dry_run"], [one["version"] for one in dry["would_delete"]]) == (True, [1])
+    assert len(run("versions", "xception", capsys=capsys)[1].splitlines()) == 4
+
+    code, out, err = run("prune", "xception", "--keep", "1", "--yes", "--note", "room", capsys=capsys)
+    assert (code, out.splitlines()[-1].startswith("Deleted 1 of 3, ")) == (0, True)
+    assert err.startswith("Pruning xception: ")
+    versions = json.loads(run("versions", "xception", "--json", capsys=capsys)[1])["versions"]
+    assert [one["version"] for one in versions] == [2, 3]
+    assert "given up: 1" in run("history", "xception", capsys=capsys)[1]
+    code, out, _ = run("prune", "xception", "--keep", "1", "--yes", "--json", capsys=capsys)
+    assert (code, json.loads(out)["deleted"]) == (0, [])
+
+
+def test_the_store_that_make_serve_made_is_the_default(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "a home"
+    (here / ".local/store").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    assert run("publish", str(small), "--model", "xception", "--label", "stable", capsys=capsys)[0] == 0
+    assert (here / ".local/store/xception/1/manifest.json").is_file()
+    assert run("verify", "xception", capsys=capsys)[0] == 0
+    monkeypatch.setenv("MODEL_STORE_URL", f"file://{tmp_path}")
+    assert run("show", "xception", capsys=capsys)[0] == 3
+    assert run("show", "xception", "--store", f"file://{here}/.local/store", capsys=capsys)[0] == 0
+
+
+def test_what_others_wrote_cannot_steer_the_terminal(file_store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    record = {"format": 1, "created": "2026-01-01T00:00:00Z", "labels": {}, "by": "\x1b[2Jme\n", "note": "\x07"}
+    file_store.open().put_create("xception/labels/000001.json", json.dumps(record).encode())
+    code, out, _ = run("history", "xception", "--store", file_store.url, capsys=capsys)
+    assert (code, out.splitlines()[1].split()[-2:]) == (0, ["?[2Jme?", "?"])
 
 
 def test_a_local_folder_that_was_changed(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,7 +272,27 @@ def test_as_a_process(file_store: Store, small: Path) -> None:
     done = run_cli("pull", "xception:beta", "--store", file_store.url)
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
-    assert "--store URL" in run_cli("publish", "--help").stdout
+    done = run_cli("history", "xception", "--store", file_store.url)
+    assert done.returncode == 3
+    assert "has no labels; name a version: 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["publish", "label", "rollback", "prune", "models", "versions", "history", "show", "pull", "verify"],
+)
+def test_every_command_shows_examples_that_it_takes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_code:
+        main([command, "--help"])
+    assert exit_code.value.code == 0
+    out = capsys.readouterr().out
+    assert "--store URL" in out
+    assert ".local/store" in out
+    examples = [line.split(" # ")[0].split() for line in out.splitlines() if line.startswith("  python -m model_store")]
+    assert examples
+    for words in examples:
+        assert words[3] == command
+        _parser().parse_args(shlex.split(" ".join(words[3:])))
 
 
 def test_ctrl_c_leaves_nothing_half_written(file_store: Store, folder: Path, tmp_path: Path) -> None:
@@ -168,8 +307,8 @@ def test_ctrl_c_leaves_nothing_half_written(file_store: Store, folder: Path, tmp
         assert "interrupted" in err
         assert "Traceback" not in err
     assert list((tmp_path / "out").iterdir()) == []
+    # What was on its way may stay below a hidden folder, for the next pull to go on with.
     assert visible(tmp_path / "cache") == []
-    assert parts(tmp_path) == []
 
 
 def test_a_reader_that_leaves_is_no_traceback(file_store: Store, small: Path) -> None:

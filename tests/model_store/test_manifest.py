@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from model_store.errors import ManifestError
-from model_store.manifest import Evaluation, InputContract, Manifest, digest_of
+from model_store.manifest import Evaluation, InputContract, Manifest, ManifestFile, digest_of
 
 from .samples import FILES, make_manifest
 
@@ -47,3 +47,10 @@ def test_parsing_what_was_written_gives_an_equal_manifest(seed: int) -> None:
 def test_what_is_no_manifest(data: bytes) -> None:
     with pytest.raises(ManifestError):
         Manifest.parse(data)
+
+
+@pytest.mark.parametrize("path", ["manifest.json", "MANIFEST.json", "model.sig", "Model.SIG", "model.sig/x"])
+def test_names_that_are_taken_cannot_be_listed(path: str) -> None:
+    with pytest.raises(ValueError, match="is not a plain relative path"):
+        ManifestFile(path=path, size=0, sha256="0" * 64)
+    assert ManifestFile(path=f"below/{path}", size=0, sha256="0" * 64)

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from model_store import publish as publish_module
 from model_store.errors import ConflictError, IntegrityError, NotFoundError, StoreError, UsageError
-from model_store.labels import read_labels
-from model_store.publish import Published, publish
+from model_store.labels import author, read_labels
+from model_store.prune import LEFTOVER_AGE
+from model_store.publish import TIME_LIMIT_S, Published, publish
 from model_store.pull import check_remote
 from model_store.reference import resolve
 from model_store.remote import Remote
@@ -173,7 +176,10 @@ def test_a_label_that_could_not_be_set_is_told_with_the_version(file_store: Stor
             super().put_create(path, data)
 
     inner = file_store.open()
-    with pytest.raises(StoreError, match="xception:1 is published, but not labelled stable: labels are closed"):
+    with pytest.raises(
+        StoreError,
+        match=r"xception:1 is published, but not labelled stable: labels are closed; .*label xception stable 1",
+    ):
         publish(small, NoLabels(inner._connect, inner.url), "xception", labels=["stable"])
     assert resolve(inner, "xception", 1)
 
@@ -183,3 +189,26 @@ def test_names_are_checked_first(file_store: Store, small: Path, model: str, lab
     with pytest.raises(UsageError):
         publish(small, file_store.open(), model, labels=[label])
     assert file_store.open().list_folders() == []
+
+
+def test_the_note_stands_with_the_labels(store: Store, small: Path) -> None:
+    publish(small, store.open(), "xception", labels=["stable"], note="retrained")
+    record = read_labels(store.open(), "xception")
+    assert record is not None
+    assert (record.action, record.note, record.by) == ("publish", "retrained", author())
+    with pytest.raises(UsageError, match="a note is one line"):
+        publish(small, store.open(), "xception", labels=["stable"], note="two\nlines")
+    assert len(list_versions(store.open(), "xception")) == 1
+
+
+def test_one_that_takes_longer_than_prune_waits_gives_up(
+    file_store: Store, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish_module, "TIME_LIMIT_S", -1.0)
+    with pytest.raises(ConflictError, match="may have been taken for those of an interrupted publish"):
+        publish(small, file_store.open(), "xception")
+    assert list_versions(file_store.open(), "xception") == []
+
+
+def test_prune_waits_longer_than_a_publish_may_take() -> None:
+    assert timedelta(seconds=TIME_LIMIT_S) < LEFTOVER_AGE

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,33 +19,38 @@ from model_store.errors import (
     UnavailableError,
     UsageError,
 )
+from model_store.part import Part
 from model_store.publish import publish
 from model_store.pull import pull, pull_to_folder
 from model_store.reference import Resolved, resolve
 from model_store.remote import Remote
 
 from .conftest import Store
-from .samples import FILES, WatchedRemote, contents, parts, start_python, visible
+from .samples import FILES, WatchedRemote, contents, kept, parts, start_python, visible
 
-KILLED_PULL = """
+HELD_PULL = """
     import sys, time
     from pathlib import Path
     from model_store.cache import Cache
     from model_store.pull import pull
     from model_store.reference import resolve
-    from model_store.remote import Remote
+    from model_store.remote import Remote, Stream
 
-    class Slow(Remote):
-        def stream(self, path):
-            for number, block in enumerate(super().stream(path)):
-                if number == 5:  # of the large file; the small ones have one block
-                    time.sleep(0.5)
-                    print("in the middle", flush=True)
-                    time.sleep(60)
-                yield block
+    class Held(Remote):
+        def stream(self, path, start=0, end=None):
+            inner = super().stream(path, start, end)
+
+            def blocks(at=start):
+                for block in inner:
+                    if at >= 8 * 2**20:
+                        time.sleep(60)
+                    yield block
+                    at += len(block)
+
+            return Stream(blocks(), inner.size, inner.etag)
 
     inner = Remote.open(sys.argv[1])
-    remote = Slow(inner._connect, inner.url)
+    remote = Held(inner._connect, inner.url)
     pull(remote, resolve(remote, "xception"), Cache(Path(sys.argv[2])))
 """
 
@@ -65,7 +72,8 @@ def test_what_is_in_the_cache_is_not_fetched_again(store: Store, published: Reso
     pull(store.open(), published, cache)
     remote = WatchedRemote(store.url)
     pull(remote, published, cache)
-    assert remote.streamed == remote.gets == []
+    assert remote.streamed == set()
+    assert remote.gets == []
 
 
 def test_a_complete_cache_needs_no_store(store: Store, published: Resolved, cache: Cache) -> None:
@@ -91,18 +99,54 @@ def test_a_selection_that_is_not_listed(store: Store, published: Resolved, cache
 
 
 def test_a_killed_pull_resumes(store: Store, published: Resolved, cache: Cache, folder: Path, big_bytes: bytes) -> None:
-    process = start_python(KILLED_PULL, store.url, str(cache.root))
-    assert process.stdout is not None
-    assert process.stdout.readline() == "in the middle\n"
+    process = start_python(HELD_PULL, store.url, str(cache.root))
+    deadline = time.monotonic() + 30
+    while list(kept(cache.root).values()) != [8 * 2**20] and time.monotonic() < deadline:
+        time.sleep(0.02)
     process.kill()
     process.communicate()
     assert visible(cache.root) == []
+    assert kept(cache.root) == {hashlib.sha256(big_bytes).hexdigest(): 8 * 2**20}
     remote = WatchedRemote(store.url)
     model = pull(remote, published, cache)
-    assert remote.streamed == ["xception/1/saved_model.pb"]
+    assert remote.streamed == {"xception/1/saved_model.pb"}
     assert remote.gets == []
-    assert remote.bytes == len(big_bytes)
+    assert remote.bytes == len(big_bytes) - 8 * 2**20
     assert contents(model.root) == contents(folder)
+    assert kept(cache.root) == {}
+
+
+@pytest.mark.parametrize("left", [b"other bytes", b"x" * 30_000_000], ids=["wrong", "too long"])
+def test_a_part_that_is_wrong_is_fetched_from_the_front(
+    store: Store, published: Resolved, cache: Cache, folder: Path, big_bytes: bytes, left: bytes
+) -> None:
+    cache.parts.mkdir(parents=True)
+    (cache.parts / f"sha256-{hashlib.sha256(big_bytes).hexdigest()}").write_bytes(left)
+    model = pull(store.open(), published, cache)
+    assert contents(model.root) == contents(folder)
+    assert kept(cache.root) == {}
+
+
+def test_a_part_that_is_whole_is_not_fetched(
+    store: Store, published: Resolved, cache: Cache, folder: Path, big_bytes: bytes
+) -> None:
+    cache.parts.mkdir(parents=True)
+    (cache.parts / f"sha256-{hashlib.sha256(big_bytes).hexdigest()}").write_bytes(big_bytes)
+    remote = WatchedRemote(store.url)
+    model = pull(remote, published, cache)
+    assert contents(model.root) == contents(folder)
+    assert "xception/1/saved_model.pb" not in remote.streamed
+
+
+def test_a_part_in_use_is_left_to_its_user(
+    store: Store, published: Resolved, cache: Cache, folder: Path, big_bytes: bytes
+) -> None:
+    with Part(cache.parts, f"sha256-{hashlib.sha256(big_bytes).hexdigest()}") as part:
+        part.write(big_bytes[:1000])
+        model = pull(store.open(), published, cache)
+        assert contents(model.root) == contents(folder)
+        assert part.size == 1000
+    assert parts(cache.root) == []
 
 
 def test_a_stream_that_breaks_is_an_error_and_resumes(store: Store, published: Resolved, cache: Cache) -> None:
@@ -111,8 +155,10 @@ def test_a_stream_that_breaks_is_an_error_and_resumes(store: Store, published: R
             raise UnavailableError("the line broke")
         return block
 
+    broken = WatchedRemote(store.url, breaks)
+    broken.patience_s = 0.5
     with pytest.raises(UnavailableError, match="the line broke"):
-        pull(WatchedRemote(store.url, breaks), published, cache)
+        pull(broken, published, cache)
     assert visible(cache.root) == []
     assert parts(cache.root) == []
     there = set(files_only(cache.incoming(published)))
@@ -217,7 +263,7 @@ def test_too_little_room_is_told_before_the_download(
     remote = WatchedRemote(file_store.url)
     with pytest.raises(DiskError, match=r"are needed, 10 B are free"):
         pull(remote, resolve(remote, "xception", 1), cache)
-    assert remote.streamed == []
+    assert remote.streamed == set()
 
 
 def test_a_disk_that_fills_up_leaves_nothing(

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from model_store.workers import Stop, for_each
+from model_store.workers import Stop, Stopped, for_each
 
 
 def test_answers_in_order() -> None:
@@ -33,3 +33,26 @@ def test_the_first_failure_stops_the_others() -> None:
     assert time.monotonic() - start < 2
     assert len(begun) < 10
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("model-store")]
+
+
+def test_a_stop_reaches_those_within_and_not_those_around() -> None:
+    outer = Stop()
+    inner, other = Stop(outer), Stop(outer)
+    inner.set()
+    outer.check()
+    other.check()
+    with pytest.raises(Stopped):
+        inner.check()
+    outer.set()
+    with pytest.raises(Stopped):
+        other.check()
+
+
+def test_a_wait_ends_with_the_wish_to_stop() -> None:
+    outer = Stop()
+    Stop(outer).wait(0.01)
+    threading.Timer(0.1, outer.set).start()
+    start = time.monotonic()
+    with pytest.raises(Stopped):
+        Stop(outer).wait(20)
+    assert time.monotonic() - start < 5

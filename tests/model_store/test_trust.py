@@ -1,0 +1,139 @@
+"""Pulls that take only what the owner of a key signed, with keys and signatures as people make them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from model_store.cache import Cache
+from model_store.errors import SignatureError, UnavailableError
+from model_store.fetch import fetch_version
+from model_store.publish import publish
+from model_store.pull import check_remote, pull, pull_to_folder
+from model_store.reference import resolve
+from model_store.remote import Remote
+from model_store.signing import Signer, Trust
+
+from .conftest import Store
+from .samples import FILES, WatchedRemote, contents, parts, visible
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Somebody who signs, and how others know that it was them."""
+
+    signer: Signer
+    trust: Trust
+
+
+def make_owner(folder: Path, name: str) -> Owner:
+    key = ec.generate_private_key(ec.SECP256R1())
+    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    public.write_bytes(
+        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    return Owner(Signer.from_file(private), Trust.from_file(public))
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Owner:
+    return make_owner(tmp_path, "owner")
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Owner:
+    return make_owner(tmp_path, "stranger")
+
+
+def test_what_is_signed_is_pulled_with_its_signature(
+    store: Store, small: Path, cache: Cache, owner: Owner, tmp_path: Path
+) -> None:
+    publish(small, store.open(), "xception", signer=owner.signer)
+    remote = store.open()
+    resolved = resolve(remote, "xception", 1)
+    signature = remote.get("xception/1/model.sig", 10**6)
+    model = pull(remote, resolved, cache, trust=owner.trust)
+    assert contents(model.root) == {**contents(small), "model.sig": signature}
+    assert cache.verified(resolved, trust=owner.trust).files == set(FILES)
+    assert pull(Remote.open("file:///no/such/store"), resolved, cache, trust=owner.trust).files == set(FILES)
+    output = pull_to_folder(remote, resolved, tmp_path / "new", trust=owner.trust).root
+    assert contents(output) == contents(model.root)
+    assert check_remote(remote, resolved, trust=owner.trust) == model.manifest
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "by another"])
+def test_nothing_of_what_is_not_trusted_is_fetched(
+    file_store: Store, small: Path, cache: Cache, owner: Owner, stranger: Owner, tmp_path: Path, signed: bool
+) -> None:
+    publish(small, file_store.open(), "xception", signer=stranger.signer if signed else None)
+    remote = WatchedRemote(file_store.url)
+    resolved = resolve(remote, "xception", 1)
+    says = "signed with another key" if signed else "is not signed"
+    for action in (
+        lambda: pull(remote, resolved, cache, trust=owner.trust),
+        lambda: pull_to_folder(remote, resolved, tmp_path / "out" / "new", trust=owner.trust),
+        lambda: check_remote(remote, resolved, trust=owner.trust),
+        lambda: fetch_version(remote, resolved, owner.trust),
+    ):
+        with pytest.raises(SignatureError, match=says):
+            action()
+    assert remote.streamed == set()
+    assert visible(cache.root) == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_entry_that_was_pulled_without_its_signature_gets_it(
+    file_store: Store, small: Path, cache: Cache, owner: Owner
+) -> None:
+    publish(small, file_store.open(), "xception", signer=owner.signer)
+    remote = WatchedRemote(file_store.url)
+    resolved = resolve(remote, "xception", 1)
+    model = pull(remote, resolved, cache)
+    assert not (model.root / "model.sig").exists()
+    with pytest.raises(SignatureError, match="is not signed"):
+        cache.verified(resolved, trust=owner.trust)
+    remote.streamed.clear()
+    pull(remote, resolved, cache, trust=owner.trust)
+    assert remote.streamed == set()
+    assert cache.verified(resolved, trust=owner.trust).files == set(FILES)
+    assert parts(cache.root) == []
+
+
+def test_an_entry_without_a_good_signature_is_not_taken_when_the_store_is_away(
+    file_store: Store, small: Path, cache: Cache, owner: Owner, stranger: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(small, file_store.open(), "xception", signer=owner.signer)
+    resolved = resolve(file_store.open(), "xception", 1)
+    model = pull(file_store.open(), resolved, cache, trust=owner.trust)
+    away = Remote.open("http://127.0.0.1:9", patience_s=0.5)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with pytest.raises(SignatureError, match="signed with another key"):
+        cache.verified(resolved, trust=stranger.trust)
+    with pytest.raises(UnavailableError):
+        pull(away, resolved, cache, trust=stranger.trust)
+    (model.root / "model.sig").write_bytes(b"garbage")
+    with pytest.raises(SignatureError, match="cannot be read"):
+        cache.verified(resolved, trust=owner.trust)
+    (model.root / "model.sig").unlink()
+    with pytest.raises(UnavailableError):
+        pull(away, resolved, cache, trust=owner.trust)
+
+
+def test_a_signature_that_was_renewed_is_fetched(
+    file_store: Store, small: Path, cache: Cache, owner: Owner, stranger: Owner
+) -> None:
+    remote = file_store.open()
+    publish(small, remote, "xception", signer=stranger.signer)
+    resolved = resolve(remote, "xception", 1)
+    pull(remote, resolved, cache, trust=stranger.trust)
+    renewed = owner.signer.sign((small / "manifest.json").read_bytes(), "xception")
+    remote.put_overwrite("xception/1/model.sig", renewed)
+    pull(remote, resolved, cache, trust=owner.trust)
+    assert cache.verified(resolved, trust=owner.trust)

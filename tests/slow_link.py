@@ -1,0 +1,179 @@
+"""A bad line for tests: a TCP proxy on loopback that is slow, counts what passes, and cuts when told to.
+
+`python -m tests.slow_link PORT` runs one in a process of its own until its standard input ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+CHUNK_BYTES = 2**16
+
+PACE_S = 0.004
+"""Shorter waits than this cost more than they slow."""
+
+
+class SlowLink:
+    """A line to one port. Use it as a context manager; its attributes may be changed while it runs."""
+
+    def __init__(self, upstream: int, *, rate: float = 0.0, latency_s: float = 0.0) -> None:
+        """Describe the line.
+
+        Args:
+            upstream: The port on loopback that it leads to.
+            rate: Bytes per second of each connection towards the client; 0 is as fast as can be.
+            latency_s: Seconds that what the client sends is under way, its first connection included.
+        """
+        self.upstream = upstream
+        self.rate = rate
+        self.latency_s = latency_s
+        self.port = 0
+        self.received = 0
+        """Bytes that came through to clients."""
+        self.connections = 0
+        self.cut_after: int | None = None
+        """Once this many bytes in all came through, every connection is cut and no new one is taken; None never."""
+        self.cut_each: int | None = None
+        """A connection is cut once this many bytes came through it; new ones are taken; None never."""
+        self.stalled = False
+        """While this is set nothing comes through, and nothing is cut."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="slow-link", daemon=True)
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+
+    @property
+    def endpoint(self) -> str:
+        """Return the URL of this end of the line."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def mend(self) -> None:
+        """Let everything through again, and count from nothing."""
+        self.cut_after = self.cut_each = None
+        self.stalled = False
+        self.received = self.connections = 0
+
+    async def _start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self._cut()
+        self.stalled = False
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(tasks, timeout=1)
+            for task in tasks:
+                task.cancel()
+
+    def _cut(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+
+    def _is_cut(self) -> bool:
+        return self.cut_after is not None and self.received >= self.cut_after
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            if self._is_cut():
+                writer.transport.abort()
+                return
+            self.connections += 1
+            await asyncio.sleep(self.latency_s)
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
+            self._open.add(up_writer)
+            try:
+                await asyncio.gather(self._send(reader, up_writer), self._receive(up_reader, writer))
+            finally:
+                self._open.discard(up_writer)
+                up_writer.close()
+        except OSError:
+            pass  # either end went away
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+    async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on what the client says, each piece `latency_s` after it came."""
+        due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def deliver() -> None:
+            while True:
+                at, data = await due.get()
+                await asyncio.sleep(max(0.0, at - time.monotonic()))
+                if not data:
+                    with contextlib.suppress(OSError):
+                        writer.write_eof()
+                    return
+                writer.write(data)
+                await writer.drain()
+
+        delivery = asyncio.ensure_future(deliver())
+        try:
+            data = b"first"
+            while data:
+                data = await reader.read(CHUNK_BYTES)
+                due.put_nowait((time.monotonic() + self.latency_s, data))
+            await delivery
+        finally:
+            delivery.cancel()
+
+    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on what the server says, no faster than `rate`."""
+        free_at = time.monotonic()
+        passed = 0
+        while data := await reader.read(CHUNK_BYTES):
+            while self.stalled:  # noqa: ASYNC110 -- set from other threads
+                await asyncio.sleep(0.02)
+            if self.rate:
+                free_at = max(free_at, time.monotonic() - 0.05) + len(data) / self.rate
+                if (ahead := free_at - time.monotonic()) > PACE_S:
+                    await asyncio.sleep(ahead)
+            writer.write(data)
+            await writer.drain()
+            passed += len(data)
+            self.received += len(data)
+            if self._is_cut():
+                self._cut()
+            elif self.cut_each is not None and passed >= self.cut_each:
+                writer.transport.abort()
+                return
+        writer.close()
+
+
+def main() -> None:
+    """Run a line in a process of its own and print its port."""
+    parser = argparse.ArgumentParser(prog="python -m tests.slow_link", description=__doc__)
+    parser.add_argument("upstream", type=int, metavar="PORT", help="where it leads to, on loopback")
+    parser.add_argument("--rate", type=float, default=0.0, help="bytes per second of a connection; 0 is no limit")
+    parser.add_argument("--latency-ms", type=float, default=0.0)
+    args = parser.parse_args()
+    with SlowLink(args.upstream, rate=args.rate, latency_s=args.latency_ms / 1000) as link:
+        print(link.port, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
