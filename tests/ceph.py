@@ -58,10 +58,8 @@ osd data = {home}/osd
 osd objectstore = memstore
 memstore device bytes = 3221225472
 memstore page set = false
+# With a cache, gateways tell each other of changes, and wait half a minute for one that was killed.
 rgw cache enabled = false
-rgw gc obj min wait = 1
-rgw gc processor period = 2
-rgw gc processor max time = 2
 osd pool default size = 1
 osd pool default min size = 1
 osd pool default pg num = 1
