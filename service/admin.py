@@ -33,6 +33,7 @@ class Admin:
             ModelNotFoundError: There is no such model.
             ReloadFailedError: A version that a label points to cannot be served; what served before still does.
             NotReadyError: The runner, or the store, does not answer.
+            DeadlineExceededError: It is not done within the request's deadline, and goes on.
         """
         require_token(request, self._edge.settings.admin_token)
         name = request.path_params["model"]

@@ -147,8 +147,8 @@ def _reload() -> dict[str, Any]:
     model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
     return {
         "summary": "Follow the labels of the store now; answers once what they say is done",
-        "parameters": [model, {**token, "required": True}],
-        "responses": _responses(_json("ModelStatus"), "401", "404", "409", "503"),
+        "parameters": [model, {**token, "required": True}, *_request_headers()],
+        "responses": _responses(_json("ModelStatus"), "401", "404", "409", "503", "504"),
     }
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from . import wire
 from .admission import Permit
 from .entry import Result
-from .errors import NotReadyError, ServiceError
+from .errors import DeadlineExceededError, NotReadyError, ServiceError
 from .state import RunnerState, ServedModel
 
 _KEEPALIVE_S = 2.0
@@ -106,8 +106,15 @@ class RunnerClient:
         Raises:
             ReloadFailedError: A version that a label points to cannot be served.
             NotReadyError: The runner, or the store, does not answer.
+            DeadlineExceededError: It is not done in time; the runner goes on with it.
         """
-        _, body = await self._call("POST", wire.RELOAD_PATH, timeout_s=timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                _, body = await self._call("POST", wire.RELOAD_PATH, timeout_s=timeout_s + _GRACE_S)
+        except TimeoutError:
+            raise DeadlineExceededError(
+                f"not done within {timeout_s * 1000:.0f} ms, and going on; the status tells how far it is"
+            ) from None
         self._state = RunnerState.model_validate_json(body)
         return self._state
 

@@ -372,5 +372,9 @@ def test_reload_is_for_who_holds_the_token(store: Store, started: Start) -> None
     assert server.client.post("/v1/models/other/reload", headers=AUTH).status_code == 404
     assert server.client.get(f"{MODEL}/reload", headers=AUTH).status_code == 405
     assert reload(server).json()["model_version_status"][0]["state"] == "AVAILABLE"
+    store.publish("2", "stable")
+    late = server.client.post(f"{MODEL}/reload", headers={**AUTH, "X-Request-Timeout-Ms": "1"})
+    assert late.status_code == 504
+    wait_until(lambda: states(server).get(2) == ("AVAILABLE", "OK"))  # It goes on all the same.
     assert TOKEN not in server.log
     assert server.stop() == 0
