@@ -44,15 +44,25 @@ if [ -n "${MODEL_STORE_URL:-}" ]; then
   echo "Using the store $MODEL_STORE_URL"
 else
   export MODEL_STORE_URL=file://$base/store
-  if ! python -m model_store show "$name:stable" --store "$MODEL_STORE_URL" --json >/dev/null 2>&1; then
-    mkdir -p "$base"
-    make_model
-  fi
+  mkdir -p "$base"
+  # Only «not found» (3) means that there is no model yet; whatever else is wrong, publishing does not mend it.
+  status=0
+  said=$(env -u MODEL_PUBLIC_KEY python -m model_store show "$name:stable" 2>&1 >/dev/null) || status=$?
+  case $status in
+    0) ;;
+    3) make_model ;;
+    *) fail "$said" ;;
+  esac
 fi
 [ "$target" = serve ] || exit 0
 
 export MODEL_NAME=$name
 export MODEL_CACHE_DIR=${MODEL_CACHE_DIR:-$local_dir/cache}
+python - "${BIND:-127.0.0.1}" "$port" <<'END' || fail "Port $port is in use, or not to be had; choose another with PORT=..."
+import socket, sys
+with socket.create_server((sys.argv[1], int(sys.argv[2]))):
+    pass
+END
 # BentoML keeps metrics below its home; servers that share one would wipe each other's.
 export BENTOML_HOME=${BENTOML_HOME:-$local_dir/bentoml/$port}
 mkdir -p "$BENTOML_HOME"

@@ -38,6 +38,10 @@ Choose = Callable[[RunnerState], ServedModel]
 """Picks the version that a request asks for, or raises what its caller is told."""
 
 
+_QUERIES = {"top_k", "version", "label"}
+"""The query parameters of `/classify`."""
+
+
 @dataclass(frozen=True)
 class Inference:
     """The scores of a request, and how they came about."""
@@ -157,8 +161,10 @@ def choose_named(request: Request) -> Choose:
     """Return what picks the version that `?version=` or `?label=` names, or the default one.
 
     Raises:
-        BadRequestError: Both are given, or the version is no number.
+        BadRequestError: Both are given, the version is no number, or there are other parameters.
     """
+    if unknown := sorted(set(request.query_params) - _QUERIES):
+        raise BadRequestError(f"{unknown[0][:99]}: no such query parameter; there are {', '.join(sorted(_QUERIES))}")
     version, label = request.query_params.get("version"), request.query_params.get("label")
     if version is not None and label is not None:
         raise BadRequestError("version, label: give one of them, not both")
@@ -167,9 +173,10 @@ def choose_named(request: Request) -> Choose:
         raise BadRequestError(f"version: {version[:99]!r} is not a number")
 
     def choose(state: RunnerState) -> ServedModel:
-        served = ", ".join(str(model.version) for model in state.served)
         what = f"version {version}" if version is not None else f"label {label!r}"
-        return state.require(Target(state.name, number, label), f"{what} is not served; versions {served} are")
+        versions = ", ".join(str(number) for number in sorted(model.version for model in state.served))
+        there = f"versions: {versions}; labels: {', '.join(sorted(state.labels)) or 'none'}"
+        return state.require(Target(state.name, number, label), f"{what} is not served; {there}")
 
     return choose
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +21,7 @@ from typing import Protocol
 from model_store.errors import NotFoundError, StoreError, UnavailableError
 from model_store.reference import Resolved
 
+from .background import in_background
 from .batching import Batcher
 from .errors import NotReadyError, ReloadFailedError, ServiceError
 from .loading import Loader, error_code, is_final
@@ -45,6 +47,14 @@ class Problem:
     """What somebody who asked for a reload is told."""
     passes: bool
     """Whether it may pass by itself, so that trying again makes sense."""
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> Problem | None:
+        """Return several problems as one that tells of all, or None where there are none."""
+        if len(problems) < 2:
+            return next(iter(problems), None)
+        kind = type(next((one.error for one in problems if isinstance(one.error, NotReadyError)), problems[0].error))
+        return cls(kind("; ".join(str(one.error) for one in problems)), any(one.passes for one in problems))
 
 
 class LifecycleObserver(VersionsObserver, Protocol):
@@ -133,12 +143,13 @@ class Lifecycle:
             wanted = await asyncio.to_thread(self._source.read)
         except Exception as error:  # Whatever it is, the process stays up, says so, and serves what it has.
             self._observer.store_asked(self.versions.model, False)
-            problem = self._report("the labels cannot be read", error)
+            problem = self._report("what to serve cannot be read from the store", error)
             await self._fall_back()
             return problem
         self._observer.store_asked(self.versions.model, True)
-        allowed, left_out = wanted.limited(self._settings.max_versions)
-        problems: list[Problem] = [self._leave_out(resolved) for resolved in left_out]
+        living = {served.version for served in self.versions.living()}
+        allowed, left_out = wanted.limited(self._settings.max_versions, living)
+        problems: list[Problem] = []
         for resolved in allowed.versions():
             if failed := await self._bring_to_life(resolved):
                 problems.append(failed)
@@ -146,7 +157,8 @@ class Lifecycle:
             else:
                 await self._route(allowed)
         await self._route(allowed)
-        return next((problem for problem in problems if problem.passes), next(iter(problems), None))
+        problems += [self._leave_out(resolved) for resolved in left_out]
+        return Problem.of(problems)
 
     async def _bring_to_life(self, resolved: Resolved) -> Problem | None:
         """Make a version available unless it is; return why it is not, where that failed."""
@@ -154,7 +166,7 @@ class Lifecycle:
             return None
         status = self.versions.status(resolved)
         if resolved.manifest_digest in self._given_up and self.ready:
-            text = f"version {resolved.version} cannot be served: {status.error_message}"
+            text = f"{_named(resolved)} cannot be served: {status.error_message}"
             return Problem(ReloadFailedError(text), passes=False)
         started = time.monotonic()
         try:
@@ -166,7 +178,7 @@ class Lifecycle:
             self._observer.version_failed(self.versions.model, status)
             if is_final(error):
                 self._given_up.add(resolved.manifest_digest)
-            return self._report(f"version {resolved.version} cannot be served", error)
+            return self._report(f"{_named(resolved)} cannot be served", error)
         before = self.versions.add(served, status, time.monotonic() - started)
         log.info(
             "%s: version %d is available: %s, batches of at most %d, %.1f ms an image",
@@ -223,7 +235,8 @@ class Lifecycle:
 
     async def _remember(self, served: ServedVersion) -> None:
         try:
-            await asyncio.to_thread(self._source.remember, served.model)
+            in_use = [living.model.digest for living in self.versions.living()]
+            await in_background(lambda: self._source.remember(served.model, in_use))
         except StoreError as error:
             log.warning(
                 "%s: after a restart version %d may not be found: %s", served.model.model, served.version, error
@@ -236,12 +249,12 @@ class Lifecycle:
         if not self.versions.serves(resolved) and status.error_message != text:
             self.versions.enter(status, State.FAILED, "RESOURCE_EXHAUSTED", text)
             self._observer.version_failed(self.versions.model, status)
-            log.error("%s: version %d cannot be served: %s", resolved.model, resolved.version, text)
-        return Problem(ReloadFailedError(f"version {resolved.version} cannot be served: {text}"), passes=False)
+            log.error("%s: %s cannot be served: %s", resolved.model, _named(resolved), text)
+        return Problem(ReloadFailedError(f"{_named(resolved)} cannot be served: {text}"), passes=False)
 
     def _report(self, what: str, error: Exception) -> Problem:
         """Log what stood in the way, and keep it for those who ask why nothing answers."""
-        hint = " (publish one, or set MODEL_STORE_URL)" if isinstance(error, NotFoundError) else ""
+        hint = " (publish one, or correct MODEL_VERSION or MODEL_STORE_URL)" if isinstance(error, NotFoundError) else ""
         text = f"{what}: {error}{hint}"
         expected = isinstance(error, StoreError) or is_final(error)
         log.error("%s: %s", self.versions.model, text, exc_info=not expected)
@@ -252,3 +265,7 @@ class Lifecycle:
     def _status(self, served: ServedVersion) -> VersionStatus:
         model = served.model
         return self.versions.status(Resolved(model.model, model.version, model.digest))
+
+
+def _named(resolved: Resolved) -> str:
+    return f"version {resolved.version}" + (f" (label '{resolved.label}')" if resolved.label else "")

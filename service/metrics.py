@@ -43,7 +43,7 @@ _LOAD_SECONDS = Gauge(
 _FAILURES = Counter("xception_model_failures", "Versions that could not be brought to life.", ["model", "error_code"])
 _LABEL = Gauge(
     "xception_model_label_version",
-    "The version that a label leads to; an empty label is the default.",
+    "The version that a label leads to, 0 where it leads nowhere any more; an empty label is the default.",
     ["model", "label"],
     multiprocess_mode="mostrecent",
 )
@@ -113,7 +113,8 @@ class RunnerMetrics:
     def routed(self, model: str, label: str, version: int) -> None:
         """Record where a label leads."""
         _LABEL.labels(model, label).set(version)
-        _SWAPS.labels(model, label).inc()
+        if version:
+            _SWAPS.labels(model, label).inc()
 
     def store_asked(self, model: str, answered: bool) -> None:
         """Record whether the store answered."""

@@ -13,8 +13,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model_store.errors import StoreError
 from model_store.reference import parse_selector
+from model_store.remote import Remote
+from model_store.signing import Trust
 
 MIB = 2**20
+
+_SECRET = {"ADMIN_TOKEN"}
+"""Settings whose value is never printed."""
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -35,8 +40,9 @@ class Settings(BaseSettings):
     """Which version answers a request that names none: a label, a version number, or the `sha256:…` of a manifest."""
 
     max_versions: Annotated[int, Field(ge=1, le=64)] = 3
-    """Versions in memory at once: the one of `MODEL_VERSION`, then those that other labels point to.
-    1 serves no other; more need more memory. While one takes another's place there is one more."""
+    """Versions in memory at once: the one of `MODEL_VERSION`, then those that other labels point to, the ones that
+    serve already before others. 1 serves no other; more need more memory. While one takes another's place there is one
+    more."""
 
     model_poll_seconds: Annotated[float, Field(ge=0)] = 30.0
     """How often the store is asked whether a label has moved, in seconds; 0 asks only when told to reload."""
@@ -49,6 +55,9 @@ class Settings(BaseSettings):
 
     model_cache_dir: Path = Path.home() / ".cache" / "xception-service" / "models"
     """Where pulled versions are kept. A volume here makes a restart independent of the store."""
+
+    model_cache_versions: Count = 5
+    """Versions that stay in the cache, those in use included; when another one becomes the default, the oldest go."""
 
     model_store_timeout_s: Annotated[float, Field(gt=0)] = 5.0
     """How long a store that does not answer is waited for, in seconds, before the cache is tried."""
@@ -122,12 +131,19 @@ class Settings(BaseSettings):
             parse_selector(self.model_version)
         except StoreError as error:
             raise ValueError(f"model_version: {error}") from error
-        if self.model_public_key and not self.model_public_key.is_file():
-            raise ValueError(f"model_public_key: there is no file {self.model_public_key}")
+        try:
+            Remote.open(self.model_store_url)
+        except StoreError as error:
+            raise ValueError(f"model_store_url: {error}") from error
+        try:
+            if self.model_public_key:
+                Trust.from_file(self.model_public_key)
+        except StoreError as error:
+            raise ValueError(f"model_public_key: {error}") from error
         if self.max_instances > self.queue_max_images:
-            raise ValueError("max_instances must not be larger than queue_max_images")
+            raise ValueError("max_instances: must not be larger than QUEUE_MAX_IMAGES")
         if self.max_request_mib > self.max_in_flight_mib:
-            raise ValueError("max_request_mib must not be larger than max_in_flight_mib")
+            raise ValueError("max_request_mib: must not be larger than MAX_IN_FLIGHT_MIB")
         return self
 
 
@@ -141,9 +157,13 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        text = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # Of our own checks, which begin with the name.
+            name, _, reason = text.partition(": ")
+            raise SystemExit(f"Settings: {name.upper()}: {reason}") from None
         name = ".".join(map(str, first["loc"])).upper()
-        where = f"{name}={first['input']}: " if name else ""
-        raise SystemExit(f"Settings: {where}{first['msg']}") from None
+        value = "" if name in _SECRET else f"={first['input']}"
+        raise SystemExit(f"Settings: {name}{value}: {text}") from None
 
 
 def settings_table() -> str:

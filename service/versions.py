@@ -34,7 +34,7 @@ class VersionsObserver(Protocol):
         """A version was unloaded."""
 
     def routed(self, model: str, label: str, version: int) -> None:
-        """A label, or under an empty one the default, leads to this version now."""
+        """A label, or under an empty one the default, leads to this version now; 0 where it leads nowhere any more."""
 
 
 class Versions:
@@ -149,6 +149,9 @@ class Versions:
                 what = f"label {label!r}" if label else "the default"
                 log.info("%s: %s leads to version %d (before: %s)", self.model, what, version, was or "none")
                 self._observer.routed(self.model, label, version)
+        for label in before.keys() - {"", *labels}:
+            log.warning("%s: label %r is not served any more (before: version %s)", self.model, label, before[label])
+            self._observer.routed(self.model, label, 0)
         if before != {"": default, **labels}:
             self._tell()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,16 +30,20 @@ class Wanted:
     labels: Mapping[str, Resolved]
     """Where each label of the model points."""
 
-    def versions(self) -> list[Resolved]:
-        """Return the distinct versions: the default one first, the others by the names of their labels."""
-        found: dict[int, Resolved] = {self.default.version: self.default}
+    def versions(self, living: Container[int] = ()) -> list[Resolved]:
+        """Return the distinct versions: the default one, those that live already, then by the names of their labels."""
+        found: dict[int, Resolved] = {}
         for label in sorted(self.labels):
             found.setdefault(self.labels[label].version, self.labels[label])
-        return list(found.values())
+        others = [resolved for version, resolved in found.items() if version != self.default.version]
+        return [self.default, *sorted(others, key=lambda resolved: resolved.version not in living)]
 
-    def limited(self, most: int) -> tuple[Wanted, list[Resolved]]:
-        """Return what remains when at most so many versions are served, and the versions left out."""
-        versions = self.versions()
+    def limited(self, most: int, living: Container[int] = ()) -> tuple[Wanted, list[Resolved]]:
+        """Return what remains when at most so many versions are served, and the versions left out.
+
+        A version that lives is not left out for one that does not.
+        """
+        versions = self.versions(living)
         allowed = {resolved.version for resolved in versions[:most]}
         labels = {label: resolved for label, resolved in self.labels.items() if resolved.version in allowed}
         return Wanted(self.default, labels), versions[most:]
@@ -90,13 +94,18 @@ class Source:
         """Return the version that served last as the default one, if the cache still holds it."""
         return self._cache.recall(self._settings.model_name, self._settings.model_version)
 
-    def remember(self, model: VerifiedModel) -> None:
-        """Record that a version serves as the default one.
+    def remember(self, model: VerifiedModel, in_use: Collection[str]) -> None:
+        """Record that a version serves as the default one, and make room in the cache.
+
+        Args:
+            model: The version.
+            in_use: Digests of all versions in memory.
 
         Raises:
             DiskError: The cache cannot be written.
         """
         self._cache.remember(model, self._settings.model_version)
+        self._cache.shrink(model.model, self._settings.model_cache_versions, in_use)
 
     def pull(self, resolved: Resolved) -> VerifiedModel:
         """Bring the files that this machine needs into the cache, and return the proof that they are right.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from filelock import FileLock
 from tests.server import ROOT, Server
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+
+# A shell that runs the tests in the background ignores Ctrl-C, and so would every process that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_module(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -208,15 +208,15 @@ def test_an_edge_and_a_runner_started_apart(tmp_path: Path, store_url: str, gold
     [
         ("QUEUE_MAX_IMAGES", "0", "QUEUE_MAX_IMAGES=0: Input should be greater than or equal to 1"),
         ("ENGINE", "torch", "ENGINE=torch: Input should be 'auto', 'openvino' or 'tensorflow'"),
-        ("MODEL_VERSION", "07", "'07' is no version"),
-        ("MAX_INSTANCES", "1000", "max_instances must not be larger than queue_max_images"),
+        ("MODEL_VERSION", "07", "MODEL_VERSION: '07' is no version"),
+        ("MAX_INSTANCES", "1000", "MAX_INSTANCES: must not be larger than QUEUE_MAX_IMAGES"),
     ],
 )
 def test_a_bad_setting_stops_the_start_with_one_line(tmp_path: Path, name: str, value: str, text: str) -> None:
     server = Server(tmp_path, **{name: value}).start()
     assert server.process is not None
     assert server.process.wait(60) != 0
-    assert f"Settings: {text}" in server.log.replace("Value error, ", "").replace("model_version: ", "")
+    assert f"Settings: {text}" in server.log
     assert "Traceback" not in server.log
 
 

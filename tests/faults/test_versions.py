@@ -220,7 +220,7 @@ def test_a_moved_label_is_noticed_without_being_told(store: Store, started: Star
         web.wait()
     failed = 'xception_store_requests_total{model="xception",result="failed"}'
     wait_until(lambda: failed in server.client.get("/metrics").text)
-    assert "the labels cannot be read" in server.log
+    assert "what to serve cannot be read from the store" in server.log
     assert ask(server, eight) == (2, 2)
     assert server.client.get("/readyz").status_code == 200
     store.label("stable", 1)
@@ -258,7 +258,7 @@ def test_a_bad_version_never_serves(
     with Load(server, eight, clients=2) as load:
         answer = reload(server)
     assert answer.status_code == 409
-    assert "version 2 cannot be served" in answer.json()["error"]
+    assert "version 2 (label 'stable') cannot be served" in answer.json()["error"]
     assert reason in answer.json()["error"]
     assert load.failures == []
     assert set(load.answers) == {(1, 1)}
@@ -270,7 +270,7 @@ def test_a_bad_version_never_serves(
         f'xception_model_failures_total{{error_code="{code}",model="xception"}} 1.0'
         in server.client.get("/metrics").text
     )
-    assert "version 2 cannot be served" in server.log
+    assert "version 2 (label 'stable') cannot be served" in server.log
     store.publish("3", "stable")
     assert reload(server).status_code == 200
     assert ask(server, eight) == (3, 3)

@@ -22,3 +22,28 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.queue_max_images, settings.model_version) == (512, "7")
     with pytest.raises(Exception, match="frozen"):
         settings.top_k = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("TOP_K", "0", "Settings: TOP_K=0: Input should be greater than or equal to 1"),
+        ("MODEL_VERSION", "No", "Settings: MODEL_VERSION: 'No' is no label name"),
+        ("MODEL_STORE_URL", "foo", "Settings: MODEL_STORE_URL: 'foo' is no store URL"),
+        ("MODEL_PUBLIC_KEY", "/nowhere.pub", "Settings: MODEL_PUBLIC_KEY: /nowhere.pub: the key cannot be read"),
+        ("MODEL_PUBLIC_KEY", "README.md", "Settings: MODEL_PUBLIC_KEY: README.md: is no public key"),
+        ("MAX_INSTANCES", "1000", "Settings: MAX_INSTANCES: must not be larger than QUEUE_MAX_IMAGES"),
+        ("ADMIN_TOKEN", "secret", "Settings: ADMIN_TOKEN: String should have at least 16 characters"),
+    ],
+)
+def test_what_cannot_work_stops_the_start_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stopped:
+        load_settings()
+    text = str(stopped.value)
+    assert text.startswith(message)
+    assert "\n" not in text
+    assert "secret" not in text

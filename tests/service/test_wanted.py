@@ -19,6 +19,13 @@ def test_the_default_comes_first_and_no_version_twice() -> None:
     assert [one.version for one in WANTED.versions()] == [3, 4, 5]
 
 
+def test_what_lives_is_not_left_out_for_what_does_not() -> None:
+    assert [one.version for one in WANTED.versions(living={5})] == [3, 5, 4]
+    allowed, left_out = WANTED.limited(2, living={5})
+    assert sorted(allowed.labels) == ["canary", "old", "stable"]
+    assert [one.version for one in left_out] == [4]
+
+
 @pytest.mark.parametrize(
     ("most", "labels", "left_out"),
     [(1, ["stable"], [4, 5]), (2, ["beta", "stable"], [5]), (3, ["beta", "canary", "old", "stable"], [])],
