@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+from .answers import Answer
 from .commands import (
-    Answer,
     run_history,
     run_label,
     run_models,
@@ -20,6 +20,7 @@ from .commands import (
     run_pull,
     run_rollback,
     run_show,
+    run_unlabel,
     run_verify,
     run_versions,
 )
@@ -31,7 +32,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
 
 _EXIT_CODES = """\
-exit codes: 0 done · 2 cannot be meant · 3 not found · 4 bytes differ from what was promised, or are not signed ·
+exit codes: 0 done · 2 wrong usage · 3 not found · 4 bytes differ from what was promised, or are not signed ·
 5 another writer was first · 6 access denied · 7 store unreachable · 8 local disk · 130 interrupted
 
 Endpoints and credentials come from the usual variables of each cloud; for S3 AWS_ENDPOINT_URL, AWS_REGION,
@@ -142,6 +143,18 @@ def _add_writers(commands: _Commands) -> None:
 
     added = _command(
         commands,
+        "unlabel",
+        run_unlabel,
+        "take a label away; the version stays",
+        "unlabel xception canary --note 'became stable'",
+        details="There is no rollback of it after that, and `prune` keeps no version for it; `label` begins it anew.",
+    )
+    added.add_argument("model", metavar="NAME")
+    added.add_argument("label", metavar="LABEL")
+    _note(added)
+
+    added = _command(
+        commands,
         "rollback",
         run_rollback,
         "point a label back to where it stood before",
@@ -160,7 +173,7 @@ def _add_writers(commands: _Commands) -> None:
         "prune xception --keep 5",
         "prune xception --keep 5 --yes",
         details="Kept are the newest N, what a label points to, and what a rollback of a label would go back to. "
-        "What publishes left that were interrupted more than a day ago goes too.",
+        "What publishes left that were interrupted more than a day ago goes too. `unlabel` ends what a label keeps.",
     )
     added.add_argument("model", metavar="NAME")
     added.add_argument("--keep", metavar="N", type=int, required=True, help="how many of the newest versions stay")

@@ -36,6 +36,9 @@ _YES = {"1", "true", "yes", "on"}
 
 _WEB = ("https://", "http://")
 
+_PATHS = ("/", "./", "../")
+"""How a folder begins that was meant and is no URL; a shell has written out `~`."""
+
 
 def connection(url: str, *, publishing: bool, patience_s: float) -> Connect:
     """Check a store's URL and return what opens it.
@@ -48,7 +51,8 @@ def connection(url: str, *, publishing: bool, patience_s: float) -> Connect:
     if not separator or opener is None:
         *others, last = (f"{name}://" for name in SCHEMES)
         known = f"{', '.join(others)} and {last}"
-        raise UsageError(f"{url!r} is no store URL: supported are {known}, as in s3://bucket/prefix")
+        like = f"{Path(url).absolute().as_uri()} for this folder" if url.startswith(_PATHS) else "s3://bucket/prefix"
+        raise UsageError(f"{url!r} is no store URL: supported are {known}, as in {like}")
     return opener(url, publishing, patience_s)
 
 

@@ -10,6 +10,7 @@ No model's name begins with a dot, so none can collide with these folders.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -165,6 +166,44 @@ class Cache:
         label = wanted if isinstance(wanted, str) and not is_digest(wanted) else None
         resolved = Resolved(model, record.version, record.manifest, label)
         return resolved if self.entry(resolved).is_dir() else None
+
+    def shrink(self, model: str, most: int, needed: Collection[str]) -> list[str]:
+        """Remove the oldest versions of a model beyond `most`, and return their digests.
+
+        Never those in `needed`, nor any that served last for some selector: after a restart they may be asked for.
+
+        Args:
+            model: A model name.
+            most: How many versions stay, those that must included.
+            needed: Digests of versions that are in use.
+
+        Raises:
+            DiskError: The cache cannot be written.
+        """
+        with disk_errors(self.root):
+            for rest in (self.root / ".incoming").glob("evicted-*"):  # of a removal that was interrupted
+                shutil.rmtree(rest, ignore_errors=True)
+            kept = {digest.replace(":", "-") for digest in needed} | self._served_last(model)
+            entries = sorted(
+                (self.root / check_model_name(model)).glob("sha256-*"), key=lambda path: path.stat().st_mtime
+            )
+            spare = [path for path in entries if path.name not in kept]
+            gone = spare[: max(0, len(entries) - most)]
+            for path in gone:
+                beside = self.root / ".incoming" / f"evicted-{token()}"
+                beside.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(beside)
+                shutil.rmtree(beside, ignore_errors=True)
+        return [path.name.replace("-", ":", 1) for path in gone]
+
+    def _served_last(self, model: str) -> set[str]:
+        found = set()
+        for path in (self.root / ".last-good" / model).glob("*.json"):
+            try:
+                found.add(_LastGood.model_validate_json(path.read_bytes()).manifest.replace(":", "-"))
+            except (OSError, ValidationError):
+                continue
+        return found
 
     def _last_good(self, model: str, selector: Selector) -> Path:
         # Longer than a label may be, so a digest's name is never a label's; a colon is not for every file system.

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from .address import is_web
+from .answers import Answer, change_document, description, identity_document, moves_text, table, verified
 from .cache import Cache
 from .disk import disk_errors
 from .errors import NotFoundError, UsageError
 from .fetch import fetch_version
-from .history import Change, read_history, roll_back
-from .labels import LabelTarget, read_labels, set_label
-from .manifest import Manifest
+from .history import read_history, remove_label, roll_back
+from .labels import LabelChange, LabelRecord, LabelTarget, append_record, read_labels
 from .names import check_label_name, check_note
 from .progress import Progress, human_size
 from .prune import plan_prune, prune
@@ -25,10 +24,7 @@ from .reference import Reference, Resolved, parse_reference, parse_selector, res
 from .remote import Remote
 from .signing import MAX_SIGNATURE_BYTES, PASSWORD_VARIABLE, Signer, Trust
 from .verify import read_manifest, read_signature, verify_folder
-from .versions import list_models, list_versions, signature_path
-
-Answer = tuple[dict[str, Any], str]
-"""The answer as a JSON document, and as text."""
+from .versions import list_models, list_versions, missing_targets, signature_path
 
 DEFAULT_CACHE = Path("~/.cache/xception-service/models")
 
@@ -50,7 +46,11 @@ def run_publish(args: Namespace, progress: Progress) -> Answer:
         signer=signer,
         progress=progress,
     )
-    more = [f", labelled {', '.join(done.labels)}" if done.labels else "", ", signed" if done.signed else ""]
+    more = [
+        f", labelled {', '.join(done.labels)}" if done.labels else "",
+        ", signed" if done.signed else "",
+        f", the same manifest as version {done.same_as}" if done.same_as else "",
+    ]
     return asdict(done), f"Published {done.model}:{done.version}{''.join(more)}\n{done.digest}"
 
 
@@ -62,9 +62,29 @@ def run_label(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 --
     remote, resolved = _resolved(args, reference, publishing=True)
     fetch_version(remote, resolved)
     target = LabelTarget(version=resolved.version, manifest=resolved.manifest_digest)
-    record = set_label(remote, resolved.model, args.label, target, note=args.note)
-    document = {"model": resolved.model, "label": args.label, **target.model_dump(), "record": record.sequence}
-    return document, f"{resolved.model}:{args.label} is version {resolved.version} now"
+    changed = False
+
+    def decide(current: LabelRecord | None) -> LabelChange:
+        nonlocal changed
+        changed = not (current and current.labels.get(args.label) == target)
+        return LabelChange({args.label: target})
+
+    record = append_record(remote, resolved.model, decide, action="label", note=args.note)
+    document = {
+        "model": resolved.model,
+        "label": args.label,
+        **target.model_dump(),
+        "record": record.sequence,
+        "changed": changed,
+    }
+    return document, f"{resolved.model}:{args.label} is version {resolved.version} {'now' if changed else 'already'}"
+
+
+def run_unlabel(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -- one signature for all
+    """Take a label away."""
+    last = remove_label(_remote(args, publishing=True), args.model, args.label, note=args.note)
+    document = {"model": args.model, "label": args.label, "from": last.model_dump(), "to": None}
+    return document, f"{args.model}:{args.label} is taken away; it was version {last.version}"
 
 
 def run_rollback(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -- one signature for all
@@ -97,18 +117,20 @@ def run_history(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 
             str(change.sequence),
             f"{change.created:%Y-%m-%d %H:%M:%S}",
             change.action or "–",
-            _moves(change),
+            moves_text(change),
             change.by or "–",
             change.note or "",
         )
         for change in changes
     )
-    return {"model": args.model, "changes": [_change(change) for change in changes]}, _table(rows)
+    return {"model": args.model, "changes": [change_document(change) for change in changes]}, table(rows)
 
 
 def run_prune(args: Namespace, progress: Progress) -> Answer:
     """Delete old versions, or say which ones."""
     remote = _remote(args)
+    if is_web(remote.url):
+        raise UsageError(f"{remote.url}: a web server's store is read-only; `prune` the bucket or folder behind it")
     plan = plan_prune(remote, args.model, args.keep)
     if not (plan.doomed or plan.kept):
         resolve(remote, args.model)  # says what there is instead
@@ -121,6 +143,8 @@ def run_prune(args: Namespace, progress: Progress) -> Answer:
     rows = [("VERSION", "", "SIZE", "WHY"), *((str(version), *rest) for version, *rest in sorted(lines))]
     amount = f"{len(plan.doomed)} of {len(lines)}, {human_size(plan.size)}"
     summary = f"Deleted {amount}" if args.yes else f"Nothing was deleted; --yes would delete {amount}"
+    if not args.yes and any(kept.labels for kept in plan.kept):
+        summary = f"To keep no version for a label any more: unlabel {args.model} LABEL\n{summary}"
     document = {
         "model": plan.model,
         "dry_run": not args.yes,
@@ -129,14 +153,15 @@ def run_prune(args: Namespace, progress: Progress) -> Answer:
         ],
         "kept": [asdict(kept) for kept in plan.kept],
     }
-    return document, f"{_table(rows)}\n{summary}"
+    return document, f"{table(rows)}\n{summary}"
 
 
 def run_versions(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -- one signature for all
     """List the versions of a model."""
-    remote = _remote(args)
+    remote = _listable(args, "`versions`", f"`show {args.model}:LABEL` or `history {args.model}`")
     infos = list_versions(remote, args.model)
-    if not infos:
+    missing = missing_targets(remote, args.model, infos)
+    if not (infos or missing):
         resolve(remote, args.model)  # says what there is instead
     rows = [("VERSION", "CREATED", "SIZE", "ACCURACY", "LABELS")]
     for info in infos:
@@ -150,7 +175,13 @@ def run_versions(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001
             )
         )
     versions = [{**asdict(info), "created": info.created.isoformat() if info.created else None} for info in infos]
-    return {"model": args.model, "versions": versions}, _table(rows)
+    document = {
+        "model": args.model,
+        "versions": versions,
+        "missing": [{"label": label, "version": version} for label, version in missing.items()],
+    }
+    gone = [f"{label} → {version}, which is missing" for label, version in missing.items()]
+    return document, "\n".join([table(rows), *gone])
 
 
 def run_show(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -- one signature for all
@@ -162,12 +193,12 @@ def run_show(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -- 
     labels = record.labels_of(resolved.version) if record else ()
     signature = f"good, by the key of {trust.source}" if trust else _unchecked(remote, resolved)
     document = {
-        **_identity(resolved),
+        **identity_document(resolved),
         "labels": labels,
         "signature": signature,
         "manifest": manifest.model_dump(mode="json"),
     }
-    return document, _description(resolved, labels, signature, manifest)
+    return document, description(resolved, labels, signature, manifest)
 
 
 def run_pull(args: Namespace, progress: Progress) -> Answer:
@@ -179,7 +210,7 @@ def run_pull(args: Namespace, progress: Progress) -> Answer:
     else:
         cache = Cache(args.cache or Path(os.environ.get("MODEL_CACHE_DIR") or DEFAULT_CACHE))
         model = pull(remote, resolved, cache, progress=progress, trust=trust)
-    document = {**_identity(resolved), "path": str(model.root)}
+    document = {**identity_document(resolved), "path": str(model.root)}
     return document, f"Pulled {resolved} to {model.root}"
 
 
@@ -194,20 +225,19 @@ def run_verify(args: Namespace, progress: Progress) -> Answer:
         total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         with progress.task(f"Checking {folder}", total) as advance:
             model = verify_folder(folder, passed=advance)
-        count = len(model.files)
-        return {"path": str(folder), "digest": model.digest, "files": count}, _good(str(folder), count)
+        return verified(str(folder), {"path": str(folder), "digest": model.digest}, len(model.files), trust)
     if "/" in args.target:
-        raise UsageError(f"{args.target}: there is no such folder")
+        raise NotFoundError(f"{args.target}: there is no such folder")
     if not _store_url(args):
         raise UsageError(f"{args.target}: there is no such folder; for a version in a store give --store URL")
     remote, resolved = _resolved(args, parse_reference(args.target))
     manifest = check_remote(remote, resolved, progress=progress, trust=trust)
-    return {**_identity(resolved), "files": len(manifest.files)}, _good(str(resolved), len(manifest.files))
+    return verified(str(resolved), identity_document(resolved), len(manifest.files), trust)
 
 
 def run_models(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -- one signature for all
     """List the models in the store."""
-    names = list_models(_remote(args))
+    names = list_models(_listable(args, "`models`", "`show NAME` or `history NAME`"))
     return {"models": names}, "\n".join(names) or "The store holds no model yet"
 
 
@@ -221,6 +251,16 @@ def _remote(args: Namespace, *, publishing: bool = False) -> Remote:
     if not url:
         raise UsageError("no store is named: give --store URL, or set MODEL_STORE_URL")
     return Remote.open(url, publishing=publishing)
+
+
+def _listable(args: Namespace, command: str, instead: str) -> Remote:
+    remote = _remote(args)
+    if is_web(remote.url):
+        raise UsageError(
+            f"{remote.url}: {command} needs a listing, which a web server does not give; use {instead}, "
+            "or the bucket or folder behind it"
+        )
+    return remote
 
 
 def _resolved(args: Namespace, reference: Reference, *, publishing: bool = False) -> tuple[Remote, Resolved]:
@@ -237,65 +277,3 @@ def _unchecked(remote: Remote, resolved: Resolved) -> str:
     """Say whether a version has a signature that nobody gave a key for."""
     found = remote.get_if_exists(signature_path(resolved.model, resolved.version), MAX_SIGNATURE_BYTES)
     return "none" if found is None else "there, not checked: give --public-key FILE"
-
-
-def _change(change: Change) -> dict[str, Any]:
-    moves = [
-        {
-            "label": move.label,
-            "from": move.before.model_dump() if move.before else None,
-            "to": move.after.model_dump() if move.after else None,
-        }
-        for move in change.moves
-    ]
-    return {**asdict(change), "created": change.created.isoformat(), "moves": moves}
-
-
-def _moves(change: Change) -> str:
-    parts = [
-        f"{move.label}: {move.before.version if move.before else '–'} → {move.after.version if move.after else '–'}"
-        for move in change.moves
-    ]
-    if change.pruned:
-        parts.append(f"given up: {', '.join(map(str, change.pruned))}")
-    return ", ".join(parts) or "–"
-
-
-def _identity(resolved: Resolved) -> dict[str, Any]:
-    return {"model": resolved.model, "version": resolved.version, "digest": resolved.manifest_digest}
-
-
-def _good(what: str, count: int) -> str:
-    return f"{what}: all {count} files are what the manifest says"
-
-
-def _description(resolved: Resolved, labels: Sequence[str], signature: str, manifest: Manifest) -> str:
-    size = sum(file.size for file in manifest.files)
-    lines = [
-        f"{resolved}  {', '.join(labels)}".rstrip(),
-        f"  digest        {resolved.manifest_digest}",
-        f"  signature     {signature}",
-        f"  created       {manifest.created:%Y-%m-%d %H:%M %Z}",
-        f"  architecture  {manifest.architecture}",
-        f"  input         {manifest.input.height} × {manifest.input.width}, {manifest.input.color}",
-        f"  classes       {len(manifest.classes)}: {', '.join(manifest.classes[:5])}"
-        + (", …" if len(manifest.classes) > 5 else ""),
-    ]
-    if evaluation := manifest.evaluation:
-        lines.append(f"  accuracy      {evaluation.accuracy:.3f} on {evaluation.examples} of {evaluation.data}")
-    for variant in manifest.variants:
-        accuracy = f"accuracy {variant.accuracy:.3f}" if variant.accuracy is not None else "not measured"
-        lines.append(f"  variant       {variant.name}, {accuracy}")
-    lines.extend(f"  {name[:12]:<12}  {value}" for name, value in manifest.provenance.items())
-    lines.append(f"  files         {len(manifest.files)}, {human_size(size)}")
-    lines.extend(f"    {human_size(file.size):>10}  {file.path}" for file in manifest.files)
-    return "\n".join(lines)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Align columns; what others wrote into the store cannot steer the terminal."""
-    clean = [["".join(letter if letter.isprintable() else "?" for letter in cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in clean
-    )

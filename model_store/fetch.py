@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .errors import IntegrityError, NotFoundError, ObjectNotFoundError
+from .errors import AccessDeniedError, IntegrityError, NotFoundError, ObjectNotFoundError
 from .manifest import MANIFEST_NAME, Manifest, ManifestFile
 from .ranges import Transfer
 from .reference import Resolved
@@ -51,7 +51,7 @@ class FetchedVersion(RemoteVersion):
 
     manifest_bytes: bytes
     signature: bytes | None
-    """Checked; None where nobody asked for one."""
+    """Checked where somebody is trusted, else as it lies in the store; None where nobody asked for one."""
 
 
 def fetch_version(remote: Remote, resolved: Resolved, trust: Trust | None = None) -> FetchedVersion:
@@ -76,6 +76,22 @@ def fetch_version(remote: Remote, resolved: Resolved, trust: Trust | None = None
     check_digest(data, resolved.manifest_digest, where)
     signature = fetch_signature(remote, resolved, data, trust) if trust else None
     return FetchedVersion(remote, resolved, Manifest.parse(data), data, signature)
+
+
+def fetch_to_keep(remote: Remote, resolved: Resolved, trust: Trust | None = None) -> FetchedVersion:
+    """Fetch what `fetch_version` does, and the signature, if there is one, also where nobody is trusted yet.
+
+    Raises:
+        StoreError: As for `fetch_version`; never for a signature that nobody asked for and that cannot be read.
+    """
+    version = fetch_version(remote, resolved, trust)
+    if trust:
+        return version
+    try:
+        path = signature_path(resolved.model, resolved.version)
+        return replace(version, signature=remote.get_if_exists(path, MAX_SIGNATURE_BYTES))
+    except (AccessDeniedError, IntegrityError):  # not there to a reader who may not list, or too large for one
+        return version
 
 
 def fetch_signature(remote: Remote, resolved: Resolved, manifest_bytes: bytes, trust: Trust) -> bytes | None:

@@ -2,6 +2,7 @@
 
 The numbered records of `labels.py` are the history. A label's positions form a stack: pointing it to a version
 puts one on top, a rollback takes the top off. So a second rollback goes one further back, and never forth again.
+Taking the label away takes all off.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from .remote import Remote
 
 ROLLBACK = "rollback"
 """The action of the records that take a position off; all others put one on."""
+
+UNLABEL = "unlabel"
+"""The action of the records that take a label away."""
 
 
 @dataclass(frozen=True)
@@ -132,26 +136,54 @@ def roll_back(remote: Remote, model: str, label: str, *, note: str | None = None
     return planned
 
 
+def remove_label(remote: Remote, model: str, label: str, *, note: str | None = None) -> LabelTarget:
+    """Take a label away and return where it pointed last.
+
+    Raises:
+        UsageError: A name cannot be meant, or the note is no line of text.
+        NotFoundError: There is no such label.
+        ConflictError: Others changed the labels each time that this change was tried.
+        StoreError: The store refused, or could not be reached.
+    """
+    check_label_name(label)
+    last: LabelTarget | None = None
+
+    def decide(current: LabelRecord | None) -> LabelChange:
+        nonlocal last
+        last = _target(remote, model, label, current)
+        return LabelChange({}, removed=(label,))
+
+    append_record(remote, model, decide, action=UNLABEL, note=note)
+    assert last is not None  # as above
+    return last
+
+
 def _step_back(remote: Remote, model: str, label: str, current: LabelRecord | None) -> RolledBack:
     """Return where one rollback leads, once the version there is known to be good."""
-    if current is None or label not in current.labels:
-        there = ", ".join(sorted(current.labels)) if current else ""
-        raise NotFoundError(f"{remote.url}: model '{model}' has no label '{label}'; it has: {there or 'none'}")
+    now = _target(remote, model, label, current)
     stack = positions(read_history(remote, model, current), label)
     if len(stack) < 2:
         raise NotFoundError(
             f"{model}:{label}: nothing to go back to: there is no older position than version "
-            f"{current.labels[label].version}; point it elsewhere with: label {model} {label} VERSION"
+            f"{now.version}; point it elsewhere with: label {model} {label} VERSION"
         )
     after = stack[-2]
     lead = f"{model}:{label} cannot go back to version {after.version}"
-    if after.version in current.pruned:
+    if current and after.version in current.pruned:
         raise NotFoundError(f"{lead}: it was pruned; point it elsewhere with: label {model} {label} VERSION")
     try:
         fetch_version(remote, Resolved(model, after.version, after.manifest))
     except StoreError as error:
         raise type(error)(f"{lead}: {error}") from error
     return RolledBack(model, label, stack[-1], after)
+
+
+def _target(remote: Remote, model: str, label: str, record: LabelRecord | None) -> LabelTarget:
+    """Return where a label points, or refuse one that is not there."""
+    if record is None or label not in record.labels:
+        there = ", ".join(sorted(record.labels)) if record else ""
+        raise NotFoundError(f"{remote.url}: model '{model}' has no label '{label}'; it has: {there or 'none'}")
+    return record.labels[label]
 
 
 def _change(before: LabelRecord | None, after: LabelRecord) -> Change:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import AccessDeniedError, ObjectNotFoundError
+from .errors import AccessDeniedError, NotFoundError, ObjectNotFoundError
 from .labels import MAX_RECORD_BYTES, LabelRecord, copy_path, last_from, newest_record, sequence_in
 from .names import check_model_name
 from .remote import Remote
@@ -23,6 +23,7 @@ class LabelWatch:
         None also while the model has no labels at all. After an error the next call tells what this one missed.
 
         Raises:
+            NotFoundError: There were labels, and now there are none.
             IntegrityError: A record is not valid, or of another format.
             StoreError: The store refused, or could not be reached.
         """
@@ -33,7 +34,7 @@ class LabelWatch:
                 hint, etag = sequence_in(copy[0]), copy[1]
             fresh = known is not None and copy is None
         except ObjectNotFoundError:
-            etag, fresh = None, known is not None
+            etag, fresh = None, False
         except AccessDeniedError:
             # Lost, where a reader may not list, or all access is: reading a record tells which.
             etag, fresh = None, False
@@ -43,6 +44,10 @@ class LabelWatch:
             hints = {hint or 0, known.sequence if known else 0}
             newest = newest_record(self._remote, self._model, sorted(hints, reverse=True))
         self._etag = etag
+        if newest is None and known:
+            raise NotFoundError(
+                f"{self._remote.url}: the labels of '{self._model}' are gone; is the store still there?"
+            )
         if newest is None or newest == known:
             return None
         self._known = newest

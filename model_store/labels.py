@@ -6,10 +6,7 @@ Each change is a new numbered record that is never written over; the record with
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +14,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from .author import author
 from .errors import AccessDeniedError, ConflictError, IntegrityError, NotFoundError, StoreError
 from .names import check_label_name, check_model_name, check_note
 from .remote import Remote
@@ -50,7 +48,7 @@ class LabelRecord(BaseModel):
     format: Literal[1] = FORMAT
     created: AwareDatetime
     action: str | None = None
-    """What was done: `label`, `publish`, `rollback` or `prune`; None in records of the first release."""
+    """What was done: `label`, `unlabel`, `publish`, `rollback` or `prune`; None in records of the first release."""
     by: str | None = None
     """Who did it, as `user@host`; said by the writer itself and proven by nothing."""
     note: str | None = None
@@ -77,6 +75,8 @@ class LabelChange:
     """Where labels are pointed; the others stay as they are."""
     pruned: tuple[int, ...] = ()
     """Versions that are given up."""
+    removed: tuple[str, ...] = ()
+    """Labels that are taken away."""
 
 
 def read_labels(remote: Remote, model: str) -> LabelRecord | None:
@@ -189,6 +189,8 @@ def append_record(
             if target.version in pruned and labels.get(label) != target:
                 raise NotFoundError(f"{model}:{target.version} was pruned, so the label '{label}' cannot point to it")
         after, given_up = {**labels, **change.targets}, pruned | set(change.pruned)
+        for label in change.removed:
+            after.pop(label, None)
         if current and (after, given_up) == (labels, pruned):
             return current
         record = LabelRecord(
@@ -207,15 +209,6 @@ def append_record(
         _renew_copy(remote, model, record)
         return record
     raise ConflictError(f"{remote.url}/{model}: the labels were changed by others {ATTEMPTS} times in a row; try again")
-
-
-def author() -> str:
-    """Return who runs this process, as `user@host`."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, as containers like to run
-        user = f"uid-{os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _renew_copy(remote: Remote, model: str, record: LabelRecord) -> None:

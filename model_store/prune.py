@@ -8,7 +8,6 @@ the next one.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,13 +19,10 @@ from .history import positions, read_history
 from .labels import LabelChange, LabelRecord, append_record, read_labels
 from .names import check_model_name, check_note
 from .remote import Remote
-from .versions import claim_path, is_version_number, manifest_path, read_manifest_bytes
+from .versions import is_version_number, manifest_path, read_claim, read_manifest_bytes
 
 LEFTOVER_AGE = timedelta(days=1)
 """Files without a manifest that are older were left by an interrupted publish; one in progress gives up before."""
-
-MAX_CLAIM_BYTES = 2**16
-"""A claim takes about 200 bytes."""
 
 _Stored = tuple[str, int, datetime]
 """Path of an object, its bytes, and when it was written."""
@@ -51,6 +47,8 @@ class Kept:
 
     version: int
     why: str
+    labels: tuple[str, ...] = ()
+    """Those that need it: it is kept no more once they are elsewhere, or taken away."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def plan_prune(remote: Remote, model: str, keep: int) -> Plan:
     doomed, kept = [], []
     for version in sorted(folders):
         if why := needed.get(version):
-            kept.append(Kept(version, why))
+            kept.append(why)
         elif version in newest:
             kept.append(Kept(version, f"among the newest {keep}"))
         elif version in finished:
@@ -144,7 +142,7 @@ def prune(
     done, kept = [], list(plan.kept)
     for doomed in plan.doomed:
         if why := _reprieve(remote, model, doomed):
-            kept.append(Kept(doomed.version, why))
+            kept.append(why)
             continue
         manifest = manifest_path(model, doomed.version)
         if doomed.reason == "old":
@@ -155,33 +153,36 @@ def prune(
     return Plan(model, tuple(done), tuple(sorted(kept, key=lambda one: one.version)))
 
 
-def _reprieve(remote: Remote, model: str, doomed: Doomed) -> str | None:
+def _reprieve(remote: Remote, model: str, doomed: Doomed) -> Kept | None:
     """Look once more, right before the deletion, and return why it may not be, if so."""
     record = read_labels(remote, model)
     if record and (labels := record.labels_of(doomed.version)):
-        return _points(labels)
+        return _pointed_to(doomed.version, labels)
     if doomed.reason == "old" and not (record and doomed.version in record.pruned):
-        return "came to be needed meanwhile"
+        return Kept(doomed.version, "came to be needed meanwhile")
     if doomed.reason == "interrupted" and read_manifest_bytes(remote, model, doomed.version) is not None:
-        return "was finished meanwhile"
+        return Kept(doomed.version, "was finished meanwhile")
     return None
 
 
-def _needed(remote: Remote, model: str, record: LabelRecord | None) -> dict[int, str]:
-    """Return the versions that labels need, each with the reason."""
+def _needed(remote: Remote, model: str, record: LabelRecord | None) -> dict[int, Kept]:
+    """Return the versions that labels need, by their numbers."""
     if record is None:
         return {}
     history = read_history(remote, model, record)
-    needed = {
-        stack[-2].version: f"a rollback of {label} goes back to it"
-        for label in sorted(record.labels)
-        if len(stack := positions(history, label)) > 1
-    }
-    return needed | {target.version: _points(record.labels_of(target.version)) for target in record.labels.values()}
+    back: dict[int, Kept] = {}
+    for label in sorted(record.labels):
+        if len(stack := positions(history, label)) > 1:
+            version = stack[-2].version
+            labels = (*back[version].labels, label) if version in back else (label,)
+            back[version] = Kept(version, f"a rollback of {' or '.join(labels)} goes back to it", labels)
+    versions = {target.version for target in record.labels.values()}
+    return back | {version: _pointed_to(version, record.labels_of(version)) for version in versions}
 
 
-def _points(labels: Sequence[str]) -> str:
-    return f"{', '.join(labels)} points to it" if len(labels) == 1 else f"{', '.join(labels)} point to it"
+def _pointed_to(version: int, labels: tuple[str, ...]) -> Kept:
+    verb = "points" if len(labels) == 1 else "point"
+    return Kept(version, f"{', '.join(labels)} {verb} to it", labels)
 
 
 def _version_folders(remote: Remote, model: str) -> dict[int, list[_Stored]]:
@@ -202,9 +203,8 @@ def _doomed(version: int, reason: Literal["old", "interrupted"], files: Sequence
 
 def _age(remote: Remote, model: str, version: int, files: Sequence[_Stored]) -> timedelta:
     """Return how long ago an unfinished version was begun; where nothing says so, when it was last written to."""
-    claim = remote.get_if_exists(claim_path(model, version), MAX_CLAIM_BYTES)
     try:
-        begun = datetime.fromisoformat(json.loads(claim or b"{}")["created"])
+        begun = datetime.fromisoformat(read_claim(remote, model, version)["created"])
         return datetime.now(UTC) - begun
     except (ValueError, KeyError, TypeError):
         return datetime.now(UTC) - max(written for _, _, written in files)

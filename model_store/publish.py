@@ -13,20 +13,32 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .author import author
 from .disk import disk_errors, token
 from .errors import ConflictError, IntegrityError, SignatureError, StoreError, UsageError
-from .labels import LabelTarget, author, set_labels
-from .manifest import SIGNATURE_NAME, ManifestFile
+from .labels import LabelTarget, set_labels
+from .manifest import SIGNATURE_NAME, ManifestFile, digest_of
 from .names import check_label_name, check_model_name, check_note
 from .progress import Advance, Progress, Silent
 from .remote import Remote
 from .signing import Signer, signed_digest
 from .verify import FileCheck, VerifiedModel, read_blocks, read_manifest, read_signature, stray_files, verify_folder
-from .versions import claim_path, claimed_version, manifest_path, signature_path, version_folders
+from .versions import (
+    claim_path,
+    claimed_version,
+    manifest_path,
+    read_claim,
+    read_manifest_bytes,
+    signature_path,
+    version_folders,
+)
 from .workers import Stop, for_each
 
 CLAIM_ATTEMPTS = 50
 """How many numbers are tried when other publishers take one after the other."""
+
+_CLAIMS_COMPARED = 3
+"""How many of the newest are looked at for the same manifest: who publishes twice mostly does so in a row."""
 
 TIME_LIMIT_S = 20 * 3600.0
 """A publish that takes longer gives up: `prune` takes what is a day old for interrupted and deletes it."""
@@ -41,6 +53,8 @@ class Published:
     digest: str
     labels: tuple[str, ...]
     signed: bool = False
+    same_as: int | None = None
+    """One of the versions right before it, where it has the same manifest."""
 
 
 def publish(
@@ -82,7 +96,9 @@ def publish(
         verified, manifest_bytes = _checked(folder, progress)
         signature = _signature_in(folder, verified.digest) if signer is None else signer.sign(manifest_bytes, model)
         started = time.time()
-        version = _claim(remote, model, verified.digest)
+        taken = _taken(remote, model)
+        same_as = _same_as(remote, model, taken, verified.digest)
+        version = _claim(remote, model, taken, verified.digest)
         _upload(verified, remote, model, version, progress)
     if signature is not None:
         remote.put_create(signature_path(model, version), signature)
@@ -101,7 +117,7 @@ def publish(
                 f"{model}:{version} is published, but not labelled {', '.join(labels)}: {error}; "
                 f"set it with: label {model} {labels[0]} {version}"
             ) from error
-    return Published(model, version, verified.digest, tuple(labels), signature is not None)
+    return Published(model, version, verified.digest, tuple(labels), signature is not None, same_as)
 
 
 def _checked(folder: Path, progress: Progress) -> tuple[VerifiedModel, bytes]:
@@ -126,10 +142,29 @@ def _signature_in(folder: Path, digest: str) -> bytes | None:
     return signature
 
 
-def _claim(remote: Remote, model: str, digest: str) -> int:
+def _taken(remote: Remote, model: str) -> list[int]:
+    """Return the version numbers that are claimed or used, in rising order."""
+    claimed = {version for name in remote.list_files(f"{model}/claims") if (version := claimed_version(name))}
+    return sorted(claimed.union(version_folders(remote, model)))
+
+
+def _same_as(remote: Remote, model: str, taken: Sequence[int], digest: str) -> int | None:
+    """Return the newest of the last versions if it has this manifest; a hint, so nothing depends on finding it."""
+    for version in reversed(taken[-_CLAIMS_COMPARED:]):
+        try:
+            if read_claim(remote, model, version).get("manifest") != digest:
+                continue
+            data = read_manifest_bytes(remote, model, version)  # a claim may be of a publish that was interrupted
+        except StoreError:
+            return None
+        if data is not None and digest_of(data) == digest:
+            return version
+    return None
+
+
+def _claim(remote: Remote, model: str, taken: Sequence[int], digest: str) -> int:
     """Reserve a version number for this publisher alone."""
-    taken = [version for name in remote.list_files(f"{model}/claims") if (version := claimed_version(name))]
-    first = max([*taken, *version_folders(remote, model)], default=0) + 1
+    first = max(taken, default=0) + 1
     claim = {
         "format": 1,
         "created": datetime.now(UTC).isoformat(),

@@ -18,7 +18,7 @@ from .cache import Cache, Select
 from .disk import disk_errors, sync_folder, token, write_whole
 from .download import download_files
 from .errors import ConflictError, DiskError, IntegrityError, NotFoundError, UsageError
-from .fetch import FetchedVersion, RemoteVersion, fetch_signature, fetch_version
+from .fetch import FetchedVersion, RemoteVersion, fetch_signature, fetch_to_keep, fetch_version
 from .manifest import MANIFEST_NAME, SIGNATURE_NAME, Manifest, ManifestFile
 from .progress import Progress, Silent
 from .ranges import Transfer
@@ -55,7 +55,8 @@ def pull(
         cache: Where it goes.
         select: Chooses the files that are needed; all by default.
         progress: Shows how far it is.
-        trust: Whose signature it must have, which is kept beside the manifest; any version will do by default.
+        trust: Whose signature it must have; any version will do by default. The signature, if there is one, is kept
+            beside the manifest either way.
 
     Raises:
         NotFoundError: The store holds no such version, or `select` chose a file that is not listed.
@@ -100,7 +101,7 @@ def pull_to_folder(
     output = output.absolute()
     if output.exists() or output.is_symlink():
         raise UsageError(f"{output}: exists already; name a folder that does not")
-    version = fetch_version(remote, resolved, trust)
+    version = fetch_to_keep(remote, resolved, trust)
     with disk_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         building = output.parent / f".{output.name}.{token()}.part"
@@ -154,7 +155,7 @@ def _pull_once(
         shutil.rmtree(incoming, ignore_errors=True)  # of a puller that was overtaken
     known = _manifest_in(home, resolved)
     if known is None:
-        fetched = fetch_version(remote, resolved, trust)
+        fetched = fetch_to_keep(remote, resolved, trust)
         _write_papers(fetched, home, cache.part())
         manifest = fetched.manifest
     else:

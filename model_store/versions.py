@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from .errors import ManifestError
 from .labels import read_labels
@@ -14,6 +17,9 @@ from .workers import Stop, for_each
 
 MAX_DIGITS = 9
 """Of a version's number; a longer one is none that anybody publishes."""
+
+MAX_CLAIM_BYTES = 2**16
+"""A claim takes about 200 bytes."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,21 @@ def claimed_version(name: str) -> int | None:
     return int(stem) if is_version_number(stem) else None
 
 
+def read_claim(remote: Remote, model: str, version: int) -> dict[str, Any]:
+    """Return what a publisher said when it took the number of a version; nothing where no claim can be read.
+
+    Raises:
+        IntegrityError: It is larger than `MAX_CLAIM_BYTES`.
+        StoreError: The store refused, or could not be reached.
+    """
+    data = remote.get_if_exists(claim_path(model, version), MAX_CLAIM_BYTES)
+    try:
+        claim = json.loads(data or b"{}")
+    except ValueError:
+        return {}
+    return claim if isinstance(claim, dict) else {}
+
+
 def read_manifest_bytes(remote: Remote, model: str, version: int) -> bytes | None:
     """Return the bytes of a version's manifest, or None: without one the version does not exist.
 
@@ -106,6 +127,27 @@ def list_versions(remote: Remote, model: str) -> list[VersionInfo]:
         return _describe(version, data, record.labels_of(version) if record else ())
 
     return [info for info in for_each(folders, read) if info is not None]
+
+
+def missing_targets(remote: Remote, model: str, infos: Sequence[VersionInfo]) -> dict[str, int]:
+    """Return the labels whose version is not in the store, with its number.
+
+    Args:
+        remote: The store.
+        model: A model name.
+        infos: The versions that were listed; one that a label points to and that came later is no missing one.
+
+    Raises:
+        IntegrityError: The labels cannot be read.
+        StoreError: The store refused, or could not be reached.
+    """
+    record = read_labels(remote, model)
+    there = {info.version for info in infos}
+    return {
+        label: target.version
+        for label, target in sorted(record.labels.items() if record else ())
+        if target.version not in there and read_manifest_bytes(remote, model, target.version) is None
+    }
 
 
 def _describe(version: int, data: bytes, labels: tuple[str, ...]) -> VersionInfo:

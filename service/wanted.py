@@ -10,7 +10,7 @@ from model_store.cache import Cache
 from model_store.errors import UnavailableError
 from model_store.label_watch import LabelWatch
 from model_store.labels import LabelRecord
-from model_store.manifest import Manifest
+from model_store.manifest import Manifest, is_digest
 from model_store.pull import pull
 from model_store.reference import Resolved, parse_selector, resolve
 from model_store.remote import Remote
@@ -86,9 +86,10 @@ class Source:
         }
         if selector in labels:
             return Wanted(labels[str(selector)], labels)
-        # A number or a digest stands for the same version for ever; a label that is not there is reported.
-        self._pinned = self._pinned or resolve(self._remote, name, selector)
-        return Wanted(self._pinned, labels)
+        if isinstance(selector, int) or is_digest(selector):  # Stands for the same version for ever.
+            self._pinned = self._pinned or resolve(self._remote, name, selector)
+            return Wanted(self._pinned, labels)
+        return Wanted(resolve(self._remote, name, selector), labels)
 
     def remembered(self) -> Resolved | None:
         """Return the version that served last as the default one, if the cache still holds it."""

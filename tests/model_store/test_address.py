@@ -28,7 +28,8 @@ def connect(url: str) -> object:
     ("url", "says"),
     [
         ("ftp://host", "supported are s3://, gs://, az://, https://, http:// and file://"),
-        ("/srv/models", "as in s3://bucket/prefix"),
+        ("bucket/models", "as in s3://bucket/prefix"),
+        ("/srv/models", "as in file:///srv/models for this folder"),
         ("file://srv/models", "absolute path"),
         ("s3://", "a bucket"),
         ("s3://key:secret@bucket", "a bucket"),

@@ -14,6 +14,7 @@ from model_store.reference import Resolved, resolve
 from model_store.verify import VerifiedModel
 
 from .conftest import Store
+from .samples import write_version
 
 
 @pytest.fixture
@@ -99,3 +100,23 @@ def test_sweeps_old_parts_only(tmp_path: Path) -> None:
     os.utime(old, (past, past))
     cache.sweep()
     assert [old.exists(), new.exists()] == [False, True]
+
+
+def test_the_oldest_go_but_none_that_is_needed(file_store: Store, tmp_path: Path) -> None:
+    remote, cache = file_store.open(), Cache(tmp_path / "cache")
+    models = []
+    for number in range(1, 7):
+        folder = write_version(tmp_path / f"version-{number}", {"saved_model.pb": bytes([number])})
+        publish(folder, remote, "xception")
+        models.append(pull(remote, resolve(remote, "xception", number), cache))
+        os.utime(models[-1].root, (number, number))
+    cache.remember(models[0], "stable")
+    assert cache.shrink("xception", 6, []) == []
+    assert cache.shrink("xception", 4, [models[1].digest]) == [models[2].digest, models[3].digest]
+    assert {path.name for path in (cache.root / "xception").iterdir()} == {
+        models[number].root.name for number in (0, 1, 4, 5)
+    }
+    assert list((cache.root / ".incoming").glob("evicted-*")) == []
+    assert cache.recall("xception", "stable") is not None
+    assert cache.shrink("xception", 1, [model.digest for model in models]) == []
+    assert cache.shrink("other", 1, []) == []

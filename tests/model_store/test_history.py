@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from model_store.author import author
 from model_store.errors import ConflictError, IntegrityError, NotFoundError, UsageError
-from model_store.history import read_history, roll_back
-from model_store.labels import LabelTarget, author, read_labels, set_label
+from model_store.history import read_history, remove_label, roll_back
+from model_store.labels import LabelTarget, read_labels, set_label
 from model_store.publish import publish
 from model_store.remote import Remote
 
@@ -166,7 +167,59 @@ def test_rollbacks_at_once_go_one_step(store: Store, versions: list[LabelTarget]
     assert where(store) == 2
 
 
+def test_a_label_that_was_taken_away_begins_anew(store: Store, versions: list[LabelTarget]) -> None:
+    remote = store.open()
+    set_label(remote, "xception", "canary", versions[3])
+    assert remove_label(remote, "xception", "stable", note="served no more") == versions[2]
+    record, change = read_labels(remote, "xception"), read_history(remote, "xception")[-1]
+    assert record is not None
+    assert record.labels == {"canary": versions[3]}
+    assert (change.sequence, change.action, change.note) == (5, "unlabel", "served no more")
+    assert [(move.label, move.before, move.after) for move in change.moves] == [("stable", versions[2], None)]
+    for again in (roll_back, remove_label):
+        with pytest.raises(NotFoundError, match="model 'xception' has no label 'stable'; it has: canary"):
+            again(remote, "xception", "stable")
+    set_label(remote, "xception", "stable", versions[0])
+    with pytest.raises(NotFoundError, match="no older position than version 1"):
+        roll_back(remote, "xception", "stable")
+    set_label(remote, "xception", "stable", versions[1])
+    assert roll_back(remote, "xception", "stable").after == versions[0]
+
+
+def test_the_last_label_may_go(store: Store, small: Path) -> None:
+    remote = store.open()
+    publish(small, remote, "xception")
+    with pytest.raises(NotFoundError, match="has no label 'stable'; it has: none"):
+        remove_label(remote, "xception", "stable")
+    publish(small, remote, "xception", labels=["stable"])
+    assert remove_label(remote, "xception", "stable").version == 2
+    with pytest.raises(NotFoundError, match="has no label 'stable'; it has: none"):
+        remove_label(remote, "xception", "stable")
+    record = read_labels(remote, "xception")
+    assert record is not None
+    assert (record.sequence, record.labels) == (2, {})
+
+
+def test_a_label_that_moves_while_it_is_taken_away_is_gone(store: Store, versions: list[LabelTarget]) -> None:
+    def move() -> None:
+        set_label(store.open(), "xception", "stable", versions[3])
+        set_label(store.open(), "xception", "canary", versions[3])
+
+    assert remove_label(Overtaken(store, move), "xception", "stable") == versions[3]
+    record = read_labels(store.open(), "xception")
+    assert record is not None
+    assert (record.sequence, record.labels) == (6, {"canary": versions[3]})
+
+
+def test_only_one_of_two_takes_a_label_away(store: Store, versions: list[LabelTarget]) -> None:
+    overtaken = Overtaken(store, lambda: remove_label(store.open(), "xception", "stable"))
+    with pytest.raises(NotFoundError, match="no label 'stable'"):
+        remove_label(overtaken, "xception", "stable")
+    assert len(read_history(store.open(), "xception")) == 4
+
+
 @pytest.mark.parametrize(("model", "label"), [("a/b", "stable"), ("xception", "3")])
 def test_names(file_store: Store, model: str, label: str) -> None:
-    with pytest.raises(UsageError):
-        roll_back(file_store.open(), model, label)
+    for change in (roll_back, remove_label):
+        with pytest.raises(UsageError):
+            change(file_store.open(), model, label)

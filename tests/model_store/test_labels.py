@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from model_store.author import author
 from model_store.errors import (
     AccessDeniedError,
     ConflictError,
@@ -20,7 +21,6 @@ from model_store.labels import (
     LabelChange,
     LabelTarget,
     append_record,
-    author,
     read_labels,
     read_records,
     set_label,
@@ -299,7 +299,8 @@ def test_a_watch_notices_a_store_that_was_set_up_anew(store: Store) -> None:
     watch = LabelWatch(store.open(), "xception")
     assert watch.poll()
     remote.delete([COPY, *(f"xception/labels/{number:06d}.json" for number in (1, 2, 3))])
-    assert watch.poll() is None
+    with pytest.raises(NotFoundError, match="the labels of 'xception' are gone; is the store still there"):
+        watch.poll()
     record = set_label(remote, "xception", "stable", target(9))
     assert watch.poll() == record
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from model_store.__main__ import _parser, main
-from model_store.labels import author
+from model_store.author import author
 
 from .conftest import Store
-from .samples import FILES, contents, run_cli, start_python, visible
+from .samples import FILES, contents, run_cli, start_python, visible, write_version
 
 INTERRUPTED_PULL = """
     import os, sys, time
@@ -53,7 +53,7 @@ def test_a_whole_life(
 
     code, out, err = run("publish", str(folder), "--model", "xception", "--json", capsys=capsys)
     assert (code, err) == (0, "")
-    assert json.loads(out)["version"] == 2
+    assert (json.loads(out)["version"], json.loads(out)["same_as"]) == (2, 1)
 
     code, out, _ = run("versions", "xception", capsys=capsys)
     assert code == 0
@@ -110,6 +110,8 @@ def test_failures_of_a_store(store: Store, small: Path, tmp_path: Path, capsys: 
         (("label", "xception", "canary", "1", "--note", "a\nb"), 2, "a note is one line"),
         (("publish", str(small), "--model", "xception", "--note", "why"), 2, "so it needs --label LABEL"),
         (("rollback", "xception", "stable"), 3, "nothing to go back to"),
+        (("unlabel", "xception", "beta"), 3, "no label 'beta'; it has: stable"),
+        (("unlabel", "xception", "3"), 2, "'3' is no label name"),
         (("rollback", "xception", "beta"), 3, "no label 'beta'; it has: stable"),
         (("history", "other"), 3, "holds no model 'other'; it holds: xception"),
         (("history", "xception", "--label", "beta"), 3, "never had a label 'beta'"),
@@ -118,7 +120,7 @@ def test_failures_of_a_store(store: Store, small: Path, tmp_path: Path, capsys: 
         (("publish", str(tmp_path / "none"), "--model", "x"), 3, "there is no such folder"),
         (("publish", str(small), "--model", "a/b"), 2, "'a/b' is no model name"),
         (("pull", "xception", "--output", str(small)), 2, "exists already"),
-        (("verify", "./none"), 2, "there is no such folder"),
+        (("verify", "./none"), 3, "there is no such folder"),
     ]
     for words, expected, says in cases:
         code, out, err = run(*words, *at, capsys=capsys)
@@ -142,6 +144,7 @@ def test_failures_of_a_store(store: Store, small: Path, tmp_path: Path, capsys: 
         (["show", "xception"], 2, "give --store URL, or set MODEL_STORE_URL"),
         (["verify", "xception"], 2, "there is no such folder; for a version in a store give --store URL"),
         (["show", "xception", "--store", "ftp://b"], 2, "is no store URL: supported are "),
+        (["show", "xception", "--store", "/a b/store"], 2, "as in file:///a%20b/store for this folder"),
         (["show", "xception", "--store", "file:///no/such/store"], 3, "there is no such folder"),
         (["nonsense"], 2, "invalid choice"),
         ([], 2, "COMMAND"),
@@ -184,13 +187,21 @@ def test_labels_go_forth_and_back(
     assert answer("label", "xception", "stable", "canary") == "xception:stable is version 3 now\n"
     digest = json.loads(answer("show", "xception:1", "--json"))["digest"]
     one_more = json.loads(answer("label", "xception", "beta", digest, "--json"))  # all have the same, so a labelled one
-    assert (one_more["version"], one_more["record"]) == (3, 5)
+    assert (one_more["version"], one_more["record"], one_more["changed"]) == (3, 5, True)
+    assert answer("label", "xception", "stable", "3") == "xception:stable is version 3 already\n"
+    again = json.loads(answer("label", "xception", "beta", "3", "--json"))
+    assert (again["version"], again["record"], again["changed"]) == (3, 5, False)
 
     note = "scores look wrong"
     back = json.loads(answer("rollback", "xception", "stable", "--note", note, "--json"))
     assert (back["from"]["version"], back["to"]["version"]) == (3, 2)
     assert answer("rollback", "xception", "stable") == "xception:stable rolled back: version 2 → 1\n"
     assert run("rollback", "xception", "stable", capsys=capsys)[0] == 3
+
+    away = json.loads(answer("unlabel", "xception", "beta", "--json"))
+    assert (away["label"], away["from"]["version"], away["to"]) == ("beta", 3, None)
+    gone = answer("unlabel", "xception", "canary", "--note", "became stable")
+    assert gone == "xception:canary is taken away; it was version 3\n"
 
     header, *lines = answer("history", "xception").splitlines()
     assert header.split() == ["NUMBER", "TIME", "ACTION", "CHANGE", "BY", "NOTE"]
@@ -203,11 +214,38 @@ def test_labels_go_forth_and_back(
         ("5", "label", "beta: – → 3", []),
         ("6", "rollback", "stable: 3 → 2", ["scores look wrong"]),
         ("7", "rollback", "stable: 2 → 1", []),
+        ("8", "unlabel", "beta: 3 → –", []),
+        ("9", "unlabel", "canary: 3 → –", ["became stable"]),
     ]
     assert {by for *_, by in (row[:5] for row in columns)} == {author()}
     changes = json.loads(answer("history", "xception", "--label", "canary", "--json"))["changes"]
     (move,) = changes[0]["moves"]
-    assert (len(changes), move["label"], move["from"], move["to"]["version"]) == (1, "canary", None, 3)
+    assert (len(changes), move["label"], move["from"], move["to"]["version"]) == (2, "canary", None, 3)
+
+
+def test_a_label_without_its_version_is_listed(
+    file_store: Store, small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODEL_STORE_URL", file_store.url)
+    for label in ("stable", "canary"):
+        assert run("publish", str(small), "--model", "xception", "--label", label, capsys=capsys)[0] == 0
+    assert json.loads(run("versions", "xception", "--json", capsys=capsys)[1])["missing"] == []
+    file_store.open().delete(["xception/2/manifest.json"])
+    code, out, _ = run("versions", "xception", capsys=capsys)
+    assert (code, out.splitlines()[-1]) == (0, "canary → 2, which is missing")
+    answer = json.loads(run("versions", "xception", "--json", capsys=capsys)[1])
+    assert answer["missing"] == [{"label": "canary", "version": 2}]
+    assert [one["version"] for one in answer["versions"]] == [1]
+
+
+def test_what_is_not_known_of_a_version_is_not_shown(
+    file_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_version(tmp_path / "version", provenance={"seed": 0, "commit": None})
+    assert run("publish", str(folder), "--model", "xception", "--store", file_store.url, capsys=capsys)[0] == 0
+    out = run("show", "xception:1", "--store", file_store.url, capsys=capsys)[1]
+    assert "  seed          0\n" in out
+    assert "commit" not in out
 
 
 def test_a_prune_deletes_only_when_told(
@@ -218,11 +256,12 @@ def test_a_prune_deletes_only_when_told(
         assert run("publish", str(small), "--model", "xception", capsys=capsys)[0] == 0
     assert run("label", "xception", "stable", "2", capsys=capsys)[0] == 0
     code, out, _ = run("prune", "xception", "--keep", "1", capsys=capsys)
-    header, one, two, three, summary = out.splitlines()
+    header, one, two, three, hint, summary = out.splitlines()
     assert (code, header.split()) == (0, ["VERSION", "SIZE", "WHY"])
     assert [*re.split(r"\s{2,}", one)[:2], one.split()[-1]] == ["1", "delete", "old"]
     assert re.split(r"\s{2,}", two) == ["2", "keep", "–", "stable points to it"]
     assert re.split(r"\s{2,}", three) == ["3", "keep", "–", "among the newest 1"]
+    assert hint == "To keep no version for a label any more: unlabel xception LABEL"
     assert summary.startswith("Nothing was deleted; --yes would delete 1 of 3, ")
     dry = json.loads(run("prune", "xception", "--keep", "1", "--json", capsys=capsys)[1])
     assert (dry["dry_run"], [one["version"] for one in dry["would_delete"]]) == (True, [1])
@@ -279,7 +318,7 @@ def test_as_a_process(file_store: Store, small: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["publish", "label", "rollback", "prune", "models", "versions", "history", "show", "pull", "verify"],
+    ["publish", "label", "unlabel", "rollback", "prune", "models", "versions", "history", "show", "pull", "verify"],
 )
 def test_every_command_shows_examples_that_it_takes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_code:

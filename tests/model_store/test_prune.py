@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_store.errors import IntegrityError, NotFoundError, UnavailableError, UsageError
-from model_store.history import read_history, roll_back
+from model_store.history import read_history, remove_label, roll_back
 from model_store.labels import LabelTarget, read_labels, set_label
 from model_store.prune import Doomed, Plan, plan_prune, prune
 from model_store.publish import publish
@@ -100,6 +100,25 @@ def test_what_labels_need_stays(store: Store, small: Path) -> None:
         roll_back(remote, "xception", "stable")
     with pytest.raises(NotFoundError, match="xception:5 was pruned"):
         set_label(remote, "xception", "canary", versions[4])
+
+
+def test_what_a_label_kept_goes_once_it_is_taken_away(store: Store, small: Path) -> None:
+    versions = publish_many(store, small, 5)
+    remote = store.open()
+    for label, number in (("stable", 4), ("canary", 1), ("canary", 2), ("beta", 1), ("beta", 2)):
+        set_label(remote, "xception", label, versions[number - 1])
+    kept = plan_prune(remote, "xception", 1).kept
+    assert [(one.version, one.why, one.labels) for one in kept] == [
+        (1, "a rollback of beta or canary goes back to it", ("beta", "canary")),
+        (2, "beta, canary point to it", ("beta", "canary")),
+        (4, "stable points to it", ("stable",)),
+        (5, "among the newest 1", ()),
+    ]
+    remove_label(remote, "xception", "canary")
+    assert numbers(plan_prune(remote, "xception", 1)) == ([3], [1, 2, 4, 5])
+    remove_label(remote, "xception", "beta")
+    assert numbers(prune(remote, "xception", 1)) == ([1, 2, 3], [4, 5])
+    assert there(store) == [4, 5]
 
 
 def test_without_labels_the_newest_stay(file_store: Store, small: Path) -> None:

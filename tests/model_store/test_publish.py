@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from model_store import publish as publish_module
+from model_store.author import author
 from model_store.errors import ConflictError, IntegrityError, NotFoundError, StoreError, UsageError
-from model_store.labels import author, read_labels
+from model_store.labels import read_labels
 from model_store.prune import LEFTOVER_AGE
 from model_store.publish import TIME_LIMIT_S, Published, publish
 from model_store.pull import check_remote
@@ -62,6 +63,17 @@ def test_the_next_one_takes_the_next_number(store: Store, small: Path) -> None:
     remote.put_create("xception/claims/000009.json", b"{}")
     remote.put_create("xception/11/unfinished", b"")
     assert publish(small, remote, "xception").version == 12
+
+
+def test_the_same_again_is_told(store: Store, small: Path, tmp_path: Path) -> None:
+    remote = store.open()
+    other = write_version(tmp_path / "other", {"saved_model.pb": b"other"})
+    told = [publish(folder, remote, "xception").same_as for folder in (small, small, other, small, other)]
+    assert told == [None, 1, None, 2, 3]
+    remote.delete(["xception/5/manifest.json"])
+    remote.put_overwrite("xception/claims/000006.json", b"[no claim]")
+    assert publish(other, remote, "xception").same_as is None  # the third is too long ago, and the fifth is gone
+    assert publish(other, remote, "xception").same_as == 7
 
 
 def test_the_claim_says_who(file_store: Store, small: Path) -> None:

@@ -279,7 +279,14 @@ def test_a_whole_life(
     done = run("pull", "x:1", "--output", str(folder), "--public-key", public)
     assert done.returncode == 0, done.stderr
     assert contents(folder).keys() == {*contents(small), "model.sig"}
-    assert run("verify", str(folder), "--public-key", public).returncode == 0
+    later = tmp_path / "pulled without the key"
+    assert run("pull", "x:1", "--output", str(later)).returncode == 0
+    for target in (str(folder), str(later), "x:1"):
+        done = run("verify", target, "--public-key", public)
+        assert (done.returncode, done.stdout.endswith(f", signed with the key of {public}\n")) == (0, True)
+        answer = json.loads(run("verify", target, "--public-key", public, "--json").stdout)
+        assert (answer["signed"], answer["key"]) == (True, public)
+        assert "signed" not in run("verify", target).stdout
     for words in (["show"], ["verify"], ["pull", "--cache", str(tmp_path / "cache")]):
         assert run(*words, "x:1", "--public-key", public).returncode == 0
         for version, file, says in (

@@ -10,13 +10,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from model_store.cache import Cache
-from model_store.errors import SignatureError, UnavailableError
+from model_store.errors import AccessDeniedError, SignatureError, UnavailableError
 from model_store.fetch import fetch_version
 from model_store.publish import publish
 from model_store.pull import check_remote, pull, pull_to_folder
 from model_store.reference import resolve
 from model_store.remote import Remote
-from model_store.signing import Signer, Trust
+from model_store.signing import MAX_SIGNATURE_BYTES, Signer, Trust
 
 from .conftest import Store
 from .samples import FILES, WatchedRemote, contents, parts, visible
@@ -89,6 +89,35 @@ def test_nothing_of_what_is_not_trusted_is_fetched(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_signature_is_kept_for_whoever_has_the_key_later(
+    store: Store, small: Path, cache: Cache, owner: Owner, tmp_path: Path
+) -> None:
+    remote = store.open()
+    publish(small, remote, "xception", signer=owner.signer)
+    resolved = resolve(remote, "xception", 1)
+    output = pull_to_folder(remote, resolved, tmp_path / "new").root
+    assert (output / "model.sig").read_bytes() == remote.get("xception/1/model.sig", 10**6)
+    pull(remote, resolved, cache)
+    assert cache.verified(resolved, trust=owner.trust).files == set(FILES)
+
+
+def test_a_signature_that_nobody_asked_for_stops_no_pull(
+    file_store: Store, small: Path, cache: Cache, tmp_path: Path
+) -> None:
+    class Closed(Remote):
+        def get(self, path: str, limit: int) -> bytes:
+            if path.endswith("model.sig"):
+                raise AccessDeniedError(f"{path}: at most {limit} bytes, and not for you")
+            return super().get(path, limit)
+
+    remote = file_store.open()
+    publish(small, remote, "xception")
+    resolved = resolve(remote, "xception", 1)
+    assert contents(pull(Closed(remote._connect, remote.url), resolved, cache).root) == contents(small)
+    remote.put_overwrite("xception/1/model.sig", bytes(MAX_SIGNATURE_BYTES + 1))
+    assert contents(pull_to_folder(remote, resolved, tmp_path / "new").root) == contents(small)
+
+
 def test_an_entry_that_was_pulled_without_its_signature_gets_it(
     file_store: Store, small: Path, cache: Cache, owner: Owner
 ) -> None:
@@ -96,7 +125,7 @@ def test_an_entry_that_was_pulled_without_its_signature_gets_it(
     remote = WatchedRemote(file_store.url)
     resolved = resolve(remote, "xception", 1)
     model = pull(remote, resolved, cache)
-    assert not (model.root / "model.sig").exists()
+    (model.root / "model.sig").unlink()  # as a release left it that fetched none without a key
     with pytest.raises(SignatureError, match="is not signed"):
         cache.verified(resolved, trust=owner.trust)
     remote.streamed.clear()

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from model_store.labels import LabelTarget, set_label
 from model_store.publish import publish
-from model_store.versions import list_models, list_versions
+from model_store.versions import list_models, list_versions, missing_targets
 
 from .conftest import Store
 from .samples import FILES
@@ -24,3 +25,18 @@ def test_lists_finished_versions(store: Store, small: Path) -> None:
     assert "format 2" in (four.problem or "")
     assert list_models(remote) == ["xception"]
     assert list_versions(remote, "none") == []
+
+
+def test_labels_whose_version_is_gone(store: Store, small: Path) -> None:
+    remote = store.open()
+    for label in ("stable", "canary"):
+        publish(small, remote, "xception", labels=[label])
+    infos = list_versions(remote, "xception")
+    assert missing_targets(remote, "xception", infos) == {}
+    publish(small, remote, "xception", labels=["new"])  # after the listing
+    remote.delete(["xception/2/manifest.json"])
+    infos = [info for info in infos if info.version == 1]
+    assert missing_targets(remote, "xception", infos) == {"canary": 2}
+    set_label(remote, "other", "stable", LabelTarget(version=1, manifest=f"sha256:{1:064x}"))
+    assert missing_targets(remote, "other", list_versions(remote, "other")) == {"stable": 1}
+    assert missing_targets(remote, "none", []) == {}

@@ -111,6 +111,21 @@ def test_is_neither_written_nor_listed(web: Web, folder: Path) -> None:
     assert web.inside.get("xception/labels.json", 10_000)
 
 
+def test_commands_that_need_more_say_what_to_do_instead(web: Web, folder: Path) -> None:
+    listing = "needs a listing, which a web server does not give; use `show "
+    for words, says in (
+        (("versions", "xception"), f"`versions` {listing}xception:LABEL` or `history xception`, or the bucket"),
+        (("models",), f"`models` {listing}NAME` or `history NAME`, or the bucket"),
+        (("prune", "xception", "--keep", "1"), "is read-only; `prune` the bucket or folder behind it"),
+        (("publish", str(folder), "--model", "xception"), "is read-only; publish to the store that"),
+        (("unlabel", "xception", "stable"), "is read-only"),
+    ):
+        done = run_cli(*words, "--store", web.url)
+        assert done.returncode == UsageError.exit_code
+        assert says in done.stderr
+    assert run_cli("history", "xception", "--store", web.url).returncode == 0
+
+
 def test_a_version_or_label_that_is_not_there(web: Web) -> None:
     for reference in ("xception:9", "xception:canary", "other"):
         done = run_cli("show", reference, "--store", web.url)
