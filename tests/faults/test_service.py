@@ -64,6 +64,7 @@ def test_an_empty_store_is_waited_for(tmp_path: Path, package: Path, golden: lis
     server = started(MODEL_STORE_URL=f"file://{store}", LOAD_RETRY_MAX_S="1", ENGINE="openvino")
     server.wait_for("/livez")
     not_ready = server.wait_for("/readyz", 503)
+    why_not_ready(server, "holds no model 'xception'")
     assert list(not_ready.json()) == ["error"]
     for answer in (
         server.client.post(PREDICT, content=body_of(golden[8])),
