@@ -23,7 +23,21 @@ class Admin:
 
     def routes(self) -> list[Route]:
         """Return the routes."""
-        return [Route(f"{MODEL_PATH}/reload", answering(self.reload), methods=["POST"])]
+        return [
+            Route(f"{MODEL_PATH}/reload", answering(self.reload), methods=["POST"]),
+            Route("/debug/batching", answering(self.batching), methods=["GET"]),
+        ]
+
+    async def batching(self, request: Request) -> Response:
+        """Answer how full the queue is, and what was learned of the costs of batches and of their best size.
+
+        Raises:
+            AccessDeniedError: The token is missing or wrong, or the service has none.
+            NotReadyError: The runner does not answer.
+        """
+        require_token(request, self._edge.settings.admin_token)
+        state = await self._edge.runner.batching()
+        return Response(state.model_dump_json(indent=2), media_type="application/json")
 
     async def reload(self, request: Request) -> Response:
         """Have the labels looked at now; answer with the status once what they say is done.

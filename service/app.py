@@ -20,8 +20,10 @@ from .middleware import JsonErrorMiddleware, RequestIdMiddleware
 from .oip.routes import OpenInference
 from .runner import Runner
 from .settings import load_settings
+from .shortcut import ShortcutMiddleware
 from .tfserving.routes import TensorFlowServing
 from .wanted import pull_default
+from .wire import FrameAddress
 
 log = logging.getLogger("bentoml.model")
 
@@ -30,7 +32,16 @@ SETTINGS = load_settings()
 _TIMEOUT_S = SETTINGS.request_timeout_ms / 1000 + 5
 """BentoML's own limit stays behind ours, which answers in the right format."""
 
+_TRACING = {"excluded_urls": ".*"}
+"""No spans unless the configuration of BentoML asks for some: making them costs more than all the rest of a refusal."""
+
 _runner = Runner(SETTINGS)
+
+
+def _runner_url() -> str | None:
+    """Return where BentoML lets the runner listen that belongs to this process, or that this process is."""
+    url: str | None = cast(Any, RunnerService).url
+    return url
 
 
 @bentoml.service(
@@ -41,6 +52,7 @@ _runner = Runner(SETTINGS)
     runner_connection={"max_requests": 2**31, "max_age": 1e9},
     logging={"access": {"enabled": False}},
     metrics={"enabled": False},
+    tracing=_TRACING,
 )
 @bentoml.asgi_app(_runner.app(), path="/")
 class RunnerService:
@@ -59,7 +71,7 @@ class RunnerService:
     @bentoml.on_startup
     async def start(self) -> None:
         """Begin to load the model."""
-        _runner.start()
+        await _runner.start(FrameAddress.beside(_runner_url() or "", SETTINGS.runner_port))
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
@@ -71,7 +83,7 @@ class RunnerService:
 
 
 _edge = Edge(SETTINGS)
-_apis = (_edge, Admin(_edge), OpenInference(_edge), TensorFlowServing(_edge))
+_apis = (TensorFlowServing(_edge), OpenInference(_edge), _edge, Admin(_edge))
 _app = Starlette(routes=[route for api in _apis for route in api.routes()])
 
 
@@ -82,6 +94,7 @@ _app = Starlette(routes=[route for api in _apis for route in api.routes()])
     logging={"access": {"enabled": SETTINGS.access_log}},
     # Its labels hold the raw path, so that every unknown URL would become a new series; /metrics is our own.
     metrics={"enabled": False},
+    tracing=_TRACING,
 )
 @bentoml.asgi_app(_app, path="/")
 class EdgeService:
@@ -92,10 +105,10 @@ class EdgeService:
     @bentoml.on_startup
     async def start(self) -> None:
         """Connect to the runner."""
-        runner_url = SETTINGS.runner_url or cast(Any, RunnerService).url
-        if runner_url is None:
+        if runner_url := SETTINGS.runner_url or _runner_url():
+            await _edge.start(runner_url, SETTINGS.runner_port)
+        else:
             raise SystemExit("RUNNER_URL is not set, and no runner was started beside the edge")
-        await _edge.start(runner_url)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
@@ -103,5 +116,11 @@ class EdgeService:
         await _edge.stop()
 
 
-for middleware in (RequestIdMiddleware, JsonErrorMiddleware):
-    cast(Any, EdgeService).add_asgi_middleware(middleware)
+_add_middleware = cast(Any, EdgeService).add_asgi_middleware
+_add_middleware(RequestIdMiddleware)
+_add_middleware(JsonErrorMiddleware)
+_add_middleware(
+    ShortcutMiddleware,
+    shortcut=RequestIdMiddleware(JsonErrorMiddleware(_app)),
+    prefixes=("/v1/", "/v2/", "/classify"),
+)

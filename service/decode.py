@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +15,7 @@ from model_store.manifest import InputContract
 
 from .admission import Permit
 from .errors import InvalidImageError
+from .workers import Workers
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 """What is decoded; of animated pictures the first frame counts."""
@@ -96,17 +95,15 @@ class Decoder:
 
     def __init__(self, threads: int, limits: ImageLimits) -> None:
         self.limits = limits
-        self._threads = threads
-        self._pool: ThreadPoolExecutor | None = None
+        self._workers = Workers(threads, "decode")
 
     def start(self) -> None:
-        """Open the pool of threads."""
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
+        """Start the threads."""
+        self._workers.start()
 
-    def stop(self) -> None:
-        """Let go of the threads, and of images that nobody waits for."""
-        if self._pool:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+    async def stop(self) -> None:
+        """End the threads; images that wait are let go."""
+        await self._workers.stop()
 
     async def decode(self, images: Sequence[bytes], contract: InputContract, permit: Permit) -> NDArray[np.uint8]:
         """Decode the images of one request, in order.
@@ -128,14 +125,11 @@ class Decoder:
                 error.index = index
                 raise
 
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Any]] = [
-            loop.run_in_executor(self._pool, decode_into, index) for index in range(len(images))
-        ]
+        futures = [self._workers.run(partial(decode_into, index)) for index in range(len(images))]
         try:
-            await asyncio.gather(*futures)
-        except BaseException:
+            for future in futures:
+                await future
+        finally:
             for future in futures:
                 future.cancel()
-            raise
         return pixels

@@ -21,20 +21,20 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) ->
     Raises:
         ClientDisconnectedError: The caller hung up.
     """
-    task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(_hung_up(request))
+    task = asyncio.current_task()
+    watch = asyncio.ensure_future(_cancel_when_hung_up(request, task)) if task else None
     try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientDisconnectedError
+        return await work
+    except asyncio.CancelledError:
+        if task and watch and watch.done() and task.uncancel() == 0:
+            raise ClientDisconnectedError from None
+        raise
     finally:
-        watch.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+        if watch:
+            watch.cancel()
 
 
-async def _hung_up(request: Request) -> None:
+async def _cancel_when_hung_up(request: Request, task: asyncio.Task[Any]) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    task.cancel()

@@ -65,15 +65,15 @@ class Edge:
             ImageLimits(settings.max_image_mib * MIB, settings.max_image_megapixels * 1_000_000),
         )
 
-    async def start(self, runner_url: str) -> None:
+    async def start(self, runner_url: str, runner_port: int) -> None:
         """Open the connections to the runner and the threads that decode."""
         self.decoder.start()
-        await self.runner.start(runner_url)
+        await self.runner.start(runner_url, runner_port)
 
     async def stop(self) -> None:
         """Admit nobody any more, then let go of threads and connections."""
         self.admission.close()
-        self.decoder.stop()
+        await self.decoder.stop()
         await self.runner.stop()
 
     async def classify(self, request: Request) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal, Protocol
@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from model_store.manifest import Manifest, Variant
 from model_store.verify import VerifiedModel
 
+from .cpus import native_precisions
+
 EngineName = Literal["openvino", "tensorflow"]
+Precision = Literal["fp32", "bf16", "int8"]
 
 _BY_SPEED = (
     "openvino/int8",
@@ -29,16 +32,31 @@ _PACKAGES = {"openvino": "openvino", "tensorflow": "tensorflow"}
 
 
 class Engine(Protocol):
-    """A variant of a model, loaded and ready to run."""
+    """A variant of a model, loaded and ready to run.
 
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    Alone, on all cores, a batch has its scores soonest; side by side in lanes, many batches get theirs at the highest
+    rate. Each lane is used by one thread at a time, and nothing runs alone while a lane is in use.
+    """
+
+    lanes: int
+    """Batches that may run side by side, each on its own share of the cores; 1 where that brings nothing."""
+
+    def run(self, pixels: NDArray[np.uint8], lane: int | None = None) -> NDArray[np.float32]:
         """Return the scores of a batch.
 
         Args:
             pixels: `uint8 [n, height, width, 3]`, contiguous.
+            lane: None runs the batch alone, on all cores; 0 to `lanes` - 1 in that lane, beside the others.
 
         Returns:
             `float32 [n, classes]`, which the caller owns.
+        """
+        ...
+
+    def shrink(self) -> None:
+        """Free the intermediate results of the batches so far, while none runs; the next ones make theirs anew.
+
+        They are kept from batch to batch, and as large as the largest one needed.
         """
         ...
 
@@ -47,37 +65,57 @@ class Engine(Protocol):
         ...
 
 
-def choose_variant(manifest: Manifest, wanted: Literal["auto"] | EngineName, max_accuracy_loss: float) -> Variant:
-    """Return the variant to serve: the fastest that is installed and accurate enough.
+def choose_variant(
+    manifest: Manifest,
+    engine: Literal["auto"] | EngineName,
+    precision: Literal["auto"] | Precision,
+    max_accuracy_loss: float,
+    native: Collection[str] | None = None,
+) -> Variant:
+    """Return the variant to serve: the fastest that is installed, at home on this CPU and accurate enough.
 
     Accuracy is compared with that of the float32 Keras model; a variant, or a model, without a measured
-    accuracy passes only in float32, where there is nothing to lose.
+    accuracy passes only in float32, where there is nothing to lose. A precision that is asked for by name is taken
+    as it is: neither its accuracy nor the CPU is looked at.
+
+    Args:
+        manifest: Of the model.
+        engine: The engine that is asked for.
+        precision: The precision that is asked for.
+        max_accuracy_loss: How much top-1 a variant may lose, from 0 to 1.
+        native: The precisions that this CPU computes in; looked up by default.
 
     Raises:
         LookupError: None of the variants will do; the message says why for each.
     """
+    native = native_precisions() if native is None else native
     reasons: list[str] = []
     for variant in sorted(manifest.variants, key=_speed):
-        if wanted not in ("auto", variant.engine):
-            reasons.append(f"{variant.name}: ENGINE={wanted}")
+        if engine not in ("auto", variant.engine):
+            reasons.append(f"{variant.name}: ENGINE={engine}")
+        elif precision not in ("auto", variant.precision):
+            reasons.append(f"{variant.name}: PRECISION={precision}")
         elif find_spec(_PACKAGES[variant.engine]) is None:
             reasons.append(f"{variant.name}: the package {_PACKAGES[variant.engine]} is not installed")
-        elif reason := _too_inaccurate(manifest, variant, max_accuracy_loss):
+        elif precision == "auto" and variant.precision not in native:
+            reasons.append(f"{variant.name}: this CPU has no instructions for {variant.precision}")
+        elif precision == "auto" and (reason := _too_inaccurate(manifest, variant, max_accuracy_loss)):
             reasons.append(f"{variant.name}: {reason}")
         else:
             return variant
     raise LookupError("no variant of the model can be served here: " + "; ".join(reasons))
 
 
-def load_engine(model: VerifiedModel, variant: Variant, threads: int) -> Engine:
+def load_engine(model: VerifiedModel, variant: Variant, threads: int, lanes: int = 0) -> Engine:
     """Load a variant from files that were verified.
 
     Args:
         model: The verified files.
         variant: One of the variants of its manifest.
         threads: CPU threads that the engine may use.
+        lanes: The most lanes that are wanted; 0 leaves it to the engine.
     """
-    engine: Engine = import_module(f".engines.{variant.engine}", __package__).load(model, variant, threads)
+    engine: Engine = import_module(f".engines.{variant.engine}", __package__).load(model, variant, threads, lanes)
     return engine
 
 

@@ -10,19 +10,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .admission import Deadline
-from .cost import CostModel
+from .admission import Deadline, Priority
+from .errors import DeadlineExceededError
+from .learned import Learned
 
 
 class Batchable(Protocol):
     """A loaded version of a model, as far as the batcher looks at it."""
 
-    batch_size: int
-    """The largest batch that pays."""
-    cost: CostModel
+    learned: Learned
+    """What is known of its costs; the batcher teaches it."""
 
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the scores of a batch; called in a thread."""
+    def run(self, pixels: NDArray[np.uint8], lane: int | None) -> NDArray[np.float32]:
+        """Return the scores of a batch that runs alone, or in a lane; called in a thread."""
         ...
 
 
@@ -47,7 +47,9 @@ class Entry:
     model: Batchable
     pixels: NDArray[np.uint8]
     deadline: Deadline
+    priority: Priority
     future: asyncio.Future[Result]
+    """Its answer; fails with a `ServiceError`, or is cancelled when nobody waits for it any more."""
     arrived: float = field(default_factory=time.monotonic)
     taken: int = 0
     left_queue: float | None = None
@@ -55,25 +57,48 @@ class Entry:
     batch_size: int = 0
     parts: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     """Scores so far, by the number of their first image."""
+    answered: int = 0
+    alarm: asyncio.TimerHandle | None = None
+
+    def watch_deadline(self) -> None:
+        """Fail when the deadline passes, wherever the images are then."""
+        self.alarm = self.future.get_loop().call_later(max(0.0, self.deadline.remaining_s()), self._expire)
 
     @property
     def waiting(self) -> int:
         """Return the number of images that have not left the queue."""
         return len(self.pixels) - self.taken
 
+    def give_up(self) -> None:
+        """Say that nobody waits for the answer any more."""
+        self._silence()
+        self.future.cancel()
+
     def fail(self, error: Exception) -> None:
         """Answer the request with an error, unless it is answered or given up already."""
+        self._silence()
         if not self.future.done():
             self.future.set_exception(error)
 
     def accept(self, start: int, scores: NDArray[np.float32]) -> None:
         """Take the scores of some of its images, from number `start` on; the last ones answer the request."""
         self.parts[start] = scores
-        if sum(map(len, self.parts.values())) == len(self.pixels) and not self.future.done():
+        self.answered += len(scores)
+        if self.answered == len(self.pixels) and not self.future.done():
+            self._silence()
             ordered = [self.parts[key] for key in sorted(self.parts)]
             whole = ordered[0] if len(ordered) == 1 else np.concatenate(ordered)
             queue_s = (self.left_queue or self.arrived) - self.arrived
             self.future.set_result(Result(whole, queue_s, self.infer_s, self.batch_size))
+
+    def _expire(self) -> None:
+        timeout_ms = self.deadline.timeout_s * 1000
+        self.fail(DeadlineExceededError(f"no answer within the deadline of {timeout_ms:.0f} ms"))
+
+    def _silence(self) -> None:
+        if self.alarm:
+            self.alarm.cancel()
+            self.alarm = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +108,9 @@ class Slice:
     entry: Entry
     start: int
     stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
 
     @property
     def pixels(self) -> NDArray[np.uint8]:

@@ -181,12 +181,13 @@ class Lifecycle:
             return self._report(f"{_named(resolved)} cannot be served", error)
         before = self.versions.add(served, status, time.monotonic() - started)
         log.info(
-            "%s: version %d is available: %s, batches of at most %d, %.1f ms an image",
+            "%s: version %d is available: %s, %d at once in batches of at most %d, %.1f ms a lone image",
             self.versions.model,
             served.version,
             served.variant.name,
-            served.batch_size,
-            1000 * served.cost.latency_s(1),
+            served.learned.lanes,
+            served.learned.batch_size,
+            1000 * served.learned.alone.latency_s(1),
         )
         if before:  # The same number with other bytes: somebody has made the store anew.
             await self._loader.unload(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from copy import copy
+from copy import deepcopy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,19 @@ from .batching import Batcher
 from .cpus import available_cpus
 from .crash_guard import CrashGuard, LoadCrashedError
 from .engine import Engine, choose_variant, load_engine
+from .learned import Learned
 from .memory import give_back_memory
 from .served import ServedVersion
 from .settings import Settings
 from .state import State
 from .wanted import Source
-from .warmup import GoldenMismatchError, batch_of, check_golden, golden_pixels, learn_batch_size
+from .warmup import (
+    GoldenMismatchError,
+    batch_of,
+    check_golden,
+    golden_pixels,
+    learn,
+)
 
 _FINAL = (IntegrityError, GoldenMismatchError, LookupError, LoadCrashedError)
 """What is wrong with the version itself: trying again would only take time from those that serve."""
@@ -109,19 +116,20 @@ class Loader:
 
     async def _into_memory(self, model: VerifiedModel) -> ServedVersion:
         settings = self._settings
-        variant = choose_variant(model.manifest, settings.engine, settings.max_accuracy_loss)
+        variant = choose_variant(model.manifest, settings.engine, settings.precision, settings.max_accuracy_loss)
         threads = settings.engine_threads or available_cpus()
         pixels = golden_pixels(model)
 
         def load() -> Engine:
-            engine = load_engine(model, variant, threads)
+            engine = load_engine(model, variant, threads, settings.engine_lanes)
             # The very first run makes the kernels, ten times as long as the next: live batches need not wait for it.
-            engine.run(pixels[:1])
+            for lane in (None, *(range(engine.lanes) if engine.lanes > 1 else ())):
+                engine.run(pixels[:1], lane)
             return engine
 
         # Not in the background: the threads that an engine starts would be as low as the one that loads it, for ever.
         engine = await asyncio.to_thread(load)
-        return ServedVersion(model, variant, engine, batch_size=settings.max_batch_size)
+        return ServedVersion(model, variant, engine, Learned(engine.lanes))
 
     async def _rehearse(
         self, served: ServedVersion, entered: Callable[[State], None], living: Callable[[], list[ServedVersion]]
@@ -139,20 +147,31 @@ class Loader:
 
         Beside a sibling that serves not every size is run: all of them from 1 to 32 would keep the engine for seconds.
         """
+        lanes = served.engine.lanes
 
         async def run(batch: NDArray[np.uint8]) -> float:
+            served.learned = Learned(lanes, batch_size=len(batch))
+            result = await self._batcher.rehearse(served, batch_of(batch, len(batch) * lanes))
+            return result.infer_s / lanes
+
+        async def run_alone(batch: NDArray[np.uint8]) -> float:
+            served.learned = Learned(lanes, alone_max=len(batch))
             return (await self._batcher.rehearse(served, batch)).infer_s
 
         if sibling:
             size = 1
-            while size < sibling.batch_size:
+            while size < sibling.learned.batch_size:
                 await run(batch_of(pixels, size))
                 size *= 2
-            await run(batch_of(pixels, sibling.batch_size))
-            served.batch_size, served.cost = sibling.batch_size, copy(sibling.cost)
-        else:
-            settings = self._settings
-            learned = await learn_batch_size(
-                run, pixels, max_size=settings.max_batch_size, budget_s=settings.warmup_budget_s
-            )
-            served.batch_size, served.cost = learned.batch_size, learned.cost
+            await run(batch_of(pixels, sibling.learned.batch_size))
+            served.learned = deepcopy(sibling.learned)
+            return
+        settings = self._settings
+        served.learned = await learn(
+            run,
+            run_alone,
+            pixels,
+            lanes=lanes,
+            max_size=settings.max_batch_size,
+            budget_s=settings.warmup_budget_s,
+        )

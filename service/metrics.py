@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from .served import ServedVersion
-from .state import State, VersionStatus
+from .state import BatchingState, State, VersionStatus
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -25,6 +25,10 @@ INSTANCES = Histogram("xception_request_images", "Images in a request.", buckets
 
 _QUEUE_IMAGES = Gauge("xception_queue_images", "Images that wait.", multiprocess_mode="mostrecent")
 _QUEUE_BYTES = Gauge("xception_queue_bytes", "Bytes of pixels that wait.", multiprocess_mode="mostrecent")
+_QUEUE_BACKLOG = Gauge(
+    "xception_queue_backlog_seconds", "How long what waits will take.", multiprocess_mode="mostrecent"
+)
+_RUNNING = Gauge("xception_engine_batches", "Batches that run.", multiprocess_mode="mostrecent")
 _DROPPED = Counter("xception_dropped_images", "Images that left the queue without being run.", ["reason"])
 _BATCH_SIZE = Histogram("xception_batch_size", "Images in a batch.", buckets=_SIZES)
 _BATCH_SECONDS = Histogram("xception_batch_seconds", "A batch in the engine.", buckets=_SECONDS)
@@ -64,27 +68,41 @@ _COST_FIXED = Gauge(
     ["model", "version"],
     multiprocess_mode="mostrecent",
 )
+_COST_ALONE = Gauge(
+    "xception_lone_image_cost_seconds",
+    "Learned latency of an image that has all cores.",
+    ["model", "version"],
+    multiprocess_mode="mostrecent",
+)
+_LANES = Gauge(
+    "xception_engine_lanes",
+    "Batches that run side by side under load.",
+    ["model", "version"],
+    multiprocess_mode="mostrecent",
+)
 
 
 class RunnerMetrics:
     """Keeps the metrics of batcher and life cycle."""
 
-    def __init__(self) -> None:
-        self._served: dict[ServedVersion, str] = {}
-
-    def queued(self, images: int, size: int) -> None:
-        """Record how full the queue is."""
-        _QUEUE_IMAGES.set(images)
-        _QUEUE_BYTES.set(size)
-
     def ran(self, images: int, seconds: float) -> None:
-        """Record a batch, and what has been learned from it."""
+        """Record a batch."""
         _BATCH_SIZE.observe(images)
         _BATCH_SECONDS.observe(seconds)
-        for served, model in self._served.items():
-            version = str(served.model.version)
-            _COST_IMAGE.labels(model, version).set(served.cost.per_image_s)
-            _COST_FIXED.labels(model, version).set(served.cost.fixed_s)
+
+    def batching(self, model: str, state: BatchingState) -> None:
+        """Record how full the queue is, and what has been learned."""
+        _QUEUE_IMAGES.set(state.queue_images)
+        _QUEUE_BYTES.set(state.queue_bytes)
+        _QUEUE_BACKLOG.set(state.queue_seconds)
+        _RUNNING.set(state.running_batches)
+        for known in state.versions:
+            version = str(known.version)
+            _LANES.labels(model, version).set(known.lanes)
+            _LIMIT.labels(model, version).set(known.batch_size)
+            _COST_IMAGE.labels(model, version).set(known.image_seconds)
+            _COST_FIXED.labels(model, version).set(known.fixed_seconds)
+            _COST_ALONE.labels(model, version).set(known.lone_image_seconds)
 
     def dropped(self, reason: str, images: int) -> None:
         """Record images that nobody waited for any more."""
@@ -97,18 +115,11 @@ class RunnerMetrics:
 
     def version_available(self, model: str, served: ServedVersion, seconds: float) -> None:
         """Record that a version went live."""
-        version = str(served.model.version)
-        _LOAD_SECONDS.labels(model, version).set(seconds)
-        _LIMIT.labels(model, version).set(served.batch_size)
-        self._served[served] = model
+        _LOAD_SECONDS.labels(model, str(served.version)).set(seconds)
 
     def version_failed(self, model: str, status: VersionStatus) -> None:
         """Record that a version did not go live."""
         _FAILURES.labels(model, status.error_code).inc()
-
-    def version_gone(self, model: str, served: ServedVersion) -> None:  # noqa: ARG002 -- the protocol's names
-        """Learn no more of a version that was unloaded."""
-        self._served.pop(served, None)
 
     def routed(self, model: str, label: str, version: int) -> None:
         """Record where a label leads."""

@@ -1,7 +1,8 @@
-"""The runner: queue, engine and model versions behind three routes that only the edge calls."""
+"""The runner: queue, engine and model versions, behind frames of pixels and a few routes that only the edge calls."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -11,50 +12,93 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from . import wire
+from .admission import Priority
 from .batching import Batcher
+from .cpus import available_cpus
 from .disconnect import ClientDisconnectedError, unless_disconnected
+from .entry import Entry
 from .errors import BadRequestError, InferenceError, ServiceError
+from .frame_server import FrameServer
 from .lifecycle import Lifecycle
 from .memory import limit_heaps
 from .metrics import RunnerMetrics
 from .settings import MIB, Settings
+from .state import BatchingState
 
 log = logging.getLogger("bentoml.runner")
+
+_PUBLISH_S = 0.5
+"""Time between two looks at the batcher for the metrics."""
 
 
 class Runner:
     """Answers an edge with the scores of pixels."""
 
     def __init__(self, settings: Settings) -> None:
-        metrics = RunnerMetrics()
+        self._metrics = RunnerMetrics()
+        self._model = settings.model_name
         self.batcher = Batcher(
-            metrics,
+            self._metrics,
             max_images=settings.queue_max_images,
             max_bytes=settings.queue_max_mib * MIB,
+            threads=settings.engine_threads or available_cpus(),
             max_wait_s=settings.max_wait_ms / 1000,
         )
-        self.lifecycle = Lifecycle(settings, metrics, self.batcher)
+        self.frames = FrameServer(self.enqueue, settings.queue_max_mib * MIB)
+        self.lifecycle = Lifecycle(settings, self._metrics, self.batcher)
+        self._publisher: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to load the model; requests get 503 until it is there."""
+    async def start(self, address: wire.FrameAddress) -> None:
+        """Listen for questions, and begin to load the model; they get 503 until it is there."""
         limit_heaps()
+        await self.frames.start(address)
         self.batcher.start()
         self.lifecycle.start()
+        self._publisher = asyncio.create_task(self._publish())
 
     async def stop(self) -> None:
         """Stop the batcher, then unload the model that it ran."""
+        if self._publisher:
+            self._publisher.cancel()
         await self.batcher.stop()
+        await self.frames.stop()
         await self.lifecycle.stop()
 
-    async def infer(self, request: Request) -> Response:
-        """Queue the pixels of one request and answer with their scores."""
-        question = await wire.InferRequest.read(request)
+    async def _publish(self) -> None:
+        """Record the state of the batcher every now and then: doing so at every change would cost each request."""
+        while True:
+            self._metrics.batching(self._model, self.describe_batching())
+            await asyncio.sleep(_PUBLISH_S)
+
+    def enqueue(self, question: wire.Question) -> Entry:
+        """Queue the pixels of one request.
+
+        Raises:
+            ServiceError: No such version, not its input, or no room.
+        """
         served = self.lifecycle.versions.get(question.version)
         contract = served.model.manifest.input
-        if question.pixels.shape[1:] != (contract.height, contract.width, 3) or not len(question.pixels):
-            raise BadRequestError(f"pixels of shape {list(question.pixels.shape)} are not this version's input")
-        answer = self.batcher.submit(served, question.pixels, question.deadline, question.priority)
-        return wire.result_response(await unless_disconnected(request, answer))
+        pixels = question.pixels
+        if pixels.shape[1:] != (contract.height, contract.width, 3) or not len(pixels):
+            raise BadRequestError(f"pixels of shape {list(pixels.shape)} are not this version's input")
+        return self.batcher.enqueue(served, pixels, question.deadline, question.priority)
+
+    def describe_batching(self) -> BatchingState:
+        """Return what the batcher does at this moment."""
+        batcher = self.batcher
+        return BatchingState(
+            queue_images=batcher.images,
+            queue_images_max=batcher.max_images,
+            queue_bytes=batcher.bytes,
+            queue_bytes_max=batcher.max_bytes,
+            queue_seconds=batcher.backlog_s(Priority.BULK),
+            running_batches=batcher.running,
+            versions=tuple(served.describe_batching() for served in self.lifecycle.versions.living()),
+        )
+
+    async def batching(self, _: Request) -> Response:
+        """Answer what the batcher does at this moment."""
+        return Response(self.describe_batching().model_dump_json(), media_type="application/json")
 
     async def models(self, request: Request) -> Response:
         """Describe the versions: the state of each, and what those that answer take and give."""
@@ -71,7 +115,7 @@ class Runner:
         """Return the routes as an ASGI application."""
         return Starlette(
             routes=[
-                Route(wire.INFER_PATH, _answering(self.infer), methods=["POST"]),
+                Route(wire.BATCHING_PATH, _answering(self.batching), methods=["GET"]),
                 Route(wire.MODELS_PATH, _answering(self.models), methods=["GET"]),
                 Route(wire.RELOAD_PATH, _answering(self.reload), methods=["POST"]),
             ]
@@ -87,11 +131,15 @@ def _answering(
         try:
             return await endpoint(request)
         except ServiceError as error:
-            return wire.error_response(error)
+            return _error_response(error)
         except (ClientDisconnectedError, ClientDisconnect):
             return Response(status_code=499)
         except Exception:
             log.exception("The runner failed")
-            return wire.error_response(InferenceError("the runner failed; its log says why"))
+            return _error_response(InferenceError("the runner failed; its log says why"))
 
     return answer
+
+
+def _error_response(error: ServiceError) -> Response:
+    return Response(wire.error_body(error), status_code=error.status, media_type="application/json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,7 +16,8 @@ from . import wire
 from .admission import Permit
 from .entry import Result
 from .errors import DeadlineExceededError, NotReadyError, ServiceError
-from .state import RunnerState, ServedModel
+from .frame_client import FrameClient
+from .state import BatchingState, RunnerState, ServedModel
 
 _KEEPALIVE_S = 2.0
 """Shorter than the 5 s after which the runner's server closes an idle connection: never write into a closing one."""
@@ -37,15 +37,18 @@ class RunnerClient:
     def __init__(self) -> None:
         self._base = ""
         self._session: aiohttp.ClientSession | None = None
+        self._frames: FrameClient | None = None
         self._state: RunnerState | None = None
         self._watcher: asyncio.Task[None] | None = None
 
-    async def start(self, url: str) -> None:
+    async def start(self, url: str, port: int) -> None:
         """Open the session and begin to watch the runner.
 
         Args:
             url: `file:///path/of/a.sock` for a Unix socket, as BentoML names it, or `http://host:port`.
+            port: Where it takes frames in the second case.
         """
+        self._frames = FrameClient(wire.FrameAddress.beside(url, port))
         parts = urlsplit(url)
         if parts.scheme in ("file", "unix"):
             self._base = "http://runner"
@@ -63,6 +66,8 @@ class RunnerClient:
         if self._watcher:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
+        if self._frames:
+            self._frames.close()
         if self._session:
             await self._session.close()
 
@@ -89,16 +94,12 @@ class RunnerClient:
             ServiceError: Whatever the runner met, as the class that it was there.
             NotReadyError: The runner does not answer; it may be starting again.
         """
+        if self._frames is None:
+            raise NotReadyError("the edge is not started")
         permit.deadline.check()
-        question = wire.InferRequest(pixels, model.version, permit.deadline, permit.priority)
-        headers, body = await self._call(
-            "POST",
-            wire.INFER_PATH,
-            timeout_s=permit.deadline.remaining_s() + _GRACE_S,
-            headers=question.headers(),
-            data=pixels.tobytes(),
-        )
-        return wire.read_result(headers, body)
+        number = self._frames.number()
+        question = wire.Question(number, model.version, permit.deadline, permit.priority, pixels)
+        return await self._frames.ask(question, permit.deadline.remaining_s() + _GRACE_S)
 
     async def reload(self, timeout_s: float) -> RunnerState:
         """Have the runner look at the labels now, and return what it serves once it has done what they say.
@@ -110,13 +111,23 @@ class RunnerClient:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                _, body = await self._call("POST", wire.RELOAD_PATH, timeout_s=timeout_s + _GRACE_S)
+                body = await self._call("POST", wire.RELOAD_PATH, timeout_s=timeout_s + _GRACE_S)
         except TimeoutError:
             raise DeadlineExceededError(
                 f"not done within {timeout_s * 1000:.0f} ms, and going on; the status tells how far it is"
             ) from None
         self._state = RunnerState.model_validate_json(body)
         return self._state
+
+    async def batching(self) -> BatchingState:
+        """Ask the runner what its batcher does at this moment.
+
+        Raises:
+            NotReadyError: It does not answer.
+        """
+        return BatchingState.model_validate_json(
+            await self._call("GET", wire.BATCHING_PATH, timeout_s=_DESCRIBE_TIMEOUT_S)
+        )
 
     async def _watch(self) -> None:
         """Keep a request open that the runner answers as soon as it serves something else."""
@@ -129,7 +140,7 @@ class RunnerClient:
 
     async def _describe(self, revision: str, timeout_s: float) -> RunnerState:
         try:
-            _, body = await self._call(
+            body = await self._call(
                 "GET", wire.MODELS_PATH, timeout_s=timeout_s, params={wire.AFTER: revision} if revision else None
             )
         except ServiceError:
@@ -138,9 +149,7 @@ class RunnerClient:
         self._state = RunnerState.model_validate_json(body)
         return self._state
 
-    async def _call(
-        self, method: str, path: str, *, timeout_s: float, **arguments: Any
-    ) -> tuple[Mapping[str, str], bytes]:
+    async def _call(self, method: str, path: str, *, timeout_s: float, **arguments: Any) -> bytes:
         if self._session is None:
             raise NotReadyError("the edge is not started")
         timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -148,7 +157,7 @@ class RunnerClient:
             async with self._session.request(method, self._base + path, timeout=timeout, **arguments) as answer:
                 body = await answer.read()
                 if answer.status == 200:
-                    return answer.headers, body
+                    return body
                 with suppress(orjson.JSONDecodeError, KeyError):
                     raise wire.read_error(body)
                 raise ServiceError(f"the runner answered {answer.status}")

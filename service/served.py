@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from model_store.manifest import Variant
 from model_store.verify import VerifiedModel
 
-from .cost import CostModel
 from .engine import Engine
-from .state import ServedModel
+from .learned import Learned
+from .state import ServedModel, VersionBatching
 
 
 @dataclass(eq=False)
@@ -22,18 +22,17 @@ class ServedVersion:
     model: VerifiedModel
     variant: Variant
     engine: Engine
-    batch_size: int
-    """The largest batch that pays."""
-    cost: CostModel = field(default_factory=CostModel)
+    learned: Learned
+    """What is known of its costs on this machine."""
 
     @property
     def version(self) -> int:
         """Return its number."""
         return self.model.version
 
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(self, pixels: NDArray[np.uint8], lane: int | None) -> NDArray[np.float32]:
         """Return the scores, `float32 [n, classes]`, of `uint8 [n, height, width, 3]`."""
-        return self.engine.run(pixels)
+        return self.engine.run(pixels, lane)
 
     def resembles(self, other: ServedVersion) -> bool:
         """Tell whether a batch costs as much as one of `other`: the same network, engine and input."""
@@ -42,6 +41,20 @@ class ServedVersion:
             self.variant.name == other.variant.name
             and mine.architecture == its.architecture
             and (mine.input.height, mine.input.width) == (its.input.height, its.input.width)
+        )
+
+    def describe_batching(self) -> VersionBatching:
+        """Return what has been learned of its batches."""
+        learned = self.learned
+        return VersionBatching(
+            version=self.version,
+            variant=self.variant.name,
+            lanes=learned.lanes,
+            batch_size=learned.batch_size,
+            image_seconds=learned.cost.per_image_s,
+            fixed_seconds=learned.cost.fixed_s,
+            lone_image_seconds=learned.alone.latency_s(1),
+            images_per_second=learned.rates,
         )
 
     def describe(self, labels: tuple[str, ...]) -> ServedModel:

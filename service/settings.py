@@ -66,13 +66,21 @@ class Settings(BaseSettings):
     """Longest pause between two attempts to get a model, in seconds; pauses double up to it."""
 
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"
-    """What runs the model. `auto` takes the fastest one that is installed and within `MAX_ACCURACY_LOSS`."""
+    """What runs the model. `auto` takes the fastest one that is installed."""
+
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    """What the model is computed in. `auto` takes the fastest that this CPU has instructions for and whose accuracy was
+    measured to be within `MAX_ACCURACY_LOSS`; a precision that is named is taken as it is."""
 
     engine_threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads of the engine; 0 takes all that the container may use."""
 
+    engine_lanes: Annotated[int, Field(ge=0)] = 0
+    """Batches that run side by side under load, each on its share of the threads; 0 takes as many as pay, 1 runs one
+    after the other. A lone batch always has all threads."""
+
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """How much top-1 a faster variant of the model may lose against the float32 one."""
+    """How much top-1 a faster precision may lose against float32, on the pictures it was measured on."""
 
     max_batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
     """Largest batch that warm-up tries; the one in use is learned and never larger than it pays."""
@@ -124,6 +132,10 @@ class Settings(BaseSettings):
 
     runner_url: str | None = None
     """Address of a runner that was started by itself (`http://host:port`); unset, one is started here."""
+
+    runner_port: Annotated[int, Field(ge=1, le=65535)] = 3001
+    """TCP port, beside the one of `bentoml serve`, at which a runner that was started by itself takes pixels; the edge
+    finds it at the host of `RUNNER_URL`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

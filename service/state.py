@@ -106,3 +106,36 @@ class RunnerState(BaseModel):
         if target.model == self.name and self.default is None:
             raise NotReadyError(f"no model is available yet: {self.waiting_for}")
         raise ModelNotFoundError(missing)
+
+
+class VersionBatching(BaseModel):
+    """How the batches of one version are made, as far as that is learned."""
+
+    version: int
+    variant: str
+    """Engine and precision, as in `openvino/fp32`."""
+    lanes: int
+    """Batches that the engine runs side by side under load."""
+    batch_size: int
+    """The largest batch that pays."""
+    image_seconds: float
+    """What one more image adds to a batch in a lane."""
+    fixed_seconds: float
+    """What a batch in a lane costs without its images."""
+    lone_image_seconds: float
+    """What an image costs that has all cores."""
+    images_per_second: Mapping[int, float]
+    """In one lane, by batch size; of the sizes that were measured."""
+
+
+class BatchingState(BaseModel):
+    """What the batcher does at this moment."""
+
+    queue_images: int
+    queue_images_max: int
+    queue_bytes: int
+    queue_bytes_max: int
+    queue_seconds: float
+    """How long what waits will take."""
+    running_batches: int
+    versions: tuple[VersionBatching, ...]

@@ -30,9 +30,6 @@ class VersionsObserver(Protocol):
     def version_available(self, model: str, served: ServedVersion, seconds: float) -> None:
         """A version went live, so many seconds after its first step."""
 
-    def version_gone(self, model: str, served: ServedVersion) -> None:
-        """A version was unloaded."""
-
     def routed(self, model: str, label: str, version: int) -> None:
         """A label, or under an empty one the default, leads to this version now; 0 where it leads nowhere any more."""
 
@@ -134,7 +131,6 @@ class Versions:
 
     def removed(self, served: ServedVersion) -> None:
         """Record that a version is out of memory, unless it is on its way back already."""
-        self._observer.version_gone(self.model, served)
         status = self._statuses.get(served.version)
         if status and status.state == State.DRAINING:
             self.enter(status, State.UNLOADED)

@@ -118,7 +118,9 @@ class Source:
         settings = self._settings
 
         def needed(manifest: Manifest) -> tuple[str, ...]:
-            return manifest.serving_files(choose_variant(manifest, settings.engine, settings.max_accuracy_loss))
+            return manifest.serving_files(
+                choose_variant(manifest, settings.engine, settings.precision, settings.max_accuracy_loss)
+            )
 
         return pull(self._remote, resolved, self._cache, select=needed, trust=self._trust)
 

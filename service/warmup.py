@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +11,13 @@ from numpy.typing import NDArray
 from model_store.manifest import Variant
 from model_store.verify import VerifiedModel
 
-from .cost import CostModel
+from .learned import WORTH, Learned
 
 Run = Callable[[NDArray[np.uint8]], Awaitable[float]]
-"""Runs a batch, `uint8 [n, height, width, 3]`, and returns the seconds that the engine took."""
-
-WORTH = 0.95
-"""Share of the best throughput that a smaller batch must reach to be preferred."""
+"""Runs a batch, `uint8 [n, height, width, 3]`, and returns the seconds that the engine took for it."""
 
 _REPEATS = 3
-"""Timed runs of each size; their median counts."""
+"""Timed runs of each size; the fastest counts, since whatever else the machine does can only slow a run down."""
 
 
 class GoldenMismatchError(Exception):
@@ -38,47 +33,48 @@ def golden_pixels(model: VerifiedModel) -> NDArray[np.uint8]:
     return pixels
 
 
-@dataclass(frozen=True)
-class Learned:
-    """What was learned of an engine on this machine."""
+async def learn(
+    run: Run, run_alone: Run, sample: NDArray[np.uint8], *, lanes: int, max_size: int, budget_s: float
+) -> Learned:
+    """Time a lone image, then batches of 1, 2, 4, … in the lanes until two in a row bring nothing, or the time is up.
 
-    batch_size: int
-    """The smallest that reaches 95 % of the best throughput."""
-    cost: CostModel
-
-
-async def learn_batch_size(run: Run, sample: NDArray[np.uint8], *, max_size: int, budget_s: float) -> Learned:
-    """Time batches of 1, 2, 4, 8, … and find the smallest size that reaches 95 % of the best throughput.
-
-    Every size up to the one found has then been run, so that none of them is met cold. Sizes are tried
-    until two in a row bring nothing, or the time is up.
+    Then batches of 2, 3, 4, … on all cores, as long as they are done sooner than in the lanes. Every size up to those
+    that pay has then been run, so that none of them is met cold.
 
     Args:
-        run: Runs a batch and returns how long the engine took, in seconds.
+        run: Runs a batch in each lane at once.
+        run_alone: Runs a batch on all cores.
         sample: Real inputs, `uint8 [n, height, width, 3]`; repeated to fill a batch.
+        lanes: How many the engine has.
         max_size: The largest size to try.
         budget_s: Time for the measurement, in seconds; the size 1 is measured whatever it takes.
     """
     until = time.perf_counter() + budget_s
-    cost = CostModel()
-    throughput: dict[int, float] = {}
+    learned = Learned(lanes)
+    if lanes > 1:
+        learned.alone.observe(1, min([await run_alone(sample[:1]) for _ in range(_REPEATS)]))
     size = 1
     while size <= max_size:
         batch = batch_of(sample, size)
         await run(batch)
-        seconds = [await run(batch) for _ in range(_REPEATS)]
-        for second in seconds:
-            cost.observe(size, second)
-        throughput[size] = size / median(seconds)
-        fruitless = all(throughput[size] * WORTH < throughput[other] for other in (size // 2, size // 4) if other)
-        if (fruitless and size >= 4) or time.perf_counter() + 8 * median(seconds) > until:
+        seconds = min([await run(batch) for _ in range(_REPEATS)])
+        learned.cost.observe(size, seconds)
+        learned.measured(size, seconds)
+        rates = learned.rates
+        fruitless = all(rates[size] * WORTH < rates[other] for other in (size // 2, size // 4) if other)
+        if (fruitless and size >= 4) or time.perf_counter() + 8 * seconds > until:
             break
         size *= 2
-    enough = WORTH * max(throughput.values())
-    best = min(size for size, rate in throughput.items() if rate >= enough)
-    for between in set(range(1, best)) - set(throughput):
+    for between in set(range(1, learned.batch_size)) - set(learned.rates):
         await run(batch_of(sample, between))
-    return Learned(best, cost)
+    for together in range(2, lanes * learned.batch_size + 1) if lanes > 1 else ():
+        batch = batch_of(sample, together)
+        await run_alone(batch)
+        learned.alone.observe(together, await run_alone(batch))
+        learned.alone_max = together
+        if not learned.prefers_alone(together) or time.perf_counter() > until:
+            break
+    return learned
 
 
 def check_golden(scores: NDArray[np.float32], model: VerifiedModel, variant: Variant) -> None:

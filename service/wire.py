@@ -1,31 +1,35 @@
-"""The hop between edge and runner: raw pixels one way, raw scores the other, over HTTP.
+"""The hop between edge and runner: frames over a socket that stays open, and a few HTTP routes beside it.
 
-`POST /infer` carries `uint8 [n, height, width, 3]` as they lie in memory; its headers name the shape, the
-version that they were decoded for, how long the caller still waits, and its priority. The answer carries
-`float32 [n, classes]`. `GET /models` describes what is served, and with `?after=` only once that has changed;
-`POST /reload` looks at the labels now. An error is JSON: kind, message, seconds after which trying again makes sense.
-BentoML's typed calls between services would pickle all of it, and lose the class and the text of errors.
+A question carries pixels, `uint8 [n, height, width, 3]`, as they lie in memory, and its answer scores, `float32
+[n, classes]`; each behind a head of 48 bytes that says what follows. Questions have numbers, and answers come in any
+order. A question can be given up. An error is JSON: kind, message, seconds after which trying again makes sense.
+
+Over HTTP, where BentoML lets the runner listen, `GET /models` describes what is served, and with `?after=` only once
+that has changed; `POST /reload` looks at the labels now; `GET /batching` tells what the batcher does.
+
+An HTTP request for each question, with BentoML's middlewares on either side, cost more than a small model's inference;
+typed calls between BentoML's services would pickle all of it, too, and lose the class and the text of errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from struct import Struct
+from typing import Any, ClassVar, Self
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from starlette.requests import Request
-from starlette.responses import Response
 
 from .admission import Deadline, Priority
 from .entry import Result
-from .errors import BadRequestError, ServiceError
+from .errors import ServiceError
 
-INFER_PATH = "/infer"
 MODELS_PATH = "/models"
 RELOAD_PATH = "/reload"
+BATCHING_PATH = "/batching"
 
 AFTER = "after"
 """The query parameter of `/models` with the revision that an edge knows; the answer waits for another one."""
@@ -33,80 +37,142 @@ AFTER = "after"
 WATCH_S = 5.0
 """How long that answer waits at most; a runner that shuts down waits for it, too."""
 
-_SHAPE = "x-shape"
-_VERSION = "x-model-version"
-_TIMEOUT = "x-timeout-ms"
-_PRIORITY = "x-priority"
-_QUEUE = "x-queue-ms"
-_INFER = "x-infer-ms"
-_BATCH = "x-batch-size"
+HEAD_BYTES = 48
+"""Length of the head of a frame, in both directions."""
+
+_QUESTION, _GIVEN_UP, _SCORES, _ERROR = 1, 2, 3, 4
+"""Kinds of frames."""
 
 
 @dataclass(frozen=True)
-class InferRequest:
-    """One request to the runner."""
+class FrameAddress:
+    """Where a runner takes frames: at a Unix socket beside BentoML's own, or at a port beside its own."""
 
-    pixels: NDArray[np.uint8]
-    """`uint8 [n, height, width, 3]`."""
+    path: str | None
+    host: str = ""
+    port: int = 0
+
+    @classmethod
+    def beside(cls, url: str, port: int) -> Self:
+        """Return the address of the runner at `url`.
+
+        Args:
+            url: `file:///path/of/a.sock` for a Unix socket, as BentoML names it, or `http://host:port`.
+            port: Where it takes frames in the second case.
+        """
+        parts = urlsplit(url)
+        if parts.scheme in ("file", "unix"):
+            return cls(f"{unquote(parts.path)}.frames")
+        return cls(None, parts.hostname or "", port)
+
+
+@dataclass(frozen=True)
+class Question:
+    """The images of one request, and what is to be done with them."""
+
+    number: int
+    """Its number on this connection."""
     version: int
     deadline: Deadline
     priority: Priority
+    pixels: NDArray[np.uint8]
+    """`uint8 [n, height, width, 3]`."""
 
-    def headers(self) -> dict[str, str]:
+    _HEAD: ClassVar[Struct] = Struct("<BB2xIIIQQd8x")
+
+    def head(self) -> bytes:
         """Return what stands before the pixels."""
-        return {
-            "content-type": "application/octet-stream",
-            _SHAPE: ",".join(map(str, self.pixels.shape)),
-            _VERSION: str(self.version),
-            _TIMEOUT: f"{self.deadline.remaining_s() * 1000:.3f}",
-            _PRIORITY: str(int(self.priority)),
-        }
+        n, height, width, _ = self.pixels.shape
+        remaining_s = self.deadline.remaining_s()
+        return self._HEAD.pack(_QUESTION, self.priority, n, height, width, self.number, self.version, remaining_s)
+
+    def body(self) -> memoryview:
+        """Return the pixels as they lie in memory."""
+        return np.ascontiguousarray(self.pixels).data.cast("B")
 
     @classmethod
-    async def read(cls, request: Request) -> InferRequest:
-        """Read a request at the runner.
+    def give_up(cls, number: int) -> bytes:
+        """Return the frame that says that nobody waits for the answer any more."""
+        return cls._HEAD.pack(_GIVEN_UP, 0, 0, 0, 0, number, 0, 0.0)
+
+
+@dataclass(frozen=True)
+class QuestionHead:
+    """The head of a question, read at the runner."""
+
+    given_up: bool
+    number: int
+    shape: tuple[int, int, int, int]
+    version: int
+    remaining_s: float
+    priority: Priority
+
+    @classmethod
+    def parse(cls, head: bytes | bytearray) -> Self:
+        """Read a head.
 
         Raises:
-            BadRequestError: Headers and body do not fit together.
+            ValueError: It is not one.
         """
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-        try:
-            shape = tuple(int(part) for part in request.headers[_SHAPE].split(","))
-            pixels = np.frombuffer(body, np.uint8).reshape(shape)
-            return cls(
-                pixels,
-                int(request.headers[_VERSION]),
-                Deadline(float(request.headers[_TIMEOUT]) / 1000),
-                Priority(int(request.headers[_PRIORITY])),
-            )
-        except (KeyError, ValueError) as error:
-            raise BadRequestError(f"not a request of an edge: {error}") from error
+        kind, priority, n, height, width, number, version, remaining_s = Question._HEAD.unpack(head)
+        if kind not in (_QUESTION, _GIVEN_UP):
+            raise ValueError(f"a frame of kind {kind}")
+        return cls(kind == _GIVEN_UP, number, (n, height, width, 3), version, remaining_s, Priority(priority))
+
+    def with_pixels(self, pixels: NDArray[np.uint8]) -> Question:
+        """Return the question, its deadline counted from now."""
+        return Question(
+            self.number, self.version, Deadline(self.remaining_s), self.priority, pixels.reshape(self.shape)
+        )
 
 
-def result_response(result: Result) -> Response:
-    """Return the runner's answer."""
-    headers = {
-        _SHAPE: ",".join(map(str, result.scores.shape)),
-        _QUEUE: f"{result.queue_s * 1000:.3f}",
-        _INFER: f"{result.infer_s * 1000:.3f}",
-        _BATCH: str(result.batch_size),
-    }
-    return Response(result.scores.tobytes(), headers=headers, media_type="application/octet-stream")
+_ANSWER = Struct("<B3xIIIQdd8x")
 
 
-def read_result(headers: Mapping[str, str], body: bytes) -> Result:
-    """Read the runner's answer at the edge."""
-    shape = tuple(int(part) for part in headers[_SHAPE].split(","))
-    scores = np.frombuffer(body, np.float32).reshape(shape)
-    return Result(scores, float(headers[_QUEUE]) / 1000, float(headers[_INFER]) / 1000, int(headers[_BATCH]))
+def scores_frame(number: int, result: Result) -> tuple[bytes, memoryview]:
+    """Return the head and the body of an answer."""
+    n, classes = result.scores.shape
+    head = _ANSWER.pack(_SCORES, n, classes, result.batch_size, number, result.queue_s, result.infer_s)
+    return head, np.ascontiguousarray(result.scores).data.cast("B")
 
 
-def error_response(error: ServiceError) -> Response:
+def error_frame(number: int, error: ServiceError) -> tuple[bytes, bytes]:
+    """Return the head and the body of an error."""
+    body = error_body(error)
+    return _ANSWER.pack(_ERROR, 1, len(body), 0, number, 0.0, 0.0), body
+
+
+@dataclass(frozen=True)
+class AnswerHead:
+    """The head of an answer, read at the edge."""
+
+    number: int
+    body_bytes: int
+    read: Callable[[NDArray[np.uint8]], Result | ServiceError]
+    """Turns the body, `uint8 [body_bytes]`, into the answer."""
+
+    @classmethod
+    def parse(cls, head: bytes | bytearray) -> Self:
+        """Read a head.
+
+        Raises:
+            ValueError: It is not one.
+        """
+        kind, n, width, batch_size, number, queue_s, infer_s = _ANSWER.unpack(head)
+        if kind == _ERROR:
+            return cls(number, width, lambda body: read_error(body.tobytes()))
+        if kind != _SCORES:
+            raise ValueError(f"a frame of kind {kind}")
+        return cls(
+            number,
+            4 * n * width,
+            lambda body: Result(body.view(np.float32).reshape(n, width), queue_s, infer_s, batch_size),
+        )
+
+
+def error_body(error: ServiceError) -> bytes:
     """Return the runner's error."""
-    body = orjson.dumps({"kind": error.kind, "error": str(error), "retry_after_s": error.retry_after_s})
-    return Response(body, status_code=error.status, media_type="application/json")
+    return orjson.dumps({"kind": error.kind, "error": str(error), "retry_after_s": error.retry_after_s})
 
 
 def read_error(body: bytes) -> ServiceError:

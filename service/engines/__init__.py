@@ -1,1 +1,1 @@
-"""The engines, one a module; each has `load(model, variant, threads) -> Engine`."""
+"""The engines, one a module; each has `load(model, variant, threads, lanes) -> Engine`."""

@@ -7,11 +7,11 @@ behind it in brackets.
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from pybase64 import b64decode
 
 from service.errors import BadRequestError
 from service.parse_json import parse_json

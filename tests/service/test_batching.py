@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from service.admission import Deadline, Priority
 from service.batching import Batcher
-from service.cost import CostModel
 from service.entry import Result
 from service.errors import DeadlineExceededError, InferenceError, NotReadyError, OverloadedError
+from service.learned import Learned
 
 BAD = 255
 
@@ -23,17 +23,18 @@ BAD = 255
 class SyntheticEngine:
     """Answers each image with its first pixel; fails on a batch that holds the value BAD; can be held up."""
 
-    def __init__(self, batch_size: int = 4, seconds: float = 0.0) -> None:
-        self.batch_size = batch_size
-        self.cost = CostModel()
+    def __init__(self, batch_size: int = 4, seconds: float = 0.0, lanes: int = 1) -> None:
+        self.learned = Learned(lanes, batch_size)
         self.seconds = seconds
         self.batches: list[list[int]] = []
+        self.lanes: list[int | None] = []
         self.entered = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
 
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(self, pixels: NDArray[np.uint8], lane: int | None) -> NDArray[np.float32]:
         firsts = pixels[:, 0, 0, 0]
+        self.lanes.append(lane)
         self.batches.append(firsts.tolist())
         self.entered.release()
         assert self.gate.wait(10)
@@ -46,10 +47,6 @@ class SyntheticEngine:
 class Observed:
     def __init__(self) -> None:
         self.drops: dict[str, int] = {}
-        self.queue = (0, 0)
-
-    def queued(self, images: int, size: int) -> None:
-        self.queue = (images, size)
 
     def ran(self, images: int, seconds: float) -> None: ...
 
@@ -169,7 +166,7 @@ async def test_cancelled_and_expired_are_dropped_and_not_run(batcher: Batcher, o
     await asyncio.gather(first, kept)
     assert engine.batches == [[0], [3]]
     assert observed.drops == {"cancelled": 1, "expired": 1}
-    assert observed.queue == (0, 0)
+    assert (batcher.images, batcher.bytes) == (0, 0)
 
 
 async def test_queue_is_bounded_in_images_and_bytes(observed: Observed) -> None:
@@ -195,7 +192,7 @@ async def test_queue_is_bounded_in_images_and_bytes(observed: Observed) -> None:
 async def test_refuses_what_cannot_meet_its_deadline(batcher: Batcher) -> None:
     engine = SyntheticEngine(batch_size=1)
     for _ in range(10):
-        engine.cost.observe(1, 0.5)
+        engine.learned.cost.observe(1, 0.5)
     with pytest.raises(DeadlineExceededError, match="take about 500 ms"):
         await submit(batcher, engine, 1, timeout=0.2)
     assert engine.batches == []
@@ -220,17 +217,48 @@ async def test_waits_for_a_batch_to_fill_only_when_told(observed: Observed) -> N
     await batcher.stop()
 
 
-async def test_streams_run_at_once(observed: Observed) -> None:
-    batcher = Batcher(observed, max_images=32, max_bytes=10**6, streams=2)
-    batcher.start()
-    engine = SyntheticEngine(batch_size=1)
-    engine.gate.clear()
-    both = [submit(batcher, engine, value) for value in (1, 2)]
-    for _ in both:
-        assert await asyncio.to_thread(engine.entered.acquire, timeout=10)
+@pytest.fixture
+async def wide(observed: Observed) -> AsyncIterator[Batcher]:
+    made = Batcher(observed, max_images=32, max_bytes=10**6, threads=2)
+    made.start()
+    yield made
+    await made.stop()
+
+
+async def test_a_lone_image_has_all_cores_and_many_have_one_each(wide: Batcher) -> None:
+    engine = SyntheticEngine(batch_size=2, lanes=2)
+    first = await held_up(wide, engine)
+    rest = [submit(wide, engine, value) for value in (1, 2, 3)]
+    await asyncio.sleep(0.01)
+    assert wide.running == 1  # What has all cores shares them with nobody.
     engine.gate.set()
-    await asyncio.gather(*both)
-    await batcher.stop()
+    await asyncio.gather(first, *rest)
+    assert engine.lanes[0] is None
+    assert sorted(engine.batches[1:]) == [[1, 2], [3]]
+    assert {0, 1} == set(engine.lanes[1:])
+
+
+async def test_a_request_of_many_images_is_spread_over_the_lanes(wide: Batcher) -> None:
+    engine = SyntheticEngine(batch_size=4, lanes=2)
+    result = await submit(wide, engine, *range(6))
+    assert sorted(engine.batches) == [[0, 1, 2], [3, 4, 5]]
+    assert result.scores[:, 0].tolist() == list(range(6))
+
+
+async def test_lanes_and_an_engine_without_them_take_turns(wide: Batcher) -> None:
+    laned, plain = SyntheticEngine(batch_size=1, lanes=2), SyntheticEngine(batch_size=4)
+    laned.gate.clear()
+    both = submit(wide, laned, 1, 2)
+    for _ in range(2):
+        await asyncio.to_thread(laned.entered.acquire)
+    other = submit(wide, plain, 3)
+    after = submit(wide, laned, 4)
+    await asyncio.sleep(0.01)
+    assert plain.batches == []
+    laned.gate.set()
+    await asyncio.gather(both, other, after)
+    assert plain.batches == [[3]]
+    assert laned.batches == [[1], [2], [4]]
 
 
 async def test_stop_answers_what_waits_and_refuses_what_comes(observed: Observed) -> None:

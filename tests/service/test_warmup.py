@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model_store.verify import VerifiedModel, verify_folder
 from service.engine import choose_variant, load_engine
-from service.warmup import GoldenMismatchError, check_golden, golden_pixels, learn_batch_size
+from service.warmup import GoldenMismatchError, check_golden, golden_pixels, learn
 
 
 class CostlyEngine:
@@ -45,7 +45,8 @@ class CostlyEngine:
 )
 async def test_the_smallest_size_that_pays(seconds: Callable[[int], float], expected: set[int]) -> None:
     engine = CostlyEngine(seconds)
-    learned = await learn_batch_size(engine.timed, np.zeros((3, 4, 4, 3), np.uint8), max_size=32, budget_s=10)
+    sample = np.zeros((3, 4, 4, 3), np.uint8)
+    learned = await learn(engine.timed, engine.timed, sample, lanes=1, max_size=32, budget_s=10)
     assert learned.batch_size in expected
     assert set(range(1, learned.batch_size + 1)) <= set(engine.sizes)  # None of them will be met cold.
     assert learned.cost.latency_s(1) == pytest.approx(seconds(1), rel=0.5, abs=0.02)
@@ -53,7 +54,8 @@ async def test_the_smallest_size_that_pays(seconds: Callable[[int], float], expe
 
 async def test_the_budget_ends_the_search() -> None:
     engine = CostlyEngine(lambda n: 0.05)
-    learned = await learn_batch_size(engine.timed, np.zeros((1, 4, 4, 3), np.uint8), max_size=1024, budget_s=0.5)
+    sample = np.zeros((1, 4, 4, 3), np.uint8)
+    learned = await learn(engine.timed, engine.timed, sample, lanes=1, max_size=1024, budget_s=0.5)
     assert learned.batch_size < 64
 
 
@@ -63,7 +65,7 @@ def model(package: Path) -> VerifiedModel:
 
 
 def test_the_real_engine_gives_the_golden_answers(model: VerifiedModel) -> None:
-    variant = choose_variant(model.manifest, "openvino", 0.01)
+    variant = choose_variant(model.manifest, "openvino", "fp32", 0.01)
     engine = load_engine(model, variant, threads=2)
     scores = engine.run(golden_pixels(model))
     check_golden(scores, model, variant)

@@ -1,0 +1,70 @@
+"""Whose turn it is on the cores: one batch on all of them, or several side by side, each in a lane of its own.
+
+A lone image is answered soonest by all cores together; many images are answered fastest one batch a core, where no
+core waits for another. No fixed setting wins both, so the load decides, batch by batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .learned import Learned
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Leave to run a batch now."""
+
+    lane: int | None
+    """Where it runs: alone on all cores, or in this lane."""
+    images: int
+    """How many images it takes at most, so that the lanes that are free get equal shares."""
+
+
+class Lanes:
+    """Which batches run."""
+
+    def __init__(self) -> None:
+        self._alone = False
+        self._taken: set[int] = set()
+
+    @property
+    def running(self) -> int:
+        """Return the number of batches that run."""
+        return len(self._taken) + self._alone
+
+    def next(self, learned: Learned, waiting: int) -> Turn | None:
+        """Return where the next batch may run now, or None while the cores are taken.
+
+        Beside a batch that runs, another lane begins only for a batch that is worth it: what waits meanwhile is
+        answered sooner by a larger batch a moment later, and no core is idle, since decoding needs some, too.
+
+        Args:
+            learned: What is known of the engine that would run it.
+            waiting: Images that wait for that engine, at least 1.
+        """
+        room = learned.room(waiting)
+        if self._alone:
+            return None
+        if not self._taken and (learned.lanes == 1 or learned.prefers_alone(waiting)):
+            return Turn(None, max(room, waiting) if learned.lanes > 1 else room)
+        free = learned.lanes - len(self._taken)
+        if free <= 0 or (self._taken and (learned.lanes == 1 or waiting < learned.enough)):
+            return None
+        lane = next(lane for lane in range(learned.lanes) if lane not in self._taken)
+        return Turn(lane, min(room, math.ceil(waiting / free)))
+
+    def enter(self, turn: Turn) -> None:
+        """Take the place of a turn."""
+        if turn.lane is None:
+            self._alone = True
+        else:
+            self._taken.add(turn.lane)
+
+    def leave(self, turn: Turn) -> None:
+        """Give it back."""
+        if turn.lane is None:
+            self._alone = False
+        else:
+            self._taken.discard(turn.lane)

@@ -1,0 +1,53 @@
+"""Threads that work for an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from service.workers import Workers
+
+
+async def test_work_is_done_in_threads_and_answered_in_the_loop() -> None:
+    workers = Workers(2, "test")
+    workers.start()
+    both = threading.Barrier(2)
+    names = await asyncio.gather(
+        *(workers.run(lambda: both.wait(5) >= 0 and threading.current_thread().name) for _ in "ab")
+    )
+    assert sorted(map(str, names)) == ["test-0", "test-1"]
+    with pytest.raises(ZeroDivisionError):
+        await workers.run(lambda: 1 // 0)
+    await workers.stop()
+
+
+async def test_what_is_cancelled_before_its_turn_is_not_begun() -> None:
+    workers = Workers(1, "test")
+    workers.start()
+    gate, begun = threading.Event(), []
+    first = workers.run(lambda: gate.wait(5))
+    cancelled = workers.run(lambda: begun.append("cancelled"))
+    last = workers.run(lambda: begun.append("last"))
+    cancelled.cancel()
+    gate.set()
+    await asyncio.gather(first, last)
+    assert begun == ["last"]
+    await workers.stop()
+
+
+async def test_stop_ends_what_runs_and_cancels_what_waits() -> None:
+    workers = Workers(1, "test")
+    workers.start()
+    gate, entered = threading.Event(), threading.Event()
+    running = workers.run(lambda: (entered.set(), gate.wait(5)))
+    waiting = workers.run(lambda: None)
+    await asyncio.to_thread(entered.wait, 5)
+    stopping = asyncio.create_task(workers.stop())
+    await asyncio.sleep(0.01)
+    assert waiting.cancelled()
+    assert not stopping.done()
+    gate.set()
+    await stopping
+    assert (await running)[1]
