@@ -27,6 +27,7 @@ from .digits import read_digits
 from .disconnect import unless_disconnected
 from .entry import Result
 from .errors import BadRequestError, ModelNotFoundError
+from .memory import spare_garbage_collection
 from .openapi import INDEX_PAGE, openapi_document
 from .ranking import rank
 from .runner_client import RunnerClient
@@ -67,6 +68,7 @@ class Edge:
 
     async def start(self, runner_url: str, runner_port: int) -> None:
         """Open the connections to the runner and the threads that decode."""
+        spare_garbage_collection()
         self.decoder.start()
         await self.runner.start(runner_url, runner_port)
 

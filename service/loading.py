@@ -27,6 +27,7 @@ from .crash_guard import CrashGuard, LoadCrashedError
 from .engine import Engine, choose_variant, load_engine
 from .learned import Learned
 from .memory import give_back_memory
+from .remembered import Remembered
 from .served import ServedVersion
 from .settings import Settings
 from .state import State
@@ -74,7 +75,9 @@ class Loader:
         self._settings = settings
         self._source = source
         self._batcher = batcher
+        self._threads = settings.engine_threads or available_cpus()
         self._guard = CrashGuard(settings.model_cache_dir / ".loading")
+        self._remembered = Remembered(settings.model_cache_dir / ".learned", self._threads, settings.max_batch_size)
 
     def forgive(self) -> None:
         """Try versions again that took the process with them."""
@@ -117,11 +120,10 @@ class Loader:
     async def _into_memory(self, model: VerifiedModel) -> ServedVersion:
         settings = self._settings
         variant = choose_variant(model.manifest, settings.engine, settings.precision, settings.max_accuracy_loss)
-        threads = settings.engine_threads or available_cpus()
         pixels = golden_pixels(model)
 
         def load() -> Engine:
-            engine = load_engine(model, variant, threads, settings.engine_lanes)
+            engine = load_engine(model, variant, self._threads, settings.engine_lanes)
             # The very first run makes the kernels, ten times as long as the next: live batches need not wait for it.
             for lane in (None, *(range(engine.lanes) if engine.lanes > 1 else ())):
                 engine.run(pixels[:1], lane)
@@ -137,15 +139,17 @@ class Loader:
         """Warm a version up, then have it answer the golden set."""
         entered(State.WARMING)
         pixels = golden_pixels(served.model)
-        await self._warm(served, pixels, next(filter(served.resembles, living()), None))
+        alike = next((other.learned for other in living() if served.resembles(other)), None)
+        await self._warm(served, pixels, alike or await asyncio.to_thread(self._remembered.recall, served))
         entered(State.CHECKING)
         results = [await self._batcher.rehearse(served, pixels[at : at + 1]) for at in range(len(pixels))]
         check_golden(np.concatenate([result.scores for result in results]), served.model, served.variant)
 
-    async def _warm(self, served: ServedVersion, pixels: NDArray[np.uint8], sibling: ServedVersion | None) -> None:
-        """Learn the largest batch that pays, running every size on the way; or take over what a sibling has learned.
+    async def _warm(self, served: ServedVersion, pixels: NDArray[np.uint8], known: Learned | None) -> None:
+        """Learn the largest batch that pays, running every size on the way; or take over what was learned before.
 
-        Beside a sibling that serves not every size is run: all of them from 1 to 32 would keep the engine for seconds.
+        What is taken over is not measured again, and not every size is run: beside a version that serves, or before
+        the first answer of a process, all of them from 1 to 32 would take seconds.
         """
         lanes = served.engine.lanes
 
@@ -158,13 +162,13 @@ class Loader:
             served.learned = Learned(lanes, alone_max=len(batch))
             return (await self._batcher.rehearse(served, batch)).infer_s
 
-        if sibling:
+        if known:
             size = 1
-            while size < sibling.learned.batch_size:
+            while size < known.batch_size:
                 await run(batch_of(pixels, size))
                 size *= 2
-            await run(batch_of(pixels, sibling.learned.batch_size))
-            served.learned = deepcopy(sibling.learned)
+            await run(batch_of(pixels, known.batch_size))
+            served.learned = deepcopy(known)
             return
         settings = self._settings
         served.learned = await learn(
@@ -175,3 +179,4 @@ class Loader:
             max_size=settings.max_batch_size,
             budget_s=settings.warmup_budget_s,
         )
+        await asyncio.to_thread(self._remembered.keep, served)

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from .served import ServedVersion
-from .state import BatchingState, State, VersionStatus
+from .state import BatchingState, State, VersionBatching, VersionStatus
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -96,13 +96,8 @@ class RunnerMetrics:
         _QUEUE_BYTES.set(state.queue_bytes)
         _QUEUE_BACKLOG.set(state.queue_seconds)
         _RUNNING.set(state.running_batches)
-        for known in state.versions:
-            version = str(known.version)
-            _LANES.labels(model, version).set(known.lanes)
-            _LIMIT.labels(model, version).set(known.batch_size)
-            _COST_IMAGE.labels(model, version).set(known.image_seconds)
-            _COST_FIXED.labels(model, version).set(known.fixed_seconds)
-            _COST_ALONE.labels(model, version).set(known.lone_image_seconds)
+        for version in state.versions:
+            _record_learned(model, version)
 
     def dropped(self, reason: str, images: int) -> None:
         """Record images that nobody waited for any more."""
@@ -116,6 +111,7 @@ class RunnerMetrics:
     def version_available(self, model: str, served: ServedVersion, seconds: float) -> None:
         """Record that a version went live."""
         _LOAD_SECONDS.labels(model, str(served.version)).set(seconds)
+        _record_learned(model, served.describe_batching())
 
     def version_failed(self, model: str, status: VersionStatus) -> None:
         """Record that a version did not go live."""
@@ -130,6 +126,15 @@ class RunnerMetrics:
     def store_asked(self, model: str, answered: bool) -> None:
         """Record whether the store answered."""
         _STORE_ASKED.labels(model, "answered" if answered else "failed").inc()
+
+
+def _record_learned(model: str, known: VersionBatching) -> None:
+    version = str(known.version)
+    _LANES.labels(model, version).set(known.lanes)
+    _LIMIT.labels(model, version).set(known.batch_size)
+    _COST_IMAGE.labels(model, version).set(known.image_seconds)
+    _COST_FIXED.labels(model, version).set(known.fixed_seconds)
+    _COST_ALONE.labels(model, version).set(known.lone_image_seconds)
 
 
 def exposition() -> bytes:

@@ -11,6 +11,7 @@ from . import schema
 from .oip import schema as oip_schema
 from .oip.request import HEADER_LENGTH
 from .settings import Settings
+from .state import BatchingState
 
 _REQUESTS: tuple[type[BaseModel], ...] = (
     schema.PredictRow,
@@ -27,6 +28,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     schema.ModelStatus,
     schema.ModelMetadata,
     schema.Error,
+    BatchingState,
     *oip_schema.ANSWERS,
 )
 
@@ -78,6 +80,7 @@ def openapi_document(settings: Settings) -> dict[str, Any]:
             **_tensorflow_serving(settings),
             **_open_inference(settings),
             "/v1/models/{model}/reload": {"post": _reload()},
+            "/debug/batching": {"get": _batching()},
             "/livez": {"get": _probe("The process runs")},
             "/readyz": {"get": _probe("A checked version of the model answers")},
             "/metrics": {"get": _probe("Metrics in Prometheus' text format")},
@@ -107,6 +110,12 @@ def _responses(content: dict[str, Any], *statuses: str) -> dict[str, Any]:
 
 def _header(name: str, text: str, kind: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "header", "description": text, "schema": kind}
+
+
+_ADMIN = {
+    **_header("Authorization", "`Bearer` and the token of `ADMIN_TOKEN`.", {"type": "string"}),
+    "required": True,
+}
 
 
 def _request_headers(settings: Settings | None = None) -> list[dict[str, Any]]:
@@ -143,12 +152,19 @@ def _classify() -> dict[str, Any]:
 
 
 def _reload() -> dict[str, Any]:
-    token = _header("Authorization", "`Bearer` and the token of `ADMIN_TOKEN`.", {"type": "string"})
     model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
     return {
         "summary": "Follow the labels of the store now; answers once what they say is done",
-        "parameters": [model, {**token, "required": True}, *_request_headers()],
+        "parameters": [model, _ADMIN, *_request_headers()],
         "responses": _responses(_json("ModelStatus"), "401", "404", "409", "503", "504"),
+    }
+
+
+def _batching() -> dict[str, Any]:
+    return {
+        "summary": "What the batcher does now, and what it has learned: costs, batch sizes, lanes",
+        "parameters": [_ADMIN],
+        "responses": _responses(_json("BatchingState"), "401", "503"),
     }
 
 

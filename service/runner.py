@@ -20,7 +20,7 @@ from .entry import Entry
 from .errors import BadRequestError, InferenceError, ServiceError
 from .frame_server import FrameServer
 from .lifecycle import Lifecycle
-from .memory import limit_heaps
+from .memory import limit_heaps, spare_garbage_collection
 from .metrics import RunnerMetrics
 from .settings import MIB, Settings
 from .state import BatchingState
@@ -51,6 +51,7 @@ class Runner:
     async def start(self, address: wire.FrameAddress) -> None:
         """Listen for questions, and begin to load the model; they get 503 until it is there."""
         limit_heaps()
+        spare_garbage_collection()
         await self.frames.start(address)
         self.batcher.start()
         self.lifecycle.start()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import aiohttp
+import httpx
 import numpy as np
 import orjson
 from numpy.typing import NDArray
@@ -35,8 +35,7 @@ class RunnerClient:
     """Connections to one runner, kept open; knows at any time what the runner serves."""
 
     def __init__(self) -> None:
-        self._base = ""
-        self._session: aiohttp.ClientSession | None = None
+        self._http: httpx.AsyncClient | None = None
         self._frames: FrameClient | None = None
         self._state: RunnerState | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -50,15 +49,13 @@ class RunnerClient:
         """
         self._frames = FrameClient(wire.FrameAddress.beside(url, port))
         parts = urlsplit(url)
-        if parts.scheme in ("file", "unix"):
-            self._base = "http://runner"
-            connector: aiohttp.BaseConnector = aiohttp.UnixConnector(
-                unquote(parts.path), limit=0, keepalive_timeout=_KEEPALIVE_S
-            )
-        else:
-            self._base = url.rstrip("/")
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
-        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        local = parts.scheme in ("file", "unix")
+        limits = httpx.Limits(keepalive_expiry=_KEEPALIVE_S)
+        self._http = httpx.AsyncClient(
+            base_url="http://runner" if local else url,
+            trust_env=False,  # No proxy stands between edge and runner, whatever the environment says for the store.
+            transport=httpx.AsyncHTTPTransport(uds=unquote(parts.path) if local else None, limits=limits),
+        )
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -68,8 +65,8 @@ class RunnerClient:
             await asyncio.gather(self._watcher, return_exceptions=True)
         if self._frames:
             self._frames.close()
-        if self._session:
-            await self._session.close()
+        if self._http:
+            await self._http.aclose()
 
     async def state(self) -> RunnerState:
         """Return what the runner serves; asks only where the watch has nothing yet.
@@ -150,18 +147,16 @@ class RunnerClient:
         return self._state
 
     async def _call(self, method: str, path: str, *, timeout_s: float, **arguments: Any) -> bytes:
-        if self._session is None:
+        if self._http is None:
             raise NotReadyError("the edge is not started")
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
-            async with self._session.request(method, self._base + path, timeout=timeout, **arguments) as answer:
-                body = await answer.read()
-                if answer.status == 200:
-                    return body
-                with suppress(orjson.JSONDecodeError, KeyError):
-                    raise wire.read_error(body)
-                raise ServiceError(f"the runner answered {answer.status}")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            answer = await self._http.request(method, path, timeout=timeout_s, **arguments)
+        except (httpx.TransportError, OSError) as error:
             raise NotReadyError(
                 f"the runner does not answer ({type(error).__name__}); it may be starting again"
             ) from error
+        if answer.status_code == 200:
+            return answer.content
+        with suppress(orjson.JSONDecodeError, KeyError):
+            raise wire.read_error(answer.content)
+        raise ServiceError(f"the runner answered {answer.status_code}")

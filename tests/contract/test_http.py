@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import socket
 import struct
 from pathlib import Path
@@ -130,7 +131,12 @@ class TestRoutes:
         assert 'xception_requests_total{route="classify",status="200"}' in text
         assert "xception_batch_size_bucket" in text
         assert 'xception_model_state{model="xception",state="available",version="1"} 1.0' in text
-        assert "xception_batch_limit" in text
+        for learned in ("batch_limit", "batch_cost_image_seconds", "lone_image_cost_seconds", "engine_lanes"):
+            found = re.search(rf'xception_{learned}\{{model="xception",version="1"\}} (.+)', text)
+            assert found, learned
+            assert float(found[1]) > 0, learned
+        for now in ("queue_images", "queue_bytes", "queue_backlog_seconds", "engine_batches"):
+            assert f"xception_{now} 0.0" in text
         assert "some-unknown-path" not in text  # A scanner must not make series.
 
 

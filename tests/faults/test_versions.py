@@ -173,6 +173,12 @@ def test_every_labelled_version_answers_by_version_and_by_label(store: Store, st
     assert classified.status_code == 400  # base64 is no image; but the label was found
     metrics = server.client.get("/metrics").text
     assert re.search(r'xception_model_label_version\{label="canary",model="xception"\} 2.0', metrics)
+    assert server.client.get("/debug/batching").status_code == 401
+    batching = server.client.get("/debug/batching", headers=AUTH).json()
+    assert sorted(version["version"] for version in batching["versions"]) == [1, 2]
+    for version in batching["versions"]:
+        assert str(version["batch_size"]) in version["images_per_second"]
+        assert version["lone_image_seconds"] > 0
     assert server.stop() == 0
 
 

@@ -1,0 +1,107 @@
+"""What warm-up has learned, kept beside the cached versions, so that the next start need not measure it again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+import sys
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, Field, ValidationError
+
+from .cost import CostModel
+from .cpus import cpu_features
+from .learned import Learned
+from .served import ServedVersion
+
+log = logging.getLogger("bentoml.model")
+
+_MAX_BYTES = 2**16
+
+_Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+
+
+class _Cost(BaseModel):
+    per_image_s: _Seconds
+    fixed_s: _Seconds
+
+    @classmethod
+    def of(cls, cost: CostModel) -> Self:
+        return cls(per_image_s=cost.per_image_s, fixed_s=cost.fixed_s)
+
+    def into(self, cost: CostModel) -> None:
+        cost.per_image_s, cost.fixed_s = self.per_image_s, self.fixed_s
+
+
+class _Record(BaseModel):
+    """What is known of one kind of engine on one kind of machine."""
+
+    lanes: Annotated[int, Field(ge=1, le=1024)]
+    alone_max: Annotated[int, Field(ge=1, le=1024)]
+    cost: _Cost
+    alone: _Cost
+    rates: Annotated[
+        dict[Annotated[int, Field(ge=1, le=1024)], Annotated[float, Field(gt=0, allow_inf_nan=False)]],
+        Field(min_length=1),
+    ]
+
+
+class Remembered:
+    """A folder with a small file for each kind of engine and machine; what cannot be read is learned anew."""
+
+    def __init__(self, folder: Path, threads: int, max_batch_size: int) -> None:
+        """Keep what the learning depends on beside the engine.
+
+        Args:
+            folder: Where the files lie.
+            threads: CPU threads of the engine.
+            max_batch_size: The largest size that warm-up tries.
+        """
+        self._folder = folder.expanduser()
+        self._limits = f"{threads} threads, batches of {max_batch_size}"
+
+    def recall(self, served: ServedVersion) -> Learned | None:
+        """Return what an engine like this one has taught before on a machine like this one."""
+        try:
+            with self._path(served).open("rb") as file:
+                record = _Record.model_validate_json(file.read(_MAX_BYTES))
+        except (OSError, ValidationError):
+            return None
+        learned = Learned(record.lanes, alone_max=record.alone_max)
+        record.alone.into(learned.alone)
+        record.cost.into(learned.cost)
+        for size, rate in record.rates.items():
+            learned.measured(size, size / rate)
+        return learned
+
+    def keep(self, served: ServedVersion) -> None:
+        """Write down what an engine has taught; where that is not possible, the next start takes longer."""
+        learned = served.learned
+        record = _Record(
+            lanes=learned.lanes,
+            alone_max=learned.alone_max,
+            cost=_Cost.of(learned.cost),
+            alone=_Cost.of(learned.alone),
+            rates=learned.rates,
+        )
+        path = self._path(served)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_suffix(".partial")
+            beside.write_text(record.model_dump_json())
+            beside.replace(path)
+        except OSError as error:
+            log.warning("What was learned of batches cannot be kept for the next start: %s", error)
+
+    def _path(self, served: ServedVersion) -> Path:
+        """Return the file for everything that decides what a batch costs."""
+        manifest, variant = served.model.manifest, served.variant
+        release = getattr(sys.modules.get(variant.engine), "__version__", "")  # Loaded, as the engine is.
+        kind = (
+            f"{manifest.architecture} {manifest.input.height} × {manifest.input.width}, {len(manifest.classes)}",
+            f"{variant.name} {release}, {served.engine.lanes} lanes, {self._limits}",
+            f"{platform.machine()} {platform.processor()} {' '.join(sorted(cpu_features()))}",
+        )
+        return self._folder / f"{hashlib.sha256(chr(10).join(kind).encode()).hexdigest()[:32]}.json"
