@@ -9,13 +9,22 @@ PORT ?= 3000
 WEIGHTS ?=
 HOST ?= http://127.0.0.1:$(PORT)
 
+# What `make loadtest` passes on, where it is given; `python -m loadtest.run --help` explains.
+SCENARIO ?= single
+CLIENTS ?= $(USERS)
+LOAD_OPTIONS = --host='$(HOST)' --scenario='$(SCENARIO)' $(call given,requests,REQUESTS) \
+	$(call given,arrivals,ARRIVALS) $(call given,rate,RATE) $(call given,clients,CLIENTS) \
+	$(call given,duration,DURATION) $(call given,warm-up,WARM_UP) $(call given,max-in-flight,MAX_IN_FLIGHT) \
+	$(call given,objectives,OBJECTIVES) $(call given,report,REPORT)
+given = $(if $($(2)),--$(1)='$($(2))')
+
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup serve model test check format lock loadtest bento clean
+.PHONY: help setup serve model test check format lock loadtest loadtest-ui bento clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -53,8 +62,12 @@ lock: $(STAMP) ## Resolve the requirements again, with hashes and without addres
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra signing pyproject.toml -o requirements/serve.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements/dev.txt
 
-loadtest: $(STAMP) ## Run Locust, headless, against the service at HOST.
-	@PATH="$(CURDIR)/$(BIN):$$PATH" ./loadtest/run.sh '$(HOST)'
+loadtest: $(STAMP) ## Run a SCENARIO of Locust against the service at HOST, and judge it by its objectives.
+	@exec $(BIN)/python -m loadtest.run $(LOAD_OPTIONS) $(call given,workers,WORKERS)
+
+loadtest-ui: $(STAMP) ## Open Locust's page on port 8089, to choose a scenario there.
+	@exec $(BIN)/locust -f loadtest/locustfile.py --web-host '$(or $(BIND),127.0.0.1)' $(LOAD_OPTIONS) \
+		$(call given,processes,WORKERS)
 
 bento: $(STAMP) ## Build the Bento; it holds no weights.
 	$(BIN)/bentoml build

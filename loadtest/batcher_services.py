@@ -50,21 +50,15 @@ class CountingEngine:
         variant = choose_variant(model.manifest, SETTINGS.engine, SETTINGS.precision, SETTINGS.max_accuracy_loss)
         self.engine = load_engine(model, variant, available_cpus())
         self.images = 0
-        lanes = self.engine.lanes
 
-        async def run(batch: np.ndarray) -> float:
+        async def run(batch: np.ndarray, lanes: int) -> float:
             started = time.perf_counter()
-            await asyncio.gather(*(asyncio.to_thread(self.engine.run, batch, lane) for lane in range(lanes)))
+            each = range(lanes) if lanes > 1 else (None,)
+            await asyncio.gather(*(asyncio.to_thread(self.engine.run, batch, lane) for lane in each))
             return time.perf_counter() - started
 
-        async def run_alone(batch: np.ndarray) -> float:
-            started = time.perf_counter()
-            await asyncio.to_thread(self.engine.run, batch)
-            return time.perf_counter() - started
-
-        sample = golden_pixels(model)
-        size = SETTINGS.max_batch_size
-        self.learned = asyncio.run(learn(run, run_alone, sample, lanes=lanes, max_size=size, budget_s=3))
+        sample, lanes, size = golden_pixels(model), self.engine.lanes, SETTINGS.max_batch_size
+        self.learned = asyncio.run(learn(run, sample, lanes=lanes, max_size=size, budget_s=3))
 
     def run(self, pixels: np.ndarray, lane: int | None = None) -> np.ndarray:
         """Return the scores, `float32 [n, classes]`."""

@@ -38,7 +38,7 @@ def one_cycle(package: Path, engine_name: EngineName) -> dict[str, float]:
     """Load a version, run it, unload it; return times in seconds and memory in MiB."""
     started = time.perf_counter()
     model = verify_folder(package)
-    variant = choose_variant(model.manifest, engine_name, 1.0)
+    variant = choose_variant(model.manifest, engine_name, "fp32", 1.0)
     engine = load_engine(model, variant, available_cpus())
     pixels = golden_pixels(model)
     engine.run(np.ascontiguousarray(pixels[:1]))

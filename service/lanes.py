@@ -7,9 +7,13 @@ core waits for another. No fixed setting wins both, so the load decides, batch b
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 
 from .learned import Learned
+
+_QUIET_S = 0.05
+"""For so long after there was more than one image a lone one takes a lane only: others are likely to follow it."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Lanes:
     def __init__(self) -> None:
         self._alone = False
         self._taken: set[int] = set()
+        self._crowded_at = -math.inf
 
     @property
     def running(self) -> int:
@@ -44,13 +49,17 @@ class Lanes:
             learned: What is known of the engine that would run it.
             waiting: Images that wait for that engine, at least 1.
         """
-        room = learned.room(waiting)
+        room, now = learned.room(waiting), time.monotonic()
+        if waiting > 1 or self.running:
+            self._crowded_at = now
         if self._alone:
             return None
-        if not self._taken and (learned.lanes == 1 or learned.prefers_alone(waiting)):
-            return Turn(None, max(room, waiting) if learned.lanes > 1 else room)
+        if learned.lanes == 1:
+            return None if self._taken else Turn(None, room)
+        if not self._taken and now - self._crowded_at > _QUIET_S:
+            return Turn(None, 1)
         free = learned.lanes - len(self._taken)
-        if free <= 0 or (self._taken and (learned.lanes == 1 or waiting < learned.enough)):
+        if free <= 0 or (self._taken and waiting < learned.enough):
             return None
         lane = next(lane for lane in range(learned.lanes) if lane not in self._taken)
         return Turn(lane, min(room, math.ceil(waiting / free)))

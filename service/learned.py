@@ -6,7 +6,6 @@ limit change it at any time.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from .cost import CostModel
@@ -14,7 +13,7 @@ from .cost import CostModel
 WORTH = 0.95
 """Share of the best throughput that a smaller batch must reach to be preferred: it makes nobody wait for others."""
 
-_ENOUGH = 0.8
+_ENOUGH = 0.75
 """Share of the best throughput at which a batch is worth a lane while others run."""
 
 _LEARN = 0.1
@@ -32,7 +31,7 @@ class Learned:
     """The costs of one engine, and the batch size that follows from them."""
 
     lanes: int = 1
-    """Batches that it runs side by side."""
+    """Batches that run side by side under load; 1 where one after the other on all cores is as fast."""
     batch_size: int = 1
     """The largest batch that pays: the smallest size that reaches 95 % of the best throughput."""
     cost: CostModel = field(default_factory=CostModel)
@@ -43,8 +42,6 @@ class Learned:
     """Images a second in one lane, by batch size, a power of two; only sizes that were measured at warm-up."""
     enough: int = 1
     """The smallest batch that is worth a lane while others run: it reaches 80 % of the best throughput."""
-    alone_max: int = 1
-    """The largest batch that was measured on all cores."""
     batches: int = 0
     """Batches seen since the last probe."""
     probe: int = 0
@@ -54,6 +51,11 @@ class Learned:
         """Know one cost where there is one way to run."""
         if self.lanes == 1:
             self.alone = self.cost
+
+    @property
+    def best_rate(self) -> float:
+        """Return the images a second of all lanes at the best batch size."""
+        return self.lanes * max(self.rates.values())
 
     def measured(self, size: int, seconds: float) -> None:
         """Take in what warm-up measured of a size: how long one batch took, in seconds."""
@@ -85,14 +87,6 @@ class Learned:
         smaller, larger = self.batch_size // 2, 2 * self.batch_size
         self.batches, self.probe = 0, smaller if self.probe == larger and smaller in self.rates else larger
         return self.probe if self.probe in self.rates else self.batch_size
-
-    def prefers_alone(self, waiting: int) -> bool:
-        """Tell whether one batch of all that wait, on all cores, is done sooner than equal shares in the lanes."""
-        if waiting == 1:
-            return True
-        if waiting > self.alone_max:
-            return False
-        return self.alone.latency_s(waiting) <= self.cost.latency_s(math.ceil(waiting / self.lanes))
 
     def work_s(self, images: int) -> float:
         """Return how long so many images take on all lanes, in seconds."""

@@ -109,12 +109,19 @@ class Loader:
             except BaseException:
                 await self.unload(served)
                 raise
+            await self._shrink(served)
         return served
 
     async def unload(self, served: ServedVersion) -> None:
         """Wait for the last batch of a version, then give its memory back."""
         await self._batcher.drained(served)
         served.engine.close()
+        await asyncio.to_thread(give_back_memory)
+
+    async def _shrink(self, served: ServedVersion) -> None:
+        """Give back what the largest batches of warm-up needed, beyond what those that pay will."""
+        await self._batcher.drained(served)
+        served.engine.shrink()
         await asyncio.to_thread(give_back_memory)
 
     async def _into_memory(self, model: VerifiedModel) -> ServedVersion:
@@ -151,31 +158,25 @@ class Loader:
         What is taken over is not measured again, and not every size is run: beside a version that serves, or before
         the first answer of a process, all of them from 1 to 32 would take seconds.
         """
-        lanes = served.engine.lanes
 
-        async def run(batch: NDArray[np.uint8]) -> float:
+        async def run(batch: NDArray[np.uint8], lanes: int) -> float:
             served.learned = Learned(lanes, batch_size=len(batch))
             result = await self._batcher.rehearse(served, batch_of(batch, len(batch) * lanes))
             return result.infer_s / lanes
 
-        async def run_alone(batch: NDArray[np.uint8]) -> float:
-            served.learned = Learned(lanes, alone_max=len(batch))
-            return (await self._batcher.rehearse(served, batch)).infer_s
-
         if known:
             size = 1
             while size < known.batch_size:
-                await run(batch_of(pixels, size))
+                await run(batch_of(pixels, size), known.lanes)
                 size *= 2
-            await run(batch_of(pixels, known.batch_size))
+            await run(batch_of(pixels, known.batch_size), known.lanes)
             served.learned = deepcopy(known)
             return
         settings = self._settings
         served.learned = await learn(
             run,
-            run_alone,
             pixels,
-            lanes=lanes,
+            lanes=served.engine.lanes,
             max_size=settings.max_batch_size,
             budget_s=settings.warmup_budget_s,
         )

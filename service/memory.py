@@ -39,8 +39,8 @@ def give_back_memory() -> None:
 def spare_garbage_collection() -> None:
     """Leave out of the search for garbage what the process has loaded so far, and search less often.
 
-    Half a million objects of libraries are never garbage; what a request leaves behind has no circles in it, but for
-    the odd exception.
+    The hundred thousand objects of the libraries are never garbage; what a request leaves behind has no circles in it,
+    but for the odd exception.
     """
     gc.collect()
     gc.freeze()

@@ -39,7 +39,6 @@ class _Record(BaseModel):
     """What is known of one kind of engine on one kind of machine."""
 
     lanes: Annotated[int, Field(ge=1, le=1024)]
-    alone_max: Annotated[int, Field(ge=1, le=1024)]
     cost: _Cost
     alone: _Cost
     rates: Annotated[
@@ -69,7 +68,7 @@ class Remembered:
                 record = _Record.model_validate_json(file.read(_MAX_BYTES))
         except (OSError, ValidationError):
             return None
-        learned = Learned(record.lanes, alone_max=record.alone_max)
+        learned = Learned(record.lanes)
         record.alone.into(learned.alone)
         record.cost.into(learned.cost)
         for size, rate in record.rates.items():
@@ -81,7 +80,6 @@ class Remembered:
         learned = served.learned
         record = _Record(
             lanes=learned.lanes,
-            alone_max=learned.alone_max,
             cost=_Cost.of(learned.cost),
             alone=_Cost.of(learned.alone),
             rates=learned.rates,

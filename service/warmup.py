@@ -13,8 +13,14 @@ from model_store.verify import VerifiedModel
 
 from .learned import WORTH, Learned
 
-Run = Callable[[NDArray[np.uint8]], Awaitable[float]]
-"""Runs a batch, `uint8 [n, height, width, 3]`, and returns the seconds that the engine took for it."""
+Run = Callable[[NDArray[np.uint8], int], Awaitable[float]]
+"""Runs a batch, `uint8 [n, height, width, 3]`, alone on all cores, or the same in each of so many lanes at once.
+
+Returns the seconds that the engine took for one of them.
+"""
+
+_AS_FAST = 0.9
+"""Share of the throughput of lanes at which one batch after the other is preferred: its latencies differ less."""
 
 _REPEATS = 3
 """Timed runs of each size; the fastest counts, since whatever else the machine does can only slow a run down."""
@@ -33,31 +39,37 @@ def golden_pixels(model: VerifiedModel) -> NDArray[np.uint8]:
     return pixels
 
 
-async def learn(
-    run: Run, run_alone: Run, sample: NDArray[np.uint8], *, lanes: int, max_size: int, budget_s: float
-) -> Learned:
-    """Time a lone image, then batches of 1, 2, 4, … in the lanes until two in a row bring nothing, or the time is up.
+async def learn(run: Run, sample: NDArray[np.uint8], *, lanes: int, max_size: int, budget_s: float) -> Learned:
+    """Find out what batches cost on all cores and in lanes, which of the two is faster, and what size pays there.
 
-    Then batches of 2, 3, 4, … on all cores, as long as they are done sooner than in the lanes. Every size up to those
-    that pay has then been run, so that none of them is met cold.
+    Every size up to the one that pays has then been run, so that none of them is met cold.
 
     Args:
-        run: Runs a batch in each lane at once.
-        run_alone: Runs a batch on all cores.
+        run: Runs batches.
         sample: Real inputs, `uint8 [n, height, width, 3]`; repeated to fill a batch.
         lanes: How many the engine has.
         max_size: The largest size to try.
         budget_s: Time for the measurement, in seconds; the size 1 is measured whatever it takes.
     """
+    alone = await _learn_sizes(run, sample, 1, max_size, budget_s if lanes == 1 else budget_s / 2)
+    if lanes == 1:
+        return alone
+    beside = await _learn_sizes(run, sample, lanes, max_size, budget_s / 2)
+    if alone.best_rate >= _AS_FAST * beside.best_rate:
+        return alone
+    beside.alone = alone.cost
+    return beside
+
+
+async def _learn_sizes(run: Run, sample: NDArray[np.uint8], lanes: int, max_size: int, budget_s: float) -> Learned:
+    """Time batches of 1, 2, 4, 8, … until two in a row bring nothing, or the time is up."""
     until = time.perf_counter() + budget_s
     learned = Learned(lanes)
-    if lanes > 1:
-        learned.alone.observe(1, min([await run_alone(sample[:1]) for _ in range(_REPEATS)]))
     size = 1
     while size <= max_size:
         batch = batch_of(sample, size)
-        await run(batch)
-        seconds = min([await run(batch) for _ in range(_REPEATS)])
+        await run(batch, lanes)
+        seconds = min([await run(batch, lanes) for _ in range(_REPEATS)])
         learned.cost.observe(size, seconds)
         learned.measured(size, seconds)
         rates = learned.rates
@@ -66,14 +78,7 @@ async def learn(
             break
         size *= 2
     for between in set(range(1, learned.batch_size)) - set(learned.rates):
-        await run(batch_of(sample, between))
-    for together in range(2, lanes * learned.batch_size + 1) if lanes > 1 else ():
-        batch = batch_of(sample, together)
-        await run_alone(batch)
-        learned.alone.observe(together, await run_alone(batch))
-        learned.alone_max = together
-        if not learned.prefers_alone(together) or time.perf_counter() > until:
-            break
+        await run(batch_of(sample, between), lanes)
     return learned
 
 

@@ -70,7 +70,7 @@ def evaluation(digits_run: Path) -> dict[str, Any]:
 def package(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo model as a version folder."""
     folder = tmp_path_factory.mktemp("export") / "package"
-    run_module("training", "export", str(digits_run), "--output", str(folder))
+    run_module("training", "export", str(digits_run), "--output", str(folder), "--calibration-images", "60")
     return folder
 
 

@@ -44,6 +44,7 @@ class Server:
             "BENTOML_DO_NOT_TRACK": "True",
             "BENTOML_HOME": str(folder / "bentoml"),
             "MODEL_CACHE_DIR": str(folder / "cache"),
+            "PRECISION": "fp32",  # Scores are compared with Keras'; what `auto` takes depends on the machine.
             **settings,
         }
         folder.mkdir(parents=True, exist_ok=True)

@@ -107,7 +107,9 @@ def test_the_manifest_tells_what_was_measured(package: Path, evaluation: dict[st
     manifest = verify_folder(package).manifest
     assert manifest.evaluation is not None
     assert manifest.evaluation.accuracy == pytest.approx(evaluation["accuracy"])
-    assert {variant.name: variant.accuracy for variant in manifest.variants} == {
-        "openvino/fp32": pytest.approx(evaluation["accuracy"], abs=0.005),
-        "tensorflow/fp32": pytest.approx(evaluation["accuracy"], abs=0.005),
-    }
+    measured = {variant.name: variant.accuracy for variant in manifest.variants}
+    assert list(measured) == ["openvino/fp32", "openvino/bf16", "openvino/int8", "tensorflow/fp32", "tensorflow/bf16"]
+    for name, accuracy in measured.items():
+        if "bf16" in name and accuracy is None:
+            continue  # Packaged on a machine that does not compute in it.
+        assert accuracy == pytest.approx(evaluation["accuracy"], abs=0.005 if "fp32" in name else 0.01)

@@ -135,7 +135,7 @@ def _package(made: object, options: argparse.Namespace) -> None:
     from .source import Source
 
     assert isinstance(made, Source)
-    manifest = export(made, options.output, overwrite=options.overwrite)
+    manifest = export(made, options.output, overwrite=options.overwrite, calibration_images=options.calibration_images)
     for variant in manifest.variants:
         accuracy = "accuracy not measured" if variant.accuracy is None else f"accuracy {variant.accuracy:.2%}"
         size = sum(manifest.file(path).size for path in variant.files)
@@ -219,6 +219,13 @@ def _parser() -> argparse.ArgumentParser:
     for command in (export, package):
         command.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to make")
         command.add_argument("--classes", type=Path, metavar="FILE", help="class names, one a line")
+        command.add_argument(
+            "--calibration-images",
+            type=_whole(0, 100_000),
+            default=300,
+            metavar="N",
+            help="pictures that int8 takes its ranges from, at most (default: 300); 0 leaves int8 out",
+        )
         command.add_argument("--overwrite", action="store_true", help="replace DIR if it exists")
     return parser
 

@@ -3,7 +3,8 @@
 saved_model.pb, variables/   the SavedModel; TensorFlow Serving can be pointed here
 assets.extra/                what TensorFlow Serving warms it up with
 model.keras                  to train on
-openvino/fp32.xml, .bin      what the OpenVINO engine runs
+openvino/fp32.xml, .bin      what the OpenVINO engine runs, in float32 or bfloat16
+openvino/int8.xml, .bin      the same quantised
 classes.txt                  a name a line, in the order of the scores
 golden/                      real inputs, and the scores they must get
 manifest.json                the list of all that, with sizes and hashes (model_store.manifest)
@@ -15,6 +16,7 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,6 @@ import keras
 import numpy as np
 import openvino
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from model_store.manifest import (
     MANIFEST_NAME,
@@ -37,31 +38,34 @@ from model_store.manifest import (
 from .errors import DataError, ExportError, RunError
 from .images import decode
 from .model import MEAN, SCALE
+from .quantize import CALIBRATION_IMAGES, FEWEST_IMAGES, calibration_pixels, quantize
 from .savedmodel import save_model, signatures
 from .source import Source
 from .train import predict
+from .variants import Pictures, forms, measure
 from .warmup_records import save_warmup
 
-TOLERANCE = 1e-3
-"""Largest difference of a float32 engine's score from Keras'."""
 
-_BATCH = 64
-
-Engine = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-
-
-def export(source: Source, output: Path, *, overwrite: bool = False, say: Callable[[str], object] = print) -> Manifest:
+def export(
+    source: Source,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    calibration_images: int = CALIBRATION_IMAGES,
+    say: Callable[[str], object] = print,
+) -> Manifest:
     """Package a model into a folder that appears only once it is whole and checked.
 
     Args:
         source: What to package.
         output: The folder to make.
         overwrite: Replace a folder that is there.
+        calibration_images: Pictures that int8 takes its ranges from, at most; with 0 there is no int8.
         say: Told each step.
 
     Raises:
         RunError: Something is there and `overwrite` is not set, or it is no packaged version.
-        ExportError: A variant does not agree with the Keras model on the golden set.
+        ExportError: A float32 variant does not agree with the Keras model on the golden set.
     """
     check_output(output, overwrite=overwrite)
     output = output.resolve()
@@ -77,21 +81,21 @@ def export(source: Source, output: Path, *, overwrite: bool = False, say: Callab
         say("Converting to OpenVINO")
         loaded = tf.saved_model.load(str(beside))
         save_openvino(loaded, beside / "openvino" / "fp32.xml")
+        save_int8(source, beside / "openvino", calibration_images, say)
         (beside / "classes.txt").write_text("".join(f"{name}\n" for name in source.classes), encoding="utf-8")
         say(f"Recording the scores of {len(source.golden)} golden pictures")
         golden = save_golden(source, beside / "golden", height, width)
-        save_warmup(beside, loaded, source.golden, np.load(beside / golden.pixels))
-        engines = {
-            "openvino": openvino_engine(beside / "openvino" / "fp32.xml"),
-            "tensorflow": saved_model_engine(loaded),
-        }
-        check_golden(beside, golden, engines)
+        pictures = Pictures(np.load(beside / golden.pixels), np.load(beside / golden.scores))
+        save_warmup(beside, loaded, source.golden, pictures.pixels)
         say(
             "Measuring the accuracy of each variant"
             if source.held_out
             else "No labelled pictures: accuracy is not measured"
         )
-        manifest = describe(source, beside, golden, engines)
+        held_out = _held_out(source)
+        variants = measure(forms(beside, loaded), pictures, held_out, say)
+        _remove_unused(beside / "openvino", variants)
+        manifest = describe(source, beside, variants, golden, held_out)
         (beside / MANIFEST_NAME).write_bytes(manifest.to_bytes())
         _replace(output, beside)
     finally:
@@ -129,6 +133,18 @@ def save_openvino(loaded: Any, path: Path) -> None:
     openvino.save_model(openvino.convert_model(loaded.signatures["pixels"]), path, compress_to_fp16=False)
 
 
+def save_int8(source: Source, folder: Path, most: int, say: Callable[[str], object]) -> None:
+    """Write the int8 form beside the float32 one, unless it is not wanted or there are too few pictures for it."""
+    if not most:
+        return
+    pixels = calibration_pixels(source.calibration, most, *source.size)
+    if len(pixels) < FEWEST_IMAGES:
+        say(f"No int8: {len(pixels)} pictures to calibrate it with; at least {FEWEST_IMAGES} are needed")
+        return
+    say(f"Quantising to int8, calibrated with {len(pixels)} pictures")
+    quantize(folder / "fp32.xml", pixels, folder / "int8.xml")
+
+
 def save_golden(source: Source, folder: Path, height: int, width: int) -> Golden:
     """Write the golden pictures, their pixels, and the scores of the float32 Keras model."""
     folder.mkdir()
@@ -146,88 +162,57 @@ def save_golden(source: Source, folder: Path, height: int, width: int) -> Golden
     return Golden(images=tuple(images), pixels="golden/pixels.npy", scores="golden/scores.npy")
 
 
-def openvino_engine(path: Path) -> Engine:
-    """Return a function that runs the IR, in float32 also where the CPU would rather take bfloat16."""
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda pixels: np.array(compiled(pixels)[0])
+def describe(
+    source: Source, folder: Path, variants: tuple[Variant, ...], golden: Golden, held_out: Pictures | None
+) -> Manifest:
+    """Return the manifest of what lies in the folder.
 
-
-def saved_model_engine(loaded: Any) -> Engine:
-    """Return a function that runs the `pixels` signature of a SavedModel."""
-    return lambda pixels: loaded.signatures["pixels"](pixels=tf.constant(pixels))["scores"].numpy()
-
-
-def check_golden(folder: Path, golden: Golden, engines: dict[str, Engine]) -> None:
-    """Compare each variant with the Keras model on the golden set.
-
-    Raises:
-        ExportError: A score differs by more than the tolerance.
+    Args:
+        source: What was packaged.
+        folder: Of the version.
+        variants: What can be run of it.
+        golden: The golden set in it.
+        held_out: What the accuracy was measured on.
     """
-    pixels, expected = np.load(folder / golden.pixels), np.load(folder / golden.scores)
-    for name, engine in engines.items():
-        difference = float(np.abs(engine(pixels) - expected).max())
-        if not difference <= TOLERANCE:
-            raise ExportError(f"{name} differs from Keras by {difference:.2g}; {TOLERANCE:g} is allowed")
-
-
-def describe(source: Source, folder: Path, golden: Golden, engines: dict[str, Engine]) -> Manifest:
-    """Return the manifest of what lies in the folder."""
     height, width = source.size
-    files = tuple(_file(folder, path) for path in sorted(folder.rglob("*")) if path.is_file())
-    saved_model = tuple(file.path for file in files if file.path.startswith("variables/") or file.path.endswith(".pb"))
-    accuracy = _accuracies(source, engines, height, width)
+    evaluation = None
+    if source.held_out and held_out and (accuracy := held_out.accuracy(held_out.scores)) is not None:
+        data = Path(source.held_out.source).name
+        evaluation = Evaluation(data=data, examples=len(source.held_out), accuracy=accuracy)
     return Manifest(
         created=datetime.now(UTC).replace(microsecond=0),
         architecture="xception",
         input=InputContract(height=height, width=width, mean=MEAN, scale=SCALE),
         classes=source.classes,
         signatures=signatures(source.classes, height, width),
-        files=files,
-        variants=(
-            Variant(
-                engine="openvino",
-                precision="fp32",
-                path="openvino/fp32.xml",
-                files=("openvino/fp32.xml", "openvino/fp32.bin"),
-                accuracy=accuracy.get("openvino"),
-                tolerance=TOLERANCE,
-            ),
-            Variant(
-                engine="tensorflow",
-                precision="fp32",
-                path=".",
-                files=saved_model,
-                accuracy=accuracy.get("tensorflow"),
-                tolerance=TOLERANCE,
-            ),
-        ),
+        files=tuple(_file(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()),
+        variants=variants,
         golden=golden,
-        evaluation=Evaluation(
-            data=Path(source.held_out.source).name, examples=len(source.held_out), accuracy=accuracy["keras"]
-        )
-        if source.held_out
-        else None,
+        evaluation=evaluation,
         provenance={
             **source.provenance,
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
             "openvino": openvino.__version__,
+            **({"nncf": version("nncf")} if any(variant.precision == "int8" for variant in variants) else {}),
         },
     )
 
 
-def _accuracies(source: Source, engines: dict[str, Engine], height: int, width: int) -> dict[str, float]:
-    """Return the top-1 of Keras and of each variant on the held-out pictures; nothing where there are none."""
+def _held_out(source: Source) -> Pictures | None:
+    """Return the labelled pictures with Keras' scores, where there are any."""
     if not source.held_out:
-        return {}
-    pixels, labels = source.held_out.pixels(height, width), source.held_out.labels
+        return None
+    pixels = source.held_out.pixels(*source.size)
+    return Pictures(pixels, predict(source.network, pixels), source.held_out.labels)
 
-    def accuracy(engine: Engine) -> float:
-        batches = [engine(pixels[at : at + _BATCH]) for at in range(0, len(pixels), _BATCH)]
-        return float((np.concatenate(batches).argmax(axis=1) == labels).mean())
 
-    keras_accuracy = accuracy(lambda batch: predict(source.network, batch))
-    return {"keras": keras_accuracy, **{name: accuracy(engine) for name, engine in engines.items()}}
+def _remove_unused(folder: Path, variants: tuple[Variant, ...]) -> None:
+    """Remove the files of forms that are no variant."""
+    used = {path for variant in variants for path in variant.files}
+    for path in folder.iterdir():
+        if f"{folder.name}/{path.name}" not in used:
+            path.unlink()
 
 
 def _file(folder: Path, path: Path) -> ManifestFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from .data import Dataset, load
 from .errors import RunError, WeightsError
 from .run import Run
 from .train import predict
+
+CROPS = 32
+"""Pictures to calibrate a model with that comes without any."""
 
 GOLDEN_AT_MOST = 16
 """Pictures of the golden set: enough to notice a broken engine, few enough for every start."""
@@ -30,6 +34,8 @@ class Source:
     """Encoded pictures for the golden set."""
     held_out: Dataset | None
     """Labelled pictures that it was not trained on, where there are any."""
+    calibration: Sequence[bytes]
+    """Encoded pictures that show int8 which values occur: those it was trained on, where they are at hand."""
     provenance: dict[str, str | int | float | None] = field(default_factory=dict)
 
     @property
@@ -49,13 +55,14 @@ def from_run(folder: Path) -> Source:
     config = run.config()
     if not run.finished:
         raise RunError(f"{folder}: is not finished; finish it with: python -m training train … --resume")
-    held_out = run.split().held_out
+    split = run.split()
     network = classifier.load(run.model, to_train=False)
     return Source(
         network,
         config.classes,
-        _one_of_each(held_out, network),
-        held_out,
+        _one_of_each(split.held_out, network),
+        split.held_out,
+        split.train.images,
         {
             "data": Path(config.data).name,
             "data_sha256": config.data_sha256,
@@ -86,10 +93,10 @@ def from_file(path: Path, classes: Path | None, examples: str | None) -> Source:
     names = read_classes(classes, count) if classes else tuple(str(place) for place in range(count))
     provenance: dict[str, str | int | float | None] = {"file": path.name}
     if examples is None:
-        return Source(network, names, photographs(), None, provenance)
+        return Source(network, names, photographs(), None, photograph_crops(), provenance)
     dataset = load(examples)
     held_out = dataset if dataset.classes == names else None
-    return Source(network, names, _one_of_each(dataset, network), held_out, provenance)
+    return Source(network, names, _one_of_each(dataset, network), held_out, dataset.images, provenance)
 
 
 def from_imagenet(weights: str, classes: Path | None) -> Source:
@@ -109,7 +116,7 @@ def from_imagenet(weights: str, classes: Path | None) -> Source:
         classifier.load_weights(network, weights)
     count = int(network.output_shape[-1])
     names = read_classes(classes, count) if classes else imagenet_classes()
-    return Source(network, names, photographs(), None, {"weights": Path(weights).name})
+    return Source(network, names, photographs(), None, photograph_crops(), {"weights": Path(weights).name})
 
 
 def imagenet_classes() -> tuple[str, ...]:
@@ -139,18 +146,38 @@ def read_classes(path: Path, count: int) -> tuple[str, ...]:
 
 def photographs() -> list[bytes]:
     """Return the two photographs that come with scikit-learn, and crops of them, as JPEG files."""
-    import sklearn.datasets
-
     pictures: list[bytes] = []
-    for path in sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg")):
+    for path in _photograph_files():
         pictures.append(path.read_bytes())
         with Image.open(path) as image:
             for left, top in ((0, 0), (image.width // 2, 0), (0, image.height // 2)):
-                crop = image.crop((left, top, left + image.width // 2, top + image.height // 2))
-                out = io.BytesIO()
-                crop.save(out, "JPEG", quality=90)
-                pictures.append(out.getvalue())
+                pictures.append(_crop(image, left, top, image.width // 2, image.height // 2))
     return pictures
+
+
+def photograph_crops() -> list[bytes]:
+    """Return `CROPS` random crops of those photographs, always the same, a fifth to the whole of each side, as JPEG."""
+    generator = np.random.default_rng(0)
+    pictures: list[bytes] = []
+    for path in _photograph_files():
+        with Image.open(path) as image:
+            for _ in range(CROPS // 2):
+                width, height = (round(side * generator.uniform(0.2, 1)) for side in image.size)
+                left, top = generator.integers(image.width - width + 1), generator.integers(image.height - height + 1)
+                pictures.append(_crop(image, int(left), int(top), width, height))
+    return pictures
+
+
+def _photograph_files() -> list[Path]:
+    import sklearn.datasets
+
+    return sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
+
+
+def _crop(image: Image.Image, left: int, top: int, width: int, height: int) -> bytes:
+    out = io.BytesIO()
+    image.crop((left, top, left + width, top + height)).save(out, "JPEG", quality=90)
+    return out.getvalue()
 
 
 def _shape(network: keras.Model) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,12 @@ def compile_ir(path: Path, precision: str, threads: int, lanes: int) -> OpenVino
     }
     core = openvino.Core()
     network = core.read_model(path)
-    wide = core.compile_model(network, "CPU", {**config, "NUM_STREAMS": 1})
-    narrow = core.compile_model(network, "CPU", {**config, "NUM_STREAMS": lanes}) if lanes > 1 else None
+
+    def compiled(streams: int) -> openvino.CompiledModel:
+        return core.compile_model(network, "CPU", {**config, "NUM_STREAMS": streams})
+
+    if lanes == 1:
+        return OpenVinoEngine(compiled(1), None)
+    with ThreadPoolExecutor(2) as pool:  # Most of it is done by one thread.
+        wide, narrow = pool.map(compiled, (1, lanes))
     return OpenVinoEngine(wide, narrow)

@@ -70,7 +70,7 @@ def address(tmp_path: Path) -> FrameAddress:
 
 @pytest.fixture
 async def runner(address: FrameAddress) -> AsyncIterator[Runner]:
-    batcher = Batcher(Silent(), max_images=64, max_bytes=MAX_BYTES)
+    batcher = Batcher(Silent(), max_images=256, max_bytes=MAX_BYTES)
     batcher.start()
     made = Runner(Brightness(), batcher, FrameServer(lambda question: made.enqueue(question), MAX_BYTES))
     made.engine.gate.set()

@@ -27,7 +27,8 @@ class CostlyEngine:
 
     def close(self) -> None: ...
 
-    async def timed(self, pixels: NDArray[np.uint8]) -> float:
+    async def timed(self, pixels: NDArray[np.uint8], lanes: int) -> float:
+        assert lanes == 1
         started = time.perf_counter()
         self.run(pixels)
         return time.perf_counter() - started
@@ -46,7 +47,7 @@ class CostlyEngine:
 async def test_the_smallest_size_that_pays(seconds: Callable[[int], float], expected: set[int]) -> None:
     engine = CostlyEngine(seconds)
     sample = np.zeros((3, 4, 4, 3), np.uint8)
-    learned = await learn(engine.timed, engine.timed, sample, lanes=1, max_size=32, budget_s=10)
+    learned = await learn(engine.timed, sample, lanes=1, max_size=32, budget_s=10)
     assert learned.batch_size in expected
     assert set(range(1, learned.batch_size + 1)) <= set(engine.sizes)  # None of them will be met cold.
     assert learned.cost.latency_s(1) == pytest.approx(seconds(1), rel=0.5, abs=0.02)
@@ -55,8 +56,29 @@ async def test_the_smallest_size_that_pays(seconds: Callable[[int], float], expe
 async def test_the_budget_ends_the_search() -> None:
     engine = CostlyEngine(lambda n: 0.05)
     sample = np.zeros((1, 4, 4, 3), np.uint8)
-    learned = await learn(engine.timed, engine.timed, sample, lanes=1, max_size=1024, budget_s=0.5)
+    learned = await learn(engine.timed, sample, lanes=1, max_size=1024, budget_s=0.5)
     assert learned.batch_size < 64
+
+
+@pytest.mark.parametrize(
+    ("alone", "in_a_lane", "lanes"),
+    [
+        (lambda n: 0.010 * n, lambda n: 0.015 * n, 2),  # Cores that wait for each other.
+        (lambda n: 0.010 * n, lambda n: 0.020 * n, 1),  # As fast: one after the other is steadier.
+        (lambda n: 0.010 + 0.002 * n, lambda n: 0.040 + 0.004 * n, 1),  # Weights that are read once a batch.
+    ],
+    ids=["lanes pay", "lanes bring nothing", "lanes cost"],
+)
+async def test_lanes_only_where_they_pay(
+    alone: Callable[[int], float], in_a_lane: Callable[[int], float], lanes: int
+) -> None:
+    async def run(pixels: NDArray[np.uint8], lanes: int) -> float:
+        return alone(len(pixels)) if lanes == 1 else in_a_lane(len(pixels))
+
+    learned = await learn(run, np.zeros((3, 4, 4, 3), np.uint8), lanes=2, max_size=32, budget_s=10)
+    assert learned.lanes == lanes
+    assert learned.own_s(1) == pytest.approx(alone(1), rel=0.2)
+    assert learned.work_s(32) == pytest.approx((alone if lanes == 1 else in_a_lane)(32) / lanes, rel=0.2)
 
 
 @pytest.fixture(scope="module")
