@@ -8,6 +8,7 @@ from importlib import import_module
 COMMANDS = {
     "compare": "the service beside other serving layers and the bare engine",
     "engines": "each engine and precision alone, on this machine",
+    "start": "from the start of a process until it is ready",
     "big_model": "make and publish the full-size model to measure with",
 }
 """Modules with `main(arguments)`, imported only when they are asked for; what each does."""

@@ -46,7 +46,7 @@ class LocalServer:
                 if self.process.poll() is not None or time.monotonic() > until:
                     last = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
                     raise SystemExit(f"{target} did not start:\n{last}") from None
-                time.sleep(0.2)
+                time.sleep(0.05)
 
     @property
     def model_url(self) -> str:

@@ -31,6 +31,8 @@ from model_store.pull import pull
 from model_store.reference import Resolved, resolve
 from model_store.remote import Remote
 
+from .s3_server import s3_server
+
 MIB = 2**20
 
 MODEL = "loadtest-pull"
@@ -88,7 +90,7 @@ def main() -> None:
     args = parser.parse_args()
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=args.folder, prefix="pull-")))
-        url = args.store or stack.enter_context(_own_server())
+        url = args.store or stack.enter_context(s3_server())
         stack.enter_context(_published(url, scratch, args.megabytes * 1_000_000))
         _measure("directly", url, scratch, args.rounds)
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
@@ -163,18 +165,6 @@ def _version(folder: Path, size: int) -> Path:
         (folder / path).write_bytes(data)
     (folder / MANIFEST_NAME).write_bytes(manifest.to_bytes())
     return folder
-
-
-@contextmanager
-def _own_server() -> Iterator[str]:
-    """Start a server, and yield the URL of an empty store in it."""
-    try:
-        from tests.ceph import Ceph
-    except ImportError as error:
-        raise SystemExit(f"a server can be started from a checkout only ({error}); name one with --store") from error
-    with Ceph() as ceph:
-        os.environ.update({**ceph.owner.environment(ceph.endpoint), "NO_PROXY": "127.0.0.1,localhost"})
-        yield f"s3://{ceph.make_bucket()}/models"
 
 
 @contextmanager

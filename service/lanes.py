@@ -42,27 +42,24 @@ class Lanes:
     def next(self, learned: Learned, waiting: int) -> Turn | None:
         """Return where the next batch may run now, or None while the cores are taken.
 
-        Beside a batch that runs, another lane begins only for a batch that is worth it: what waits meanwhile is
-        answered sooner by a larger batch a moment later, and no core is idle, since decoding needs some, too.
-
         Args:
             learned: What is known of the engine that would run it.
             waiting: Images that wait for that engine, at least 1.
         """
-        room, now = learned.room(waiting), time.monotonic()
+        now = time.monotonic()
         if waiting > 1 or self.running:
             self._crowded_at = now
         if self._alone:
             return None
         if learned.lanes == 1:
-            return None if self._taken else Turn(None, room)
+            return None if self._taken else Turn(None, learned.room(waiting))
         if not self._taken and now - self._crowded_at > _QUIET_S:
             return Turn(None, 1)
         free = learned.lanes - len(self._taken)
-        if free <= 0 or (self._taken and waiting < learned.enough):
+        if free <= 0:
             return None
         lane = next(lane for lane in range(learned.lanes) if lane not in self._taken)
-        return Turn(lane, min(room, math.ceil(waiting / free)))
+        return Turn(lane, min(learned.room(waiting), math.ceil(waiting / free)))
 
     def enter(self, turn: Turn) -> None:
         """Take the place of a turn."""

@@ -13,9 +13,6 @@ from .cost import CostModel
 WORTH = 0.95
 """Share of the best throughput that a smaller batch must reach to be preferred: it makes nobody wait for others."""
 
-_ENOUGH = 0.75
-"""Share of the best throughput at which a batch is worth a lane while others run."""
-
 _LEARN = 0.1
 """Weight of the newest batch in what is known of the speed of this machine, at whatever size."""
 
@@ -40,8 +37,6 @@ class Learned:
     """What a batch costs that has all cores; the same object where there is only one lane."""
     rates: dict[int, float] = field(default_factory=dict)
     """Images a second in one lane, by batch size, a power of two; only sizes that were measured at warm-up."""
-    enough: int = 1
-    """The smallest batch that is worth a lane while others run: it reaches 80 % of the best throughput."""
     batches: int = 0
     """Batches seen since the last probe."""
     probe: int = 0
@@ -51,11 +46,6 @@ class Learned:
         """Know one cost where there is one way to run."""
         if self.lanes == 1:
             self.alone = self.cost
-
-    @property
-    def best_rate(self) -> float:
-        """Return the images a second of all lanes at the best batch size."""
-        return self.lanes * max(self.rates.values())
 
     def measured(self, size: int, seconds: float) -> None:
         """Take in what warm-up measured of a size: how long one batch took, in seconds."""
@@ -99,4 +89,3 @@ class Learned:
     def _choose(self) -> None:
         best = max(self.rates.values())
         self.batch_size = min(size for size, rate in self.rates.items() if rate >= WORTH * best)
-        self.enough = min(size for size, rate in self.rates.items() if rate >= _ENOUGH * best)

@@ -42,6 +42,5 @@ def spare_garbage_collection() -> None:
     The hundred thousand objects of the libraries are never garbage; what a request leaves behind has no circles in it,
     but for the odd exception.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)

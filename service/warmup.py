@@ -20,7 +20,10 @@ Returns the seconds that the engine took for one of them.
 """
 
 _AS_FAST = 0.9
-"""Share of the throughput of lanes at which one batch after the other is preferred: its latencies differ less."""
+"""Share of the best throughput on all cores that one image in each lane must reach, so that lanes are used.
+
+More than that is not asked, as batches on all cores lose more than lanes do once decoding takes its share of them.
+"""
 
 _REPEATS = 3
 """Timed runs of each size; the fastest counts, since whatever else the machine does can only slow a run down."""
@@ -40,7 +43,10 @@ def golden_pixels(model: VerifiedModel) -> NDArray[np.uint8]:
 
 
 async def learn(run: Run, sample: NDArray[np.uint8], *, lanes: int, max_size: int, budget_s: float) -> Learned:
-    """Find out what batches cost on all cores and in lanes, which of the two is faster, and what size pays there.
+    """Find out what batches cost on all cores and in lanes, which of the two is better, and what size pays there.
+
+    Where the cost is in the images, lanes are: no core waits for another. Where much of it is in the batch (weights
+    that have to be read, for a small picture), one large batch for all cores is: lanes would have to share its images.
 
     Every size up to the one that pays has then been run, so that none of them is met cold.
 
@@ -55,7 +61,7 @@ async def learn(run: Run, sample: NDArray[np.uint8], *, lanes: int, max_size: in
     if lanes == 1:
         return alone
     beside = await _learn_sizes(run, sample, lanes, max_size, budget_s / 2)
-    if alone.best_rate >= _AS_FAST * beside.best_rate:
+    if lanes * beside.rates[1] < _AS_FAST * max(alone.rates.values()):
         return alone
     beside.alone = alone.cost
     return beside

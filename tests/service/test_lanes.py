@@ -20,8 +20,8 @@ def taken(*turns: Turn) -> Lanes:
 ALONE = Turn(None, 1)
 
 
-def known(lanes: int, *, enough: int = 1) -> Learned:
-    return Learned(lanes, batch_size=4, enough=enough)
+def known(lanes: int) -> Learned:
+    return Learned(lanes, batch_size=4)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,6 @@ def known(lanes: int, *, enough: int = 1) -> Learned:
         ((), known(16), 3, Turn(0, 1)),
         ((Turn(0, 1),), known(2), 1, Turn(1, 1)),
         ((Turn(1, 1),), known(2), 3, Turn(0, 3)),
-        ((Turn(1, 1),), known(2, enough=2), 1, None),
-        ((Turn(1, 1),), known(2, enough=2), 2, Turn(0, 2)),
         ((Turn(0, 1), Turn(1, 1)), known(2), 3, None),
         ((ALONE,), known(2), 3, None),
         ((ALONE,), known(1), 3, None),

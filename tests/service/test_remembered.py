@@ -41,7 +41,7 @@ def test_it_comes_back(tmp_path: Path, served: ServedVersion) -> None:
     remembered.keep(served)
     again = Remembered(tmp_path / "learned", 2, 32).recall(served)
     assert again is not None
-    assert (again.batch_size, again.enough, again.lanes) == (4, 2, 2)
+    assert (again.batch_size, again.lanes) == (4, 2)
     assert again.rates == pytest.approx(served.learned.rates)
     assert again.work_s(4) == pytest.approx(served.learned.work_s(4))
     assert again.own_s(1) == pytest.approx(served.learned.own_s(1))

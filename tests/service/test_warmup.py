@@ -64,10 +64,11 @@ async def test_the_budget_ends_the_search() -> None:
     ("alone", "in_a_lane", "lanes"),
     [
         (lambda n: 0.010 * n, lambda n: 0.015 * n, 2),  # Cores that wait for each other.
-        (lambda n: 0.010 * n, lambda n: 0.020 * n, 1),  # As fast: one after the other is steadier.
+        (lambda n: 0.010 * n, lambda n: 0.020 * n, 2),  # As fast, while nothing else needs the cores.
+        (lambda n: 0.010 * n, lambda n: 0.024 * n, 1),
         (lambda n: 0.010 + 0.002 * n, lambda n: 0.040 + 0.004 * n, 1),  # Weights that are read once a batch.
     ],
-    ids=["lanes pay", "lanes bring nothing", "lanes cost"],
+    ids=["lanes pay", "lanes are as fast", "lanes cost", "the batch costs"],
 )
 async def test_lanes_only_where_they_pay(
     alone: Callable[[int], float], in_a_lane: Callable[[int], float], lanes: int
