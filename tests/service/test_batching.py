@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import pytest
@@ -316,3 +316,39 @@ async def test_drained_waits_for_what_waits_and_what_runs_of_this_model_only(bat
     assert old.batches == [[1], [2]]
     await asyncio.gather(*answers)
     await asyncio.wait_for(batcher.drained(old), 1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sizes"),
+    [(lambda n: 0.004, {16}), (lambda n: 0.003 * n, {1, 2}), (lambda n: 0.004 + 0.004 * max(0, n - 4), {4})],
+    ids=["flat", "linear", "cliff"],
+)
+async def test_the_batch_size_follows_the_engine_under_load(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch, seconds: Callable[[int], float], sizes: set[int]
+) -> None:
+    monkeypatch.setattr("service.learned._PROBE_EVERY", 4)
+    engine = SyntheticEngine()
+    engine.learned = Learned(1)
+    for known in (1, 2, 4, 8, 16):
+        engine.learned.measured(known, 0.003 + 0.001 * known)  # Until now; the engine has changed.
+    assert engine.learned.batch_size == 16
+
+    def run(pixels: NDArray[np.uint8], lane: int | None) -> NDArray[np.float32]:
+        assert lane is None
+        time.sleep(seconds(len(pixels)))
+        return np.zeros((len(pixels), 1), np.float32)
+
+    monkeypatch.setattr(engine, "run", run)
+    batcher = Batcher(observed, max_images=256, max_bytes=10**6)
+    batcher.start()
+    answered = 0
+
+    async def caller() -> None:
+        nonlocal answered
+        while answered < 2500 and not (answered > 200 and engine.learned.batch_size in sizes):
+            await batcher.submit(engine, images(1), Deadline(10))
+            answered += 1
+
+    await asyncio.gather(*(caller() for _ in range(64)))
+    assert engine.learned.batch_size in sizes
+    await batcher.stop()

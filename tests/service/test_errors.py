@@ -17,7 +17,7 @@ def test_each_maps_to_a_status_and_a_body_and_survives_the_hop(kind: type[Servic
     assert answer.headers["content-type"] == "application/json"
     assert orjson.loads(answer.body) == {"error": "the reason"}
     assert ("retry-after" in answer.headers) == (kind.status in (429, 503))
-    hopped = wire.read_error(bytes(wire.error_response(error).body))
+    hopped = wire.read_error(wire.error_body(error))
     assert type(hopped) is kind
     assert (str(hopped), hopped.retry_after_s) == (str(error), error.retry_after_s)
 
