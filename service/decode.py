@@ -131,5 +131,6 @@ class Decoder:
                 await future
         finally:
             for future in futures:
-                future.cancel()
+                if not future.cancel() and not future.cancelled():
+                    future.exception()  # The first error is the one that is told; the others have been seen.
         return pixels

@@ -6,8 +6,10 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
+
+from .errors import NotReadyError
 
 T = TypeVar("T")
 
@@ -34,9 +36,10 @@ class Workers:
 
     async def stop(self) -> None:
         """End the threads, each after the work that it has in hand; what waits is cancelled."""
-        while not self._jobs.empty():
-            if job := self._jobs.get():
-                job[0].cancel()
+        with suppress(Empty):
+            while True:  # A thread may take the last one meanwhile, so that nothing is waited for here.
+                if job := self._jobs.get_nowait():
+                    job[0].cancel()
         for _ in self._threads:
             self._jobs.put(None)
         threads, self._threads = self._threads, []
@@ -44,7 +47,13 @@ class Workers:
             await asyncio.to_thread(thread.join)
 
     def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Have a thread do `work`; a future that is cancelled before its turn keeps it from being begun."""
+        """Have a thread do `work`; a future that is cancelled before its turn keeps it from being begun.
+
+        Raises:
+            NotReadyError: The threads are not running: nobody would do it.
+        """
+        if not self._threads:
+            raise NotReadyError("the service is shutting down")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((future, work))
         return future

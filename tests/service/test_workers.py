@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from service.errors import NotReadyError
 from service.workers import Workers
 
 
@@ -51,3 +52,13 @@ async def test_stop_ends_what_runs_and_cancels_what_waits() -> None:
     gate.set()
     await stopping
     assert (await running)[1]
+
+
+async def test_nothing_is_taken_on_that_nobody_would_do() -> None:
+    workers = Workers(1, "test")
+    with pytest.raises(NotReadyError):
+        workers.run(lambda: None)
+    workers.start()
+    await workers.stop()
+    with pytest.raises(NotReadyError):
+        workers.run(lambda: None)
