@@ -24,6 +24,9 @@ _KEEPALIVE_S = 2.0
 
 _DESCRIBE_TIMEOUT_S = 5.0
 
+_RELOAD_TIMEOUT_S = 600.0
+"""How long a reload is followed; whoever asked may be told before that it goes on."""
+
 _GRACE_S = 1.0
 """How much longer than the deadline the edge waits for the runner to say so itself."""
 
@@ -39,6 +42,7 @@ class RunnerClient:
         self._frames: FrameClient | None = None
         self._state: RunnerState | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._reloads: set[asyncio.Task[RunnerState]] = set()
 
     async def start(self, url: str, port: int) -> None:
         """Open the session and begin to watch the runner.
@@ -60,9 +64,10 @@ class RunnerClient:
 
     async def stop(self) -> None:
         """Stop watching, then close all connections."""
-        if self._watcher:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        tasks = [*self._reloads, *([self._watcher] if self._watcher else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._frames:
             self._frames.close()
         if self._http:
@@ -106,15 +111,15 @@ class RunnerClient:
             NotReadyError: The runner, or the store, does not answer.
             DeadlineExceededError: It is not done in time; the runner goes on with it.
         """
-        try:
-            async with asyncio.timeout(timeout_s):
-                body = await self._call("POST", wire.RELOAD_PATH, timeout_s=timeout_s + _GRACE_S)
-        except TimeoutError:
+        reload = asyncio.create_task(self._reload())
+        self._reloads.add(reload)  # The loop itself holds tasks by weak references only.
+        reload.add_done_callback(self._forget)
+        done, _ = await asyncio.wait([reload], timeout=timeout_s)
+        if not done:
             raise DeadlineExceededError(
                 f"not done within {timeout_s * 1000:.0f} ms, and going on; the status tells how far it is"
-            ) from None
-        self._state = RunnerState.model_validate_json(body)
-        return self._state
+            )
+        return reload.result()
 
     async def batching(self) -> BatchingState:
         """Ask the runner what its batcher does at this moment.
@@ -125,6 +130,20 @@ class RunnerClient:
         return BatchingState.model_validate_json(
             await self._call("GET", wire.BATCHING_PATH, timeout_s=_DESCRIBE_TIMEOUT_S)
         )
+
+    async def _reload(self) -> RunnerState:
+        """Have the runner look at the labels; know what came of it, whichever way it went, before anybody is told."""
+        try:
+            return self._hear(await self._call("POST", wire.RELOAD_PATH, timeout_s=_RELOAD_TIMEOUT_S))
+        except ServiceError:
+            with suppress(ServiceError):
+                await self.fresh_state()
+            raise
+
+    def _forget(self, reload: asyncio.Task[RunnerState]) -> None:
+        self._reloads.discard(reload)
+        if not reload.cancelled():
+            reload.exception()  # Looked at, or asyncio would complain where nobody waited until the end.
 
     async def _watch(self) -> None:
         """Keep a request open that the runner answers as soon as it serves something else."""
@@ -143,7 +162,13 @@ class RunnerClient:
         except ServiceError:
             self._state = None
             raise
-        self._state = RunnerState.model_validate_json(body)
+        return self._hear(body)
+
+    def _hear(self, body: bytes) -> RunnerState:
+        """Take in what the runner says, unless something newer was heard over another connection meanwhile."""
+        state = RunnerState.model_validate_json(body)
+        if self._state is None or not state.precedes(self._state):
+            self._state = state
         return self._state
 
     async def _call(self, method: str, path: str, *, timeout_s: float, **arguments: Any) -> bytes:

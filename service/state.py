@@ -69,8 +69,10 @@ class RunnerState(BaseModel):
     """All that an edge can ask a runner about its model."""
 
     name: str
-    revision: str
-    """Another text after every change, also after a restart."""
+    process: str
+    """Another text after a restart."""
+    changes: int
+    """How many there were since the process started."""
     waiting_for: str | None
     """Why nothing answers yet; none once something does."""
     default: int | None
@@ -80,6 +82,15 @@ class RunnerState(BaseModel):
     versions: tuple[VersionStatus, ...]
     """The highest first."""
     served: tuple[ServedModel, ...]
+
+    @property
+    def revision(self) -> str:
+        """Another text after every change, also after a restart."""
+        return f"{self.process}-{self.changes}"
+
+    def precedes(self, other: RunnerState) -> bool:
+        """Tell whether the same process has said `other` later than this."""
+        return self.process == other.process and self.changes < other.changes
 
     def find(self, target: Target) -> ServedModel | None:
         """Return the version that answers a request, or None where there is none such."""

@@ -81,7 +81,8 @@ class Versions:
         statuses = [self._statuses[version] for version in sorted(self._statuses, reverse=True)]
         return RunnerState(
             name=self.model,
-            revision=self._revision,
+            process=self._process,
+            changes=self._changes,
             waiting_for=None if self.default is not None else self.waiting_for,
             default=self.default,
             labels=self.labels,
@@ -93,7 +94,7 @@ class Versions:
 
     async def describe_after(self, revision: str, timeout_s: float) -> RunnerState:
         """Return the same, but only once it is another revision, or the time is up."""
-        if revision == self._revision:
+        if revision == self.describe().revision:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), timeout_s)
         return self.describe()
@@ -150,10 +151,6 @@ class Versions:
             self._observer.routed(self.model, label, 0)
         if before != {"": default, **labels}:
             self._tell()
-
-    @property
-    def _revision(self) -> str:
-        return f"{self._process}-{self._changes}"
 
     def _labels_of(self, version: int) -> tuple[str, ...]:
         return tuple(sorted(label for label, target in self.labels.items() if target == version))

@@ -75,7 +75,8 @@ def state() -> RunnerState:
 
     return RunnerState(
         name="cats",
-        revision="1",
+        process="p",
+        changes=1,
         waiting_for=None,
         default=1,
         labels={"stable": 1, "canary": 3, "next": 4},
@@ -91,7 +92,7 @@ def state() -> RunnerState:
 
 
 STARTING = RunnerState(
-    name="cats", revision="1", waiting_for="pulling", default=None, labels={}, versions=(), served=()
+    name="cats", process="p", changes=1, waiting_for="pulling", default=None, labels={}, versions=(), served=()
 )
 
 

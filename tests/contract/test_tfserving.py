@@ -48,7 +48,8 @@ def state() -> RunnerState:
     """Versions 1 and 3 answer; 4 failed; `next` leads to it."""
     return RunnerState(
         name="cats",
-        revision="1",
+        process="p",
+        changes=1,
         waiting_for=None,
         default=1,
         labels={"stable": 1, "canary": 3, "next": 4},
@@ -95,7 +96,7 @@ def test_what_does_not_answer(state: RunnerState, target: Target, error: type[Se
 @pytest.mark.parametrize("target", [Target("cats"), Target("cats", version=1), Target("cats", label="stable")])
 def test_before_anything_answers(target: Target) -> None:
     starting = RunnerState(
-        name="cats", revision="1", waiting_for="pulling", default=None, labels={}, versions=(), served=()
+        name="cats", process="p", changes=1, waiting_for="pulling", default=None, labels={}, versions=(), served=()
     )
     with pytest.raises(NotReadyError, match="no model is available yet: pulling"):
         require_model(starting, target)

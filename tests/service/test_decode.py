@@ -160,4 +160,4 @@ async def test_decoder_keeps_the_order_and_names_the_bad_one() -> None:
         assert str(named).startswith("instances[1]: the bytes are not")
     with admission.admit(Deadline(0)) as late, pytest.raises(DeadlineExceededError):
         await decoder.decode(grey, CONTRACT, late)
-    decoder.stop()
+    await decoder.stop()

@@ -95,7 +95,7 @@ async def test_old_ends_are_forgotten_but_nothing_that_lives(versions: Versions)
 
 def test_a_target_is_found_by_number_by_label_and_by_default() -> None:
     state = RunnerState(
-        name="xception", revision="r", waiting_for=None, default=None, labels={}, versions=(), served=()
+        name="xception", process="r", changes=1, waiting_for=None, default=None, labels={}, versions=(), served=()
     )
     with pytest.raises(NotReadyError):
         state.require(Target("xception"), "missing")
