@@ -1,1 +1,1 @@
-"""Load on a running service: Locust users that behave like its callers."""
+"""What is measured about the service: load by Locust, a comparison with others, and single measurements."""

@@ -6,12 +6,16 @@ import sys
 from importlib import import_module
 
 COMMANDS = {
-    "compare": "the service beside other serving layers and the bare engine",
-    "engines": "each engine and precision alone, on this machine",
-    "start": "from the start of a process until it is ready",
-    "big_model": "make and publish the full-size model to measure with",
+    "compare": ("comparison.compare", "the service beside other serving layers and the bare engine"),
+    "engines": ("measurements.engines", "each engine and precision alone, on this machine"),
+    "batchers": ("measurements.batchers", "BentoML's batcher and that of the service, with nothing else different"),
+    "start": ("measurements.start", "from the start of a process until it is ready"),
+    "swap": ("measurements.swap", "versions swapped, rolled back and broken under load"),
+    "unload": ("measurements.unload", "what a version costs in memory, and gives back"),
+    "pull": ("measurements.pull", "a pull beside a plain download of the same bytes"),
+    "big_model": ("measurements.big_model", "make and publish the full-size model to measure with"),
 }
-"""Modules with `main(arguments)`, imported only when they are asked for; what each does."""
+"""Where the `main(arguments)` of each is, imported only when it is asked for, and what it does."""
 
 
 def main(arguments: list[str]) -> int:
@@ -20,7 +24,7 @@ def main(arguments: list[str]) -> int:
         [
             "usage: python -m loadtest COMMAND …",
             "",
-            *(f"  {name:<11}{meaning}" for name, meaning in COMMANDS.items()),
+            *(f"  {name:<11}{meaning}" for name, (_, meaning) in COMMANDS.items()),
             "",
             "Each has --help. Load from Locust: make loadtest.",
         ]
@@ -31,7 +35,8 @@ def main(arguments: list[str]) -> int:
     if arguments[0] not in COMMANDS:
         print(f"python -m loadtest: no command {arguments[0]!r}\n{usage}", file=sys.stderr)
         return 2
-    status: int = import_module(f".{arguments[0]}", __package__).main(arguments[1:])
+    module, _ = COMMANDS[arguments[0]]
+    status: int = import_module(f".{module}", __package__).main(arguments[1:])
     return status
 
 

@@ -18,15 +18,15 @@ from locust.exception import CatchResponseError
 from locust.rpc import Message
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtest.client import Client
-from loadtest.conductor import LEDGER, PHASE, READY, REST, Conductor, say
-from loadtest.objectives import ObjectivesError, read_objectives
-from loadtest.options import LoadOptions, add_options, read_options
-from loadtest.questions import Mix, Question
-from loadtest.report import write_report
-from loadtest.report_folder import report_folder
-from loadtest.sender import Phase, Sender
-from loadtest.target import TargetError, require_ready
+from loadtest.load.client import Client
+from loadtest.load.conductor import LEDGER, PHASE, READY, REST, Conductor, say
+from loadtest.load.objectives import ObjectivesError, read_objectives
+from loadtest.load.options import LoadOptions, add_options, read_options
+from loadtest.load.questions import Mix, Question
+from loadtest.load.report import write_report
+from loadtest.load.report_folder import report_folder
+from loadtest.load.sender import Phase, Sender
+from loadtest.load.target import TargetError, require_ready
 
 _SPAWN_RATE = 100
 """Clients that a closed loop starts a second; Locust warns of more."""

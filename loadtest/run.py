@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from .objectives import ObjectivesError, read_objectives
-from .options import add_options, read_options
-from .report_folder import report_folder
-from .target import TargetError, require_ready
+from .load.objectives import ObjectivesError, read_objectives
+from .load.options import add_options, read_options
+from .load.report_folder import report_folder
+from .load.target import TargetError, require_ready
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 

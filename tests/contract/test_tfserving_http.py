@@ -25,18 +25,6 @@ def eight(golden: list[Path]) -> bytes:
     return golden[8].read_bytes()
 
 
-@pytest.fixture(scope="session")
-def scores(package: Path) -> Any:
-    """What the model that was packaged gives the golden images, `[n, classes]`."""
-    return np.load(package / "golden" / "scores.npy")
-
-
-@pytest.fixture(scope="session")
-def pixels(package: Path) -> Any:
-    """The pixels of the golden images, `uint8 [n, height, width, 3]`."""
-    return np.load(package / "golden" / "pixels.npy")
-
-
 class TestPredict:
     def test_row_format(self, server: Server, golden: list[Path], scores: Any) -> None:
         images = [b64(path.read_bytes()) for path in golden]

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,10 +18,9 @@ import pytest
 from tests.conftest import run_module
 from tests.server import ROOT, Server
 
-PREDICT = "/v1/models/xception:predict"
+from .versions import Start
 
-Start = Callable[..., Server]
-"""Starts a server with settings."""
+PREDICT = "/v1/models/xception:predict"
 
 
 def body_of(picture: Path, instances: int = 1) -> bytes:
@@ -41,21 +39,6 @@ def why_not_ready(server: Server, part: str) -> str:
             break
         time.sleep(0.2)
     return str(answer.json()["error"])
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Start]:
-    """Make servers that are ended whatever happens."""
-    servers: list[Server] = []
-
-    def start(**settings: str) -> Server:
-        server = Server(tmp_path / f"server-{len(servers)}", **settings)
-        servers.append(server)
-        return server.start()
-
-    yield start
-    for server in servers:
-        server.kill()
 
 
 def test_an_empty_store_is_waited_for(tmp_path: Path, package: Path, golden: list[Path], started: Start) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from model_store.cache import Cache
 from model_store.publish import publish
@@ -16,6 +17,7 @@ from model_store.reference import Resolved, resolve
 from model_store.remote import Remote
 from tests.ceph import Ceph, install, installed
 
+from .keys import write_key
 from .samples import write_version
 
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
@@ -123,3 +125,22 @@ def cache(tmp_path: Path) -> Cache:
 def published(store: Store, folder: Path) -> Resolved:
     publish(folder, store.open(), "xception", labels=["stable"])
     return resolve(store.open(), "xception")
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What asks the internet meets a closed port."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """A key to sign with; its public half lies beside it."""
+    return write_key(tmp_path, "key", ec.generate_private_key(ec.SECP256R1()))
+
+
+@pytest.fixture
+def other_key(tmp_path: Path) -> Path:
+    return write_key(tmp_path, "other", ec.generate_private_key(ec.SECP256R1()))

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from model_store.labels import LabelTarget
 from model_store.manifest import (
     Evaluation,
     Golden,
@@ -30,6 +31,14 @@ FILES: Mapping[str, bytes] = {
     "golden/scores.npy": b"scores",
     "openvino/fp32 é.xml": b"<net/>",
 }
+
+COPY = "xception/labels.json"
+"""The copy of the labels that readers ask first."""
+
+
+def target(version: int) -> LabelTarget:
+    """Where a label points, for tests of labels: there need be no such version."""
+    return LabelTarget(version=version, manifest=f"sha256:{version:064x}")
 
 
 def write_version(root: Path, changed: Mapping[str, bytes] | None = None, **fields: Any) -> Path:

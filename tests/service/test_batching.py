@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,80 +12,10 @@ from numpy.typing import NDArray
 
 from service.admission import Deadline, Priority
 from service.batching import Batcher
-from service.entry import Result
 from service.errors import DeadlineExceededError, InferenceError, NotReadyError, OverloadedError
 from service.learned import Learned
 
-BAD = 255
-
-
-class SyntheticEngine:
-    """Answers each image with its first pixel; fails on a batch that holds the value BAD; can be held up."""
-
-    def __init__(self, batch_size: int = 4, seconds: float = 0.0, lanes: int = 1) -> None:
-        self.learned = Learned(lanes, batch_size)
-        self.seconds = seconds
-        self.batches: list[list[int]] = []
-        self.lanes: list[int | None] = []
-        self.entered = threading.Semaphore(0)
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def run(self, pixels: NDArray[np.uint8], lane: int | None) -> NDArray[np.float32]:
-        firsts = pixels[:, 0, 0, 0]
-        self.lanes.append(lane)
-        self.batches.append(firsts.tolist())
-        self.entered.release()
-        assert self.gate.wait(10)
-        time.sleep(self.seconds)
-        if (firsts == BAD).any():
-            raise RuntimeError("bad pixel")
-        return firsts.astype(np.float32)[:, None]
-
-
-class Observed:
-    def __init__(self) -> None:
-        self.drops: dict[str, int] = {}
-
-    def ran(self, images: int, seconds: float) -> None: ...
-
-    def dropped(self, reason: str, images: int) -> None:
-        self.drops[reason] = self.drops.get(reason, 0) + images
-
-
-def images(*values: int) -> NDArray[np.uint8]:
-    return np.stack([np.full((2, 2, 3), value, np.uint8) for value in values])
-
-
-@pytest.fixture
-def observed() -> Observed:
-    return Observed()
-
-
-@pytest.fixture
-async def batcher(observed: Observed) -> AsyncIterator[Batcher]:
-    made = Batcher(observed, max_images=32, max_bytes=32 * 12)
-    made.start()
-    yield made
-    await made.stop()
-
-
-def submit(
-    batcher: Batcher,
-    engine: SyntheticEngine,
-    *values: int,
-    timeout: float = 10.0,
-    priority: Priority = Priority.INTERACTIVE,
-) -> asyncio.Task[Result]:
-    return asyncio.create_task(batcher.submit(engine, images(*values), Deadline(timeout), priority))
-
-
-async def held_up(batcher: Batcher, engine: SyntheticEngine) -> asyncio.Task[Result]:
-    """Occupy the engine with one image, so that what comes next has to queue."""
-    engine.gate.clear()
-    first = submit(batcher, engine, 0)
-    await asyncio.to_thread(engine.entered.acquire)
-    return first
+from .synthetic_engine import BAD, Observed, SyntheticEngine, held_up, images, submit
 
 
 async def test_idle_engine_takes_a_lone_image_at_once(batcher: Batcher) -> None:
@@ -215,50 +144,6 @@ async def test_waits_for_a_batch_to_fill_only_when_told(observed: Observed) -> N
     assert engine.batches == [[1], [2, 3]]
     assert pair[0].queue_s < 0.15
     await batcher.stop()
-
-
-@pytest.fixture
-async def wide(observed: Observed) -> AsyncIterator[Batcher]:
-    made = Batcher(observed, max_images=32, max_bytes=10**6, threads=2)
-    made.start()
-    yield made
-    await made.stop()
-
-
-async def test_a_lone_image_has_all_cores_and_many_have_one_each(wide: Batcher) -> None:
-    engine = SyntheticEngine(batch_size=2, lanes=2)
-    first = await held_up(wide, engine)
-    rest = [submit(wide, engine, value) for value in (1, 2, 3)]
-    await asyncio.sleep(0.01)
-    assert wide.running == 1  # What has all cores shares them with nobody.
-    engine.gate.set()
-    await asyncio.gather(first, *rest)
-    assert engine.lanes[0] is None
-    assert sorted(engine.batches[1:]) == [[1, 2], [3]]
-    assert {0, 1} == set(engine.lanes[1:])
-
-
-async def test_a_request_of_many_images_is_spread_over_the_lanes(wide: Batcher) -> None:
-    engine = SyntheticEngine(batch_size=4, lanes=2)
-    result = await submit(wide, engine, *range(6))
-    assert sorted(engine.batches) == [[0, 1, 2], [3, 4, 5]]
-    assert result.scores[:, 0].tolist() == list(range(6))
-
-
-async def test_lanes_and_an_engine_without_them_take_turns(wide: Batcher) -> None:
-    laned, plain = SyntheticEngine(batch_size=1, lanes=2), SyntheticEngine(batch_size=4)
-    laned.gate.clear()
-    both = submit(wide, laned, 1, 2)
-    for _ in range(2):
-        await asyncio.to_thread(laned.entered.acquire)
-    other = submit(wide, plain, 3)
-    after = submit(wide, laned, 4)
-    await asyncio.sleep(0.01)
-    assert plain.batches == []
-    laned.gate.set()
-    await asyncio.gather(both, other, after)
-    assert plain.batches == [[3]]
-    assert laned.batches == [[1], [2], [4]]
 
 
 async def test_stop_answers_what_waits_and_refuses_what_comes(observed: Observed) -> None:

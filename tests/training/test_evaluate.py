@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import subprocess
-import sys
 from base64 import b64decode
 from html import escape
 from html.parser import HTMLParser
@@ -16,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.server import ROOT
 from training import model as classifier
 from training.__main__ import main
 from training.errors import RunError
@@ -24,6 +21,8 @@ from training.evaluate import Evaluation, evaluate, measure
 from training.report import confusion_picture, page, sentences
 from training.run import Run
 from training.train import predict
+
+from .commands import EPOCHS, run_here
 
 
 def measured(classes: tuple[str, ...] = ("a", "b", "c"), data: str = "letters") -> Evaluation:
@@ -162,19 +161,13 @@ def test_a_dollar_in_a_name_begins_no_formula() -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of one epoch; six of its pictures are held out."""
-    output = tmp_path_factory.mktemp("evaluate") / "run"
-    settings = ["--epochs", "1", "--batch-size", "16", "--seed", "3", "--held-out", "0.25", "--no-flip"]
-    command = [sys.executable, "-m", "training", "train", "--data", str(folder), "--output", str(output), *settings]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return Run(output)
+def finished(whole: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run, to write into; six of its pictures are held out."""
+    return Run(shutil.copytree(whole.folder, tmp_path_factory.mktemp("evaluate") / "run"))
 
 
-def test_evaluate_writes_three_files_that_agree(finished: Run) -> None:
-    command = [sys.executable, "-m", "training", "evaluate", str(finished.folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def test_evaluate_writes_three_files_that_agree(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    done = run_here(capsys, "evaluate", str(finished.folder))
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in finished.folder.iterdir()) == [
         "config.json",
@@ -203,7 +196,9 @@ def test_evaluate_writes_three_files_that_agree(finished: Run) -> None:
 def test_an_unfinished_run_is_refused(finished: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(finished.folder / "config.json", tmp_path)
     assert main(["evaluate", str(tmp_path)]) == 2
-    expected = f"python -m training: {tmp_path}: 0 of 1 epochs are done; finish it with: python -m training train"
+    expected = (
+        f"python -m training: {tmp_path}: 0 of {EPOCHS} epochs are done; finish it with: python -m training train"
+    )
     assert capsys.readouterr().err.splitlines()[-1].startswith(expected)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 

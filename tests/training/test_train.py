@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,41 +15,23 @@ from tests.server import ROOT
 from training import model as classifier
 from training.errors import RunError
 from training.run import Run
+from training.train import make_config
 
-EPOCHS = 3
-
-
-def command(data: Path, output: Path, *more: str) -> list[str]:
-    settings = ["--epochs", str(EPOCHS), "--batch-size", "8", "--seed", "3", "--held-out", "0.25", "--no-flip"]
-    return [sys.executable, "-m", "training", "train", "--data", str(data), "--output", str(output), *settings, *more]
+from .commands import EPOCHS, command, run_here, train, train_arguments
 
 
-def train(data: Path, output: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(data, output, *more), cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def interrupt(data: Path, output: Path, kind: signal.Signals) -> tuple[int, str]:
-    """Train until the first checkpoint is there, then send a signal in the middle of the second epoch."""
+def interrupt(data: Path, output: Path, kind: signal.Signals, after: int) -> tuple[int, str]:
+    """Train until so many epochs are kept, then send a signal in the middle of the next one."""
     process = subprocess.Popen(command(data, output, "--resume"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     until = time.monotonic() + 120
-    while Run(output).progress().epochs < 1:
+    while Run(output).progress().epochs < after:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < until
         time.sleep(0.01)
     os.kill(process.pid, kind)
     code = process.wait(60)
     return code, process.stderr.read()
-
-
-@pytest.fixture(scope="module")
-def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run that nothing interrupted."""
-    output = tmp_path_factory.mktemp("whole") / "run"
-    done = train(folder, output)
-    assert done.returncode == 0, done.stderr
-    assert "Epoch 3 of 3: loss" in done.stdout
-    return Run(output)
 
 
 def test_a_finished_run_holds_its_model_and_nothing_half_done(whole: Run) -> None:
@@ -62,18 +43,27 @@ def test_a_finished_run_holds_its_model_and_nothing_half_done(whole: Run) -> Non
     assert momenta == {classifier.MOMENTUM}
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
-def test_resumed_is_as_never_interrupted(whole: Run, folder: Path, tmp_path: Path, kind: signal.Signals) -> None:
-    output = tmp_path / "run"
-    code, text = interrupt(folder, output, kind)
-    if kind == signal.SIGINT:
-        assert code == 130
-        assert "of 3 epochs are kept. Go on with the same command and --resume." in text
-        assert "Traceback" not in text
-    assert 1 <= Run(output).progress().epochs < EPOCHS
-    refused = train(folder, output)
+def expect_to_be_told_of_resume(capsys: pytest.CaptureFixture[str], folder: Path, output: Path) -> None:
+    refused = run_here(capsys, *train_arguments(folder, output))
     assert refused.returncode == 2
     assert "go on with --resume" in refused.stderr
+
+
+def test_resumed_is_as_never_interrupted(
+    whole: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C comes in the second epoch; what then went on is killed in the third."""
+    output = tmp_path / "run"
+    code, text = interrupt(folder, output, signal.SIGINT, after=1)
+    assert code == 130
+    assert "of 3 epochs are kept. Go on with the same command and --resume." in text
+    assert "Traceback" not in text
+    assert 1 <= Run(output).progress().epochs < EPOCHS
+    expect_to_be_told_of_resume(capsys, folder, output)
+    code, _ = interrupt(folder, output, signal.SIGKILL, after=2)
+    assert code == -signal.SIGKILL
+    assert Run(output).progress().epochs == 2
+    expect_to_be_told_of_resume(capsys, folder, output)
     done = train(folder, output, "--resume")
     assert done.returncode == 0, done.stderr
     resumed = Run(output)
@@ -85,22 +75,19 @@ def test_resumed_is_as_never_interrupted(whole: Run, folder: Path, tmp_path: Pat
         np.testing.assert_allclose(mine, yours, rtol=1e-3, atol=1e-5)
 
 
-def test_training_again_says_that_it_is_done(whole: Run, folder: Path) -> None:
-    done = train(folder, whole.folder)
+def test_training_again_says_that_it_is_done(whole: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = run_here(capsys, *train_arguments(folder, whole.folder))
     assert done.returncode == 0
     assert "trained already" in done.stdout
 
 
-def test_other_settings_are_refused_by_name(whole: Run, folder: Path) -> None:
-    done = train(folder, whole.folder, "--resume", "--seed", "4")
+def test_other_settings_are_refused_by_name(whole: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = run_here(capsys, *train_arguments(folder, whole.folder, "--resume", "--seed", "4"))
     assert done.returncode == 2
     assert "was begun with seed 3, not 4" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_changed_data_is_noticed(folder: Path, tmp_path: Path) -> None:
-    from training.train import make_config
-
     pictures = tmp_path / "pictures"
     for path in folder.rglob("*.png"):
         target = pictures / path.relative_to(folder)
@@ -143,23 +130,21 @@ def test_changed_data_is_noticed(folder: Path, tmp_path: Path) -> None:
         (["train", "--data", "digits"], "--output"),
     ],
 )
-def test_mistakes_get_one_clear_line(arguments: list[str], text: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "training", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def test_mistakes_get_one_clear_line(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    done = run_here(capsys, *arguments)
     assert done.returncode == 2
     assert text in done.stderr
-    assert "Traceback" not in done.stderr
 
 
-def test_a_run_that_learned_nothing_can_begin_again_with_other_settings(folder: Path, tmp_path: Path) -> None:
+def test_a_run_that_learned_nothing_can_begin_again_with_other_settings(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The advice after a failed download is to pass a file; the run must take it."""
     for name in ("first.h5", "second.h5"):
         (tmp_path / name).write_bytes(b"no weights")
-        done = train(folder, tmp_path / "run", "--weights", str(tmp_path / name))
+        done = run_here(capsys, *train_arguments(folder, tmp_path / "run", "--weights", str(tmp_path / name)))
         assert done.returncode == 1
         assert f"{name}: not the weights of this network" in done.stderr
-        assert "Traceback" not in done.stderr
 
 
 def test_an_output_that_cannot_be_made_is_one_line(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The service beside other serving layers and the bare engine; `compare` is the command."""

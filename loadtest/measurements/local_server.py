@@ -1,0 +1,84 @@
+"""A `bentoml serve` on this machine, for the scripts that compare, swap and break."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from loadtest import processes
+
+_START_TIMEOUT_S = 120.0
+
+
+class LocalServer:
+    """One service, on a port and in a BentoML home of its own; its log lies in `folder`."""
+
+    def __init__(self, folder: Path, target: str = "service.app:EdgeService", **settings: str) -> None:
+        port = processes.free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "server.log"
+        environment = {**os.environ, "BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True", **settings}
+        command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--port", str(port)],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        until = time.monotonic() + _START_TIMEOUT_S
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/readyz", timeout=5).close()
+                return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > until:
+                    if self.process.returncode is None:
+                        self.stop()
+                    last = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
+                    raise SystemExit(f"{target} did not start:\n{last}") from None
+                time.sleep(0.05)
+
+    @property
+    def model_url(self) -> str:
+        """Return the URL of the model."""
+        return f"{self.url}/v1/models/{os.environ.get('MODEL_NAME', 'xception')}"
+
+    @property
+    def predict(self) -> str:
+        """Return the URL to post to."""
+        return f"{self.model_url}:predict"
+
+    def memory_mib(self) -> dict[str, float]:
+        """Return the proportional set size of each process, in MiB, by what it does."""
+        sizes: dict[str, float] = {}
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            words = process.cmdline()
+            name = "runner" if "xception_runner" in words else "edge" if "xception" in words else None
+            if name:
+                sizes[name] = sizes.get(name, 0.0) + processes.memory_mib(process)
+        return sizes
+
+    def stop(self) -> None:
+        """Stop the processes."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.process.wait(30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

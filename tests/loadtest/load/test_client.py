@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from loadtest.load.client import Client, NoAnswerError
+from loadtest.load.questions import Mix, Question
+
+from .slow_service import Impatient, Slow, in_gevent, slow_service
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with slow_service() as address:
+        yield address
+
+
+def question(how: str) -> Question:
+    return Mix("single", how).questions[0]
+
+
+def ask(url: str, how: str, times: int = 1) -> list[tuple[str, str]]:
+    """Ask so often and return what each answer was, and what was wrong with it."""
+
+    def run() -> list[tuple[str, str]]:
+        client, asked, seen = Client(url, 1.0), question(how), []
+        for _ in range(times):
+            Impatient.closed.clear()
+            reply = client.ask(asked)
+            if how == "leave":
+                Impatient.closed.wait()
+            seen.append(asked.check(reply.status, reply.version, reply.body))
+        client.close()
+        return seen
+
+    return in_gevent(run)
+
+
+@pytest.mark.parametrize(
+    ("how", "outcome", "error"),
+    [
+        ("good", "good", ""),
+        ("chunked", "good", ""),
+        ("full", "refused", '429 {"predictions"'),
+        ("away", "refused", '503 {"predictions"'),
+        ("broken", "failed", '500 {"predictions"'),
+        ("unnamed", "failed", "answer without a model version"),
+        ("empty", "failed", "0 answers for 1 images"),
+    ],
+)
+def test_answers_are_told_apart(url: str, how: str, outcome: str, error: str) -> None:
+    [(seen, said)] = ask(url, how)
+    assert seen == outcome
+    assert said.startswith(error)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"), [("cut", "closed before the answer was complete"), ("hang", "no answer within 1 s")]
+)
+def test_no_answer_is_an_error(url: str, how: str, message: str) -> None:
+    with pytest.raises(NoAnswerError, match=message):
+        ask(url, how)
+
+
+def test_nobody_there_is_an_error() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(NoAnswerError, match="refused"):
+            ask(f"http://127.0.0.1:{taken.getsockname()[1]}", "good")
+
+
+@pytest.mark.parametrize(("how", "connections"), [("good", 1), ("chunked", 1), ("once", 5), ("leave", 5)])
+def test_a_connection_is_used_again_unless_the_service_closes_it(url: str, how: str, connections: int) -> None:
+    before = len(Slow.connections)
+    assert ask(url, how, times=5) == [("good", "")] * 5
+    assert len(Slow.connections) - before == connections
+
+
+def test_several_images_need_as_many_answers() -> None:
+    several = Mix("instances", "xception").questions[0]
+    rows = b",".join([b"[0.5,0.5]"] * several.images)
+    assert several.check(200, b"1", b'{"predictions":[' + rows + b"]}") == ("good", "")
+    assert several.check(200, b"1", b'{"predictions": [[0.5,0.5]]}') == ("failed", "1 answers for 8 images")
+
+
+def test_a_photograph_needs_a_best_class() -> None:
+    photograph = Mix("photos", "xception").questions[0]
+    assert photograph.check(200, b"1", b'{"version":1,"predictions":[{"name":"a"},{"name":"b"}]}') == ("good", "")
+    assert photograph.check(200, b"1", b'{"version":1,"predictions":[]}')[0] == "failed"
