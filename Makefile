@@ -24,7 +24,7 @@ STAMP := $(VENV)/.installed
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup serve model test check format lock loadtest loadtest-ui bento clean
+.PHONY: help setup serve model test faults check format lock loadtest loadtest-ui bento clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -48,6 +48,9 @@ model: $(STAMP) ## Make and publish a model if there is none, without serving it
 
 test: $(STAMP) ## Run all tests.
 	$(BIN)/python -m pytest
+
+faults: $(STAMP) ## Break the processes under load on purpose, and print what became of the requests.
+	$(BIN)/python -m pytest tests/faults
 
 check: $(STAMP) ## Run formatter, linter and strict types; changes nothing.
 	$(BIN)/ruff format --check .

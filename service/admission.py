@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Protocol
 
 from .errors import DeadlineExceededError, NotReadyError, OverloadedError
 
@@ -22,6 +23,19 @@ class Priority(IntEnum):
 
     INTERACTIVE = 0
     BULK = 1
+
+
+class Caller(Protocol):
+    """Who sent a request, as far as bounds go."""
+
+    priority: Priority
+    """The best that their requests may have."""
+
+    def require_room(self) -> None:
+        """Refuse a request of one who has had what they may have."""
+
+    def spend(self, images: int) -> None:
+        """Count images."""
 
 
 class Deadline:
@@ -48,9 +62,11 @@ class Deadline:
 class Permit:
     """Proof that a request was admitted; what it takes of the bounds is given back when it ends."""
 
-    def __init__(self, admission: Admission, deadline: Deadline, priority: Priority) -> None:
+    def __init__(self, admission: Admission, deadline: Deadline, priority: Priority, caller: Caller | None) -> None:
         self.deadline = deadline
         self.priority = priority
+        self._caller = caller
+        self._spent = 0
         self.bytes = 0
         self.images = 0
         self._admission = admission
@@ -70,6 +86,8 @@ class Permit:
         """Take over what the body of the request asks for, if it does; of two deadlines the earlier one counts."""
         if timeout_s is not None:
             self.deadline = min(self.deadline, Deadline(timeout_s), key=lambda deadline: deadline.at)
+        if priority is not None and self._caller:
+            priority = max(priority, self._caller.priority)
         if priority is not None and priority != self.priority:
             images = self.images
             self.count_images(0)  # What it was counted for until now was of the other priority.
@@ -78,6 +96,9 @@ class Permit:
 
     def count_images(self, images: int) -> None:
         """Say how many images the request has, once that is known; one until then."""
+        if self._caller and images > self._spent:
+            self._caller.spend(images - self._spent)
+            self._spent = images
         self._admission.images[self.priority] += images - self.images
         self.images = images
         self._ahead = self._admission.ahead(self.priority)
@@ -109,24 +130,39 @@ class Admission:
         self._open = False
 
     @contextmanager
-    def admit(self, deadline: Deadline, priority: Priority = Priority.INTERACTIVE, size: int = 0) -> Iterator[Permit]:
+    def admit(
+        self,
+        deadline: Deadline,
+        priority: Priority = Priority.INTERACTIVE,
+        size: int = 0,
+        caller: Caller | None = None,
+    ) -> Iterator[Permit]:
         """Hold a place, and `size` bytes, for as long as the block runs.
 
         Args:
             deadline: When the caller stops waiting.
             priority: Which queue to wait in.
             size: Bytes of the body as its sender announced them; 0 where it did not.
+            caller: Who asks, where that is known.
 
         Raises:
-            OverloadedError: No place is left, or too few bytes, or the answer would come too late.
+            OverloadedError: No place is left, or too few bytes, or the answer would come too late, or the caller has
+                had what they may have.
             NotReadyError: The process is draining.
         """
         if not self._open:
             raise NotReadyError("the service is shutting down")
         if self.requests >= self.max_requests:
-            raise OverloadedError(f"{self.requests} requests are in flight, the most that are taken at once")
+            raise OverloadedError(
+                f"{self.requests} requests are in flight, the most that are taken at once",
+                retry_after_s=self._wait_s(),
+                reason="requests",
+            )
+        if caller:
+            caller.require_room()
+            priority = max(priority, caller.priority)
         self._check_time(deadline, priority)
-        permit = Permit(self, deadline, priority)
+        permit = Permit(self, deadline, priority, caller)
         self.requests += 1
         permit.count_images(1)
         try:
@@ -155,7 +191,9 @@ class Admission:
         if self.bytes + size > self.max_bytes:
             raise OverloadedError(
                 f"request bodies in flight hold {self.bytes} bytes; "
-                f"{size} more are over the {self.max_bytes} that are taken at once"
+                f"{size} more are over the {self.max_bytes} that are taken at once",
+                retry_after_s=self._wait_s(),
+                reason="body_bytes",
             )
         self.bytes += size
 
@@ -166,4 +204,9 @@ class Admission:
             raise OverloadedError(
                 f"an answer takes about {expected_s * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left",
                 retry_after_s=math.ceil(expected_s - _HEADROOM * remaining_s),
+                reason="late",
             )
+
+    def _wait_s(self) -> int:
+        """Return how long what is under way will take at the pace seen lately, in whole seconds."""
+        return math.ceil(max(self.ahead(priority) * pace_s for priority, pace_s in self.pace_s.items()))

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import orjson
 from starlette.responses import Response
+from starlette.types import Scope
 
 from . import metrics
 from .disconnect import ClientDisconnectedError
-from .errors import InferenceError, ServiceError
+from .errors import AccessDeniedError, InferenceError, ServiceError
+from .failures import report
 
 if TYPE_CHECKING:
     from .edge import Inference
@@ -53,13 +55,17 @@ class Answer:
         return Response(self.body, headers=headers, media_type=self.media_type)
 
 
-def error_answer(error: Exception) -> Response:
-    """Return `{"error": "…"}` with the status of the error; what is not one of ours is 500 and logged."""
+def error_answer(error: Exception, scope: Scope) -> Response:
+    """Return `{"error": "…"}` with the status of the error, which is logged; what is not one of ours is 500."""
     if isinstance(error, ClientDisconnectedError):
+        report(scope, CLIENT_CLOSED_REQUEST, "hung_up", "the caller hung up before the answer was there")
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     if not isinstance(error, ServiceError):
         log.error("A request failed", exc_info=error)
         error = InferenceError("the service failed; its log says why")
     headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
+    if isinstance(error, AccessDeniedError):
+        headers["WWW-Authenticate"] = "Bearer"
+    report(scope, error.status, error.reason, str(error))
     body = orjson.dumps({"error": str(error)})
     return Response(body, status_code=error.status, headers=headers, media_type="application/json")

@@ -11,16 +11,20 @@ from typing import Any, cast
 
 import bentoml
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from model_store.errors import StoreError
 
+from .access import AccessMiddleware
 from .admin import Admin
+from .callers import Callers
 from .edge import Edge
-from .middleware import JsonErrorMiddleware, RequestIdMiddleware
+from .middleware import AccessLogMiddleware, JsonErrorMiddleware, RequestIdMiddleware
 from .oip.routes import OpenInference
 from .runner import Runner
 from .settings import load_settings
 from .shortcut import ShortcutMiddleware
+from .supervision import look_often
 from .tfserving.routes import TensorFlowServing
 from .wanted import pull_default
 from .wire import FrameAddress
@@ -62,6 +66,7 @@ class RunnerService:
     @staticmethod
     def pull() -> None:
         """Pull and verify the model once, before any process starts; the runner goes on trying if this fails."""
+        look_often()
         try:
             model = pull_default(SETTINGS)
             log.info("Version %d of %s is verified: %s", model.version, model.model, model.digest)
@@ -116,11 +121,18 @@ class EdgeService:
         await _edge.stop()
 
 
+def _shortcut() -> ASGIApp:
+    """Return what stands around the routes that pass by BentoML's middlewares."""
+    app: ASGIApp = _app
+    if SETTINGS.api_keys_file:
+        app = AccessMiddleware(app, Callers(SETTINGS.api_keys_file, SETTINGS.edge_workers))
+    app = JsonErrorMiddleware(app)
+    if SETTINGS.access_log:
+        app = AccessLogMiddleware(app)
+    return RequestIdMiddleware(app)
+
+
 _add_middleware = cast(Any, EdgeService).add_asgi_middleware
 _add_middleware(RequestIdMiddleware)
 _add_middleware(JsonErrorMiddleware)
-_add_middleware(
-    ShortcutMiddleware,
-    shortcut=RequestIdMiddleware(JsonErrorMiddleware(_app)),
-    prefixes=("/v1/", "/v2/", "/classify"),
-)
+_add_middleware(ShortcutMiddleware, shortcut=_shortcut(), prefixes=("/v1/", "/v2/", "/classify"))

@@ -33,6 +33,12 @@ class BatchObserver(Protocol):
         """So many images left the queue without being run, because they `expired` or were `cancelled`."""
 
 
+_BULK_TURN = 8
+"""Each so many batches one begins with the bulk requests, so that these are served however many others there are."""
+
+_STUCK_FACTOR = 20
+"""How many times as long as expected a batch may take, on top of what the settings allow."""
+
 REHEARSAL_S = 120.0
 """How long a version that is not live yet waits at most for a turn of the engine, in seconds."""
 
@@ -48,6 +54,7 @@ class Batcher:
         max_bytes: int,
         threads: int = 1,
         max_wait_s: float = 0.0,
+        timeout_s: float = 10.0,
     ) -> None:
         """Keep the bounds.
 
@@ -57,6 +64,7 @@ class Batcher:
             max_bytes: Bytes of pixels that may wait.
             threads: The most lanes that an engine may have.
             max_wait_s: How long an idle engine waits for a batch to fill.
+            timeout_s: How much longer than expected a batch may take before it counts as stuck.
         """
         self.max_images = max_images
         self.max_bytes = max_bytes
@@ -65,11 +73,15 @@ class Batcher:
         """Images that wait now."""
         self.bytes = 0
         """Bytes of their pixels."""
+        self._timeout_s = timeout_s
         self._observer = observer
         self._queues: dict[Priority, deque[Entry]] = {priority: deque() for priority in Priority}
         self._waiting: dict[Priority, Counter[Batchable]] = {priority: Counter() for priority in Priority}
         self._lanes = Lanes()
         self._running: dict[asyncio.Task[None], Batchable] = {}
+        self._due: dict[object, float] = {}
+        """When each of the batches in the engine must be done."""
+        self._batches = 0
         self._workers = Workers(threads, "engine")
         self._open = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -78,6 +90,11 @@ class Batcher:
     def running(self) -> int:
         """Return the number of batches in the engine."""
         return self._lanes.running
+
+    def stuck(self) -> str | None:
+        """Return what hangs in the engine, or None where nothing does."""
+        overdue_s = time.monotonic() - min(self._due.values(), default=math.inf)
+        return f"a batch should have been done {overdue_s:.1f} s ago" if overdue_s > 0 else None
 
     def start(self) -> None:
         """Open the threads in which batches run, one for each lane."""
@@ -142,7 +159,7 @@ class Batcher:
     async def rehearse(self, model: Batchable, pixels: NDArray[np.uint8]) -> Result:
         """Run images of a version that is not live yet, in its turn among the requests and whatever the bounds.
 
-        So a version that is warmed and checked never runs beside live batches, only between them.
+        So a version that is warmed and checked never takes a core from a live batch that runs on it.
 
         Raises:
             ServiceError: The engine failed, or there was no turn within `REHEARSAL_S`.
@@ -150,7 +167,8 @@ class Batcher:
         if not self._open:
             raise NotReadyError("the runner is shutting down")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        return await _answer(self._add(Entry(model, pixels, Deadline(REHEARSAL_S), Priority.INTERACTIVE, future)))
+        entry = Entry(model, pixels, Deadline(REHEARSAL_S), Priority.INTERACTIVE, future, rehearsal=True)
+        return await _answer(self._add(entry))
 
     async def drained(self, model: Batchable) -> None:
         """Wait until nothing of this version waits or runs any more; its engine may be closed then."""
@@ -177,16 +195,20 @@ class Batcher:
         return waiting | {task for task, runs in self._running.items() if runs is model}
 
     def _check_room(self, model: Batchable, pixels: NDArray[np.uint8], deadline: Deadline, priority: Priority) -> None:
+        if self.images + len(pixels) > self.max_images or self.bytes + pixels.nbytes > self.max_bytes:
+            self._sweep()
         if self.images + len(pixels) > self.max_images:
             raise OverloadedError(
                 f"{self.images} images wait; {len(pixels)} more are over the {self.max_images} that may",
                 retry_after_s=math.ceil(self.backlog_s(Priority.BULK)),
+                reason="queue_images",
             )
         if self.bytes + pixels.nbytes > self.max_bytes:
             raise OverloadedError(
                 f"images that wait hold {self.bytes} bytes; "
                 f"{pixels.nbytes} more are over the {self.max_bytes} that may",
                 retry_after_s=math.ceil(self.backlog_s(Priority.BULK)),
+                reason="queue_bytes",
             )
         remaining_s = deadline.remaining_s()
         own_s = model.learned.own_s(len(pixels))
@@ -199,6 +221,7 @@ class Batcher:
             raise OverloadedError(
                 f"an answer takes about {(backlog_s + own_s) * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left",
                 retry_after_s=math.ceil(backlog_s + own_s - remaining_s),
+                reason="late",
             )
 
     def _pump(self) -> None:
@@ -235,13 +258,18 @@ class Batcher:
 
     def _head(self) -> Entry | None:
         """Return the request to serve next; those that nobody waits for are dropped on the way."""
-        for queue in self._queues.values():
+        for queue in self._in_turn():
             while queue:
                 entry = queue[0]
                 if not self._drop_if_dead(entry):
                     return entry
                 queue.popleft()
         return None
+
+    def _sweep(self) -> None:
+        """Take all that nobody waits for any more out of the queue, and not only what comes to its head."""
+        for priority, queue in self._queues.items():
+            self._queues[priority] = deque(entry for entry in queue if not self._drop_if_dead(entry))
 
     def _drop_if_dead(self, entry: Entry) -> bool:
         expired = entry.deadline.remaining_s() <= 0
@@ -255,7 +283,7 @@ class Batcher:
     def _take(self, model: Batchable, room: int) -> list[Slice]:
         """Take a model's next batch out of the queue, in its order; other models keep their places."""
         batch: list[Slice] = []
-        for queue in self._queues.values():
+        for queue in self._in_turn():
             kept: list[Entry] = []
             while queue and room:
                 entry = queue.popleft()
@@ -271,7 +299,12 @@ class Batcher:
                     if entry.waiting:
                         kept.append(entry)
             queue.extendleft(reversed(kept))
+        self._batches += bool(batch)
         return batch
+
+    def _in_turn(self) -> Iterator[deque[Entry]]:
+        queues = self._queues.values()
+        return reversed(queues) if self._batches % _BULK_TURN == _BULK_TURN - 1 else iter(queues)
 
     async def _run(self, model: Batchable, batch: list[Slice], turn: Turn) -> None:
         """Run one batch; if it fails and held several images, run each alone, so that only the bad ones fail."""
@@ -298,14 +331,20 @@ class Batcher:
             pixels = batch[0].pixels if len(batch) == 1 else np.concatenate([piece.pixels for piece in batch])
             started = time.perf_counter()
             scores = model.run(pixels, turn.lane)
-            if len(scores) != images:
-                raise RuntimeError(f"{len(scores)} rows of scores for {images} images")
+            if scores.ndim != 2 or len(scores) != images:
+                raise RuntimeError(f"scores of shape {list(scores.shape)} for {images} images")
+            if not np.isfinite(scores).all():
+                raise RuntimeError("scores that are no finite numbers")
             return scores, time.perf_counter() - started
 
+        token = object()
+        self._due[token] = time.monotonic() + self._allowed_s(model, batch)
         try:
             scores, seconds = await self._workers.run(run)
         except Exception as error:  # Whatever an engine raises must not end the worker.
             return error
+        finally:
+            del self._due[token]
         model.learned.observe(images, seconds, alone=turn.lane is None)
         self._observer.ran(images, seconds)
         at = 0
@@ -316,10 +355,16 @@ class Batcher:
             at += len(piece)
         return None
 
+    def _allowed_s(self, model: Batchable, batch: list[Slice]) -> float:
+        if any(piece.entry.rehearsal for piece in batch):
+            return REHEARSAL_S  # The first batches of a version make its kernels; how long that takes is not known.
+        return self._timeout_s + _STUCK_FACTOR * model.learned.work_s(sum(map(len, batch)))
+
     def _count(self, entry: Entry, images: int) -> None:
         """Count images of an entry that came to the queue, or with a minus left it."""
-        self.images += images
-        self.bytes += images * entry.pixels[:1].nbytes
+        if not entry.rehearsal:
+            self.images += images
+            self.bytes += images * entry.pixels[:1].nbytes
         waiting = self._waiting[entry.priority]
         waiting[entry.model] += images
         if not waiting[entry.model]:

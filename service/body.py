@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 from python_multipart.exceptions import MultipartParseError
@@ -12,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from .admission import Permit
 from .digits import read_digits
 from .disconnect import ClientDisconnectedError
-from .errors import BadRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
+from .errors import BadRequestError, PayloadTooLargeError, SlowRequestError, UnsupportedMediaTypeError
 
 _PLAIN_CURL = "application/x-www-form-urlencoded"
 """What curl calls the body of `-d` and `--data-binary` unless it is told otherwise."""
@@ -42,24 +43,28 @@ def announced_size(request: Request, max_bytes: int) -> int:
     return size
 
 
-async def read_body(request: Request, permit: Permit, max_bytes: int) -> bytes:
+async def read_body(request: Request, permit: Permit, max_bytes: int, timeout_s: float) -> bytes:
     """Read the body, reserving memory for what was not announced.
 
     Raises:
         PayloadTooLargeError: It is longer than the limit.
         OverloadedError: The process holds too many bytes already.
+        SlowRequestError: It has not arrived within `timeout_s`, or the deadline of the request.
         ClientDisconnectedError: The caller hung up before its end.
     """
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            if len(body) + len(chunk) > max_bytes:
-                raise PayloadTooLargeError(f"the body has more than {max_bytes} bytes, which is the limit")
-            if len(body) + len(chunk) > permit.bytes:
-                permit.reserve(len(body) + len(chunk) - permit.bytes)
-            body += chunk
+        async with asyncio.timeout(min(timeout_s, permit.deadline.remaining_s())):
+            async for chunk in request.stream():
+                if len(body) + len(chunk) > max_bytes:
+                    raise PayloadTooLargeError(f"the body has more than {max_bytes} bytes, which is the limit")
+                if len(body) + len(chunk) > permit.bytes:
+                    permit.reserve(len(body) + len(chunk) - permit.bytes)
+                body += chunk
     except ClientDisconnect:
         raise ClientDisconnectedError from None
+    except TimeoutError:
+        raise SlowRequestError(f"the body did not arrive in time; {len(body)} bytes of it did") from None
     return bytes(body)
 
 

@@ -40,7 +40,7 @@ class CostModel:
         if variance > _MIN_SPREAD * mean_n**2:
             slope = (self._nt / self._weight - mean_n * mean_t) / variance
             self.per_image_s = min(max(slope, 0.0), mean_t / mean_n)
-            self.fixed_s = mean_t - self.per_image_s * mean_n
+            self.fixed_s = max(0.0, mean_t - self.per_image_s * mean_n)  # Rounding may take it just below.
         elif (predicted := self.latency_s(mean_n)) > 0:
             self.per_image_s *= mean_t / predicted
             self.fixed_s *= mean_t / predicted

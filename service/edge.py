@@ -17,16 +17,17 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from . import metrics
+from . import logs, metrics, tracing
 from .admission import Admission, Deadline, Permit, Priority
 from .answer import Answer, error_answer
 from .body import announced_size, extract_image, read_body
+from .connections import allow_connections
 from .cpus import available_cpus
 from .decode import Decoder, ImageLimits
 from .digits import read_digits
 from .disconnect import unless_disconnected
 from .entry import Result
-from .errors import BadRequestError, ModelNotFoundError
+from .errors import BadRequestError, ModelNotFoundError, PayloadTooLargeError, RunnerLostError
 from .memory import spare_garbage_collection
 from .openapi import INDEX_PAGE, openapi_document
 from .ranking import rank
@@ -51,6 +52,10 @@ class Inference:
     """The one version that gave all of them."""
     result: Result
     decode_s: float
+    began: float
+    """When decoding did, by `time.perf_counter`."""
+    ended: float
+    """When the scores were there."""
 
 
 class Edge:
@@ -60,7 +65,9 @@ class Edge:
         self.settings = settings
         self.runner = RunnerClient()
         self.max_body_bytes = settings.max_request_mib * MIB
-        self.admission = Admission(settings.max_in_flight, settings.max_in_flight_mib * MIB)
+        self.admission = Admission(
+            settings.max_in_flight // settings.edge_workers, settings.max_in_flight_mib * MIB // settings.edge_workers
+        )
         self.decoder = Decoder(
             settings.decode_threads or available_cpus(),
             ImageLimits(settings.max_image_mib * MIB, settings.max_image_megapixels * 1_000_000),
@@ -68,6 +75,9 @@ class Edge:
 
     async def start(self, runner_url: str, runner_port: int) -> None:
         """Open the connections to the runner and the threads that decode."""
+        logs.configure(self.settings.log_format, "edge")
+        tracing.start()
+        allow_connections()
         spare_garbage_collection()
         self.decoder.start()
         await self.runner.start(runner_url, runner_port)
@@ -77,11 +87,12 @@ class Edge:
         self.admission.close()
         await self.decoder.stop()
         await self.runner.stop()
+        tracing.stop()
 
     async def classify(self, request: Request) -> Answer:
         """Answer `POST /classify`: one image in, the best classes with their names out."""
         with self.admit(request) as permit:
-            body = await read_body(request, permit, self.max_body_bytes)
+            body = await self.read_body(request, permit)
             image = await extract_image(request, body)
             model = choose_named(request)(await self.runner.state())
             top_k = read_top_k(request, self.settings.top_k, len(model.classes))
@@ -98,7 +109,8 @@ class Edge:
     ) -> Inference:
         """Get the scores of the images of a request that was admitted, unless its caller hangs up.
 
-        A version that is swapped out while the request is under way is chosen anew, once.
+        A version that is swapped out while the request is under way is chosen anew, once; a runner that goes away
+        is waited for, and asked again, once.
 
         Args:
             request: Is watched for its caller hanging up.
@@ -111,12 +123,17 @@ class Edge:
             ClientDisconnectedError: The caller hung up.
         """
         permit.count_images(len(inputs))
+        return await unless_disconnected(request, self._infer(inputs, choose, permit))
+
+    async def _infer(self, inputs: Sequence[bytes] | NDArray[np.uint8], choose: Choose, permit: Permit) -> Inference:
+        model = choose(await self.runner.state())
         try:
-            model = choose(await self.runner.state())
-            return await unless_disconnected(request, self._ask(inputs, model, permit))
+            return await self._ask(inputs, model, permit)
         except ModelNotFoundError:
-            model = choose(await self.runner.fresh_state())
-            return await unless_disconnected(request, self._ask(inputs, model, permit))
+            state = await self.runner.fresh_state()
+        except RunnerLostError:
+            state = await self.runner.returned(permit.deadline)
+        return await self._ask(inputs, choose(state), permit)
 
     async def _ask(self, inputs: Sequence[bytes] | NDArray[np.uint8], model: ServedModel, permit: Permit) -> Inference:
         started = time.perf_counter()
@@ -124,10 +141,15 @@ class Edge:
             pixels = require_pixels(inputs, model)
         else:
             pixels = await self.decoder.decode(inputs, model.input, permit)
+        if pixels.nbytes > self.settings.queue_max_mib * MIB:
+            raise PayloadTooLargeError(
+                f"{len(pixels)} images are {pixels.nbytes} bytes of pixels; at most "
+                f"{self.settings.queue_max_mib} MiB may wait"
+            )
         decode_s = time.perf_counter() - started
         result = await self.runner.submit(pixels, model, permit)
         permit.answered()
-        return Inference(model, result, decode_s)
+        return Inference(model, result, decode_s, started, time.perf_counter())
 
     def admit(self, request: Request) -> AbstractContextManager[Permit]:
         """Return the block in which a request holds its place, as `Admission.admit` does."""
@@ -135,7 +157,17 @@ class Edge:
             read_deadline(request, self.settings.request_timeout_ms),
             read_priority(request),
             announced_size(request, self.max_body_bytes),
+            request.scope.get("caller"),
         )
+
+    async def read_body(self, request: Request, permit: Permit) -> bytes:
+        """Read the body of a request that was admitted, within the limits of size and time.
+
+        Raises:
+            ServiceError: It is too large, too slow, or more than there is room for.
+            ClientDisconnectedError: The caller hung up before its end.
+        """
+        return await read_body(request, permit, self.max_body_bytes, self.settings.body_timeout_ms / 1000)
 
     async def metrics(self, _: Request) -> Response:
         """Answer `GET /metrics`: edge and runner, in Prometheus' text format."""
@@ -241,7 +273,7 @@ def answering(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[R
         try:
             return await endpoint(request)
         except Exception as error:
-            return error_answer(error)
+            return error_answer(error, request.scope)
 
     return answer
 
@@ -254,10 +286,13 @@ def timed(
     async def answer(request: Request) -> Response:
         started = time.perf_counter()
         response: Response
+        done: Inference | None = None
         try:
-            response = (await endpoint(request)).response()
+            answered = await endpoint(request)
+            response, done = answered.response(), answered.done
         except Exception as error:
-            response = error_answer(error)
+            response = error_answer(error, request.scope)
+        tracing.record(request.scope, route, response.status_code, started, done)
         metrics.REQUESTS.labels(route, str(response.status_code)).inc()
         metrics.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - started)
         return response

@@ -50,6 +50,8 @@ class Entry:
     priority: Priority
     future: asyncio.Future[Result]
     """Its answer; fails with a `ServiceError`, or is cancelled when nobody waits for it any more."""
+    rehearsal: bool = False
+    """Whether it comes from no caller, but from a version that is being warmed and checked."""
     arrived: float = field(default_factory=time.monotonic)
     taken: int = 0
     left_queue: float | None = None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Callable
 from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .entry import Result
-from .errors import NotReadyError, ServiceError
+from .errors import NotReadyError, RunnerLostError, ServiceError
 from .frames import FrameProtocol
+from .peer import Peer
 from .wire import AnswerHead, FrameAddress, Question
 
 _CONNECT_TIMEOUT_S = 2.0
@@ -21,11 +24,20 @@ _AWAY = "the runner does not answer ({}); it may be starting again"
 class FrameClient:
     """Asks a runner."""
 
-    def __init__(self, address: FrameAddress) -> None:
+    def __init__(self, address: FrameAddress, lost: Callable[[], None]) -> None:
+        """Keep where the runner is, and who is told when a connection to it is lost."""
         self._address = address
+        self._lost = lost
         self._numbers = count(1)
         self._connection: _Connection | None = None
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[_Connection] | None = None
+        self.peer: Peer | None = None
+        """The process of the runner of the last connection."""
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether the connection is there, as it is until the runner has answered its last question."""
+        return self._connection is not None and not self._connection.lost
 
     def number(self) -> int:
         """Return a number for the next question."""
@@ -36,49 +48,73 @@ class FrameClient:
 
         Raises:
             ServiceError: Whatever the runner met, as the class that it was there.
-            NotReadyError: The runner is away, or silent for longer than `timeout_s`.
+            RunnerLostError: The runner is away, or went away.
+            NotReadyError: It is silent for longer than `timeout_s`.
         """
         connection = self._connection
         if connection is None or connection.lost:
-            connection = await self._connect()
+            connection = await self.connect(timeout_s)
         return await connection.ask(question, timeout_s)
 
     def close(self) -> None:
-        """Close the connection; who still waits is told that the runner is away."""
+        """Close the connection at once; who still waits is told that the runner is lost."""
         if self._connection:
-            self._connection.close()
+            self._connection.abort()
 
-    async def _connect(self) -> _Connection:
-        async with self._connecting:
-            if self._connection and not self._connection.lost:
-                return self._connection
-            loop, address = asyncio.get_running_loop(), self._address
-            try:
-                async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                    if address.path is not None:
-                        _, self._connection = await loop.create_unix_connection(_Connection, address.path)
-                    else:
-                        _, self._connection = await loop.create_connection(_Connection, address.host, address.port)
-            except (OSError, TimeoutError) as error:
-                raise NotReadyError(_AWAY.format(type(error).__name__)) from error
+    async def connect(self, timeout_s: float) -> _Connection:
+        """Open the connection unless it is open; all who want it wait for one attempt.
+
+        Raises:
+            RunnerLostError: The runner is away.
+        """
+        if self._connection and not self._connection.lost:
             return self._connection
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._open())
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._connecting), min(timeout_s, _CONNECT_TIMEOUT_S))
+        except (OSError, TimeoutError) as error:
+            raise RunnerLostError(_AWAY.format(type(error).__name__)) from error
+
+    async def _open(self) -> _Connection:
+        loop, address = asyncio.get_running_loop(), self._address
+
+        def connection() -> _Connection:
+            return _Connection(self._lost)
+
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            if address.path is not None:
+                _, self._connection = await loop.create_unix_connection(connection, address.path)
+            else:
+                _, self._connection = await loop.create_connection(connection, address.host, address.port)
+        if self.peer:
+            self.peer.close()
+        self.peer = self._connection.peer()
+        return self._connection
 
 
 class _Connection(FrameProtocol):
     """One connection, and who waits for what on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[], None]) -> None:
         super().__init__()
         self.lost = False
+        self._told = told
         self._waiting: dict[int, asyncio.Future[Result]] = {}
         self._answer: AnswerHead | None = None
+
+    def peer(self) -> Peer:
+        """Return the process at the other end."""
+        assert self.transport is not None
+        connected: socket.socket = self.transport.get_extra_info("socket")
+        return Peer(connected)
 
     async def ask(self, question: Question, timeout_s: float) -> Result:
         """Send a question and wait for its answer."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting[question.number] = future
-        alarm = loop.call_later(timeout_s, self._fail, question.number, "silent")
+        alarm = loop.call_later(timeout_s, self._fail, question.number, NotReadyError(_AWAY.format("silent")))
         self.send(question.head(), question.body())
         try:
             return await future
@@ -96,10 +132,15 @@ class _Connection(FrameProtocol):
         """Hand an answer to who waits for it."""
         answer, self._answer = self._answer, None
         assert answer is not None
-        future = self._waiting.pop(answer.number, None)
+        future = self._waiting.get(answer.number)
         if future is None or future.done():
             return
-        result = answer.read(body)
+        try:
+            result = answer.read(body)
+        except (ValueError, KeyError, TypeError):  # A runner of another release; its next one may be understood.
+            self.abort()
+            return
+        del self._waiting[answer.number]
         if isinstance(result, ServiceError):
             future.set_exception(result)
         else:
@@ -109,9 +150,10 @@ class _Connection(FrameProtocol):
         """Tell who waits."""
         self.lost = True
         for number in tuple(self._waiting):
-            self._fail(number, "connection lost")
+            self._fail(number, RunnerLostError(_AWAY.format("connection lost")))
+        self._told()
 
-    def _fail(self, number: int, why: str) -> None:
+    def _fail(self, number: int, error: NotReadyError) -> None:
         future = self._waiting.get(number)
         if future and not future.done():
-            future.set_exception(NotReadyError(_AWAY.format(why)))
+            future.set_exception(error)

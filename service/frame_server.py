@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .entry import Entry, Result
-from .errors import InferenceError, ServiceError
+from .errors import InferenceError, RunnerLostError, ServiceError
 from .frames import FrameProtocol
 from .wire import FrameAddress, Question, QuestionHead, error_frame, scores_frame
 
@@ -33,6 +33,7 @@ class FrameServer:
         self._max_body_bytes = max_body_bytes
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
+        self._deserted = asyncio.Event()
         self._address = FrameAddress(None)
 
     async def start(self, address: FrameAddress) -> None:
@@ -45,6 +46,18 @@ class FrameServer:
         else:
             self._server = await loop.create_server(self._connect, None, address.port)
 
+    async def drain(self, timeout_s: float) -> None:
+        """Answer what was asked, and what edges beside this process still have to ask before they stop, too.
+
+        Edges elsewhere do not stop with it: they are told to ask another runner, and their connections are closed.
+        """
+        if self._address.path is None:
+            for connection in tuple(self._connections):
+                connection.drain()
+        if self._connections:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._deserted.wait(), timeout_s)
+
     async def stop(self) -> None:
         """Take no more questions; those that are answered have been sent."""
         if self._server:
@@ -55,9 +68,15 @@ class FrameServer:
             _remove(self._address.path)
 
     def _connect(self) -> _Connection:
-        connection = _Connection(self._enqueue, self._max_body_bytes, self._connections.discard)
+        connection = _Connection(self._enqueue, self._max_body_bytes, self._leave)
         self._connections.add(connection)
+        self._deserted.clear()
         return connection
+
+    def _leave(self, connection: _Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._deserted.set()
 
 
 class _Connection(FrameProtocol):
@@ -70,6 +89,13 @@ class _Connection(FrameProtocol):
         self._gone = gone
         self._entries: dict[int, Entry] = {}
         self._question: QuestionHead | None = None
+        self._draining = False
+
+    def drain(self) -> None:
+        """Take no more questions, and close the connection once all are answered."""
+        self._draining = True
+        if not self._entries:
+            self.close()
 
     def begin(self, head: bytearray) -> int:
         """Read the head of a question, or one that gives a question up."""
@@ -88,6 +114,9 @@ class _Connection(FrameProtocol):
             if entry := self._entries.pop(head.number, None):
                 entry.give_up()
             return
+        if self._draining:
+            self._refuse(head.number, RunnerLostError("the runner is shutting down"))
+            return
         try:
             entry = self._enqueue(head.with_pixels(body))
         except Exception as error:
@@ -105,12 +134,13 @@ class _Connection(FrameProtocol):
 
     def _answer(self, number: int, future: asyncio.Future[Result]) -> None:
         self._entries.pop(number, None)
-        if future.cancelled():
-            return
-        if error := future.exception():
-            self._refuse(number, error)
-        else:
-            self.send(*scores_frame(number, future.result()))
+        if not future.cancelled():
+            if error := future.exception():
+                self._refuse(number, error)
+            else:
+                self.send(*scores_frame(number, future.result()))
+        if self._draining and not self._entries:
+            self.close()
 
     def _refuse(self, number: int, error: BaseException) -> None:
         if not isinstance(error, ServiceError):

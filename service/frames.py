@@ -71,6 +71,11 @@ class FrameProtocol(asyncio.BufferedProtocol):
             self.transport.writelines(parts)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection once what was sent has left."""
         if self.transport:
             self.transport.close()
+
+    def abort(self) -> None:
+        """Close the connection at once: a peer that is stuck never takes what was sent."""
+        if self.transport:
+            self.transport.abort()

@@ -6,6 +6,7 @@ limit change it at any time.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from .cost import CostModel
@@ -40,7 +41,9 @@ class Learned:
     batches: int = 0
     """Batches seen since the last probe."""
     probe: int = 0
-    """The size of the last probe."""
+    """The size of the probe that is under way; 0 where none is."""
+    last_probe: int = 0
+    """The size of the last one."""
 
     def __post_init__(self) -> None:
         """Know one cost where there is one way to run."""
@@ -60,8 +63,9 @@ class Learned:
         if size not in self.rates or seconds <= 0 or (alone and self.lanes > 1):
             return
         change = images / seconds / self.rates[size] - 1
-        if size == self.probe != self.batch_size:
+        if images == self.probe != self.batch_size:
             self.rates[size] *= 1 + _LEARN_PROBE * change
+            self.probe = 0
         else:  # Whatever slows this size slows the others, too; how they compare is for probes to find out.
             self.rates = {size: rate * (1 + _LEARN * change) for size, rate in self.rates.items()}
         self._choose()
@@ -75,8 +79,9 @@ class Learned:
         if self.batches < _PROBE_EVERY or waiting < 2 * self.batch_size * self.lanes:
             return self.batch_size
         smaller, larger = self.batch_size // 2, 2 * self.batch_size
-        self.batches, self.probe = 0, smaller if self.probe == larger and smaller in self.rates else larger
-        return self.probe if self.probe in self.rates else self.batch_size
+        self.batches, self.last_probe = 0, smaller if self.last_probe == larger and smaller in self.rates else larger
+        self.probe = self.last_probe if self.last_probe in self.rates else 0
+        return self.probe or self.batch_size
 
     def work_s(self, images: int) -> float:
         """Return how long so many images take on all lanes, in seconds."""
@@ -84,7 +89,10 @@ class Learned:
 
     def own_s(self, images: int) -> float:
         """Return how long the images of one request take where nothing else waits, in seconds."""
-        return self.alone.latency_s(1) if images == 1 else self.work_s(images)
+        if images == 1:
+            return self.alone.latency_s(1)
+        in_a_lane = min(math.ceil(images / self.lanes), self.batch_size)
+        return max(self.work_s(images), self.cost.latency_s(in_a_lane))
 
     def _choose(self) -> None:
         best = max(self.rates.values())

@@ -23,6 +23,10 @@ DECODE_SECONDS = Histogram("xception_decode_seconds", "Decoding the images of a 
 QUEUE_SECONDS = Histogram("xception_queue_seconds", "A request's wait in the runner.", buckets=_SECONDS)
 INSTANCES = Histogram("xception_request_images", "Images in a request.", buckets=_SIZES)
 
+FAILED_REQUESTS = Counter("xception_failed_requests", "Requests refused or failed, by the reason.", ["reason"])
+CALLER_IMAGES = Counter("xception_caller_images", "Images that the owner of an API key asked about.", ["caller"])
+RUNNER_RESTARTS = Counter("xception_runner_restarts", "Times that an edge found another runner in its place.")
+
 _QUEUE_IMAGES = Gauge("xception_queue_images", "Images that wait.", multiprocess_mode="mostrecent")
 _QUEUE_BYTES = Gauge("xception_queue_bytes", "Bytes of pixels that wait.", multiprocess_mode="mostrecent")
 _QUEUE_BACKLOG = Gauge(

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 import uuid
 
 import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .failures import report
+from .logs import Event
+
+log = logging.getLogger("bentoml.access")
+
 HEADER = "X-Request-Id"
+
+_REASONS = {404: "no_such_path", 405: "no_such_method", 503: "not_ready"}
+"""What Starlette and BentoML refuse."""
+
+_PROBES = {"/livez", "/readyz", "/healthz"}
+"""Asked every few seconds; that one says no is its answer, and no failure."""
 
 _GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
 """What is taken over from the caller: printable ASCII, so that it can stand in any log line or header."""
@@ -26,7 +39,7 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         given = Headers(scope=scope).get(HEADER, "")
-        request_id = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = scope["request_id"] = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -34,6 +47,39 @@ class RequestIdMiddleware:
             await send(message)
 
         return await self.app(scope, receive, send_with_id)
+
+
+class AccessLogMiddleware:
+    """Writes a line for each answer, whatever its status."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started = time.perf_counter()
+        status = 0
+
+        async def send_and_see(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            return await self.app(scope, receive, send_and_see)
+        finally:
+            log.info(
+                Event(
+                    "request answered",
+                    status=status,
+                    method=scope["method"],
+                    path=scope["path"],
+                    ms=round(1000 * (time.perf_counter() - started), 2),
+                    request_id=scope.get("request_id"),
+                )
+            )
 
 
 class JsonErrorMiddleware:
@@ -60,7 +106,10 @@ class JsonErrorMiddleware:
                 text.extend(message.get("body", b""))
                 if message.get("more_body"):
                     return
-                body = orjson.dumps({"error": _explain(start["status"], text.decode(errors="replace"), scope)})
+                explained = _explain(start["status"], text.decode(errors="replace"), scope)
+                if scope["path"] not in _PROBES:
+                    report(scope, start["status"], _REASONS.get(start["status"], "internal"), explained)
+                body = orjson.dumps({"error": explained})
                 headers = MutableHeaders(scope=start)
                 headers["content-type"], headers["content-length"] = "application/json", str(len(body))
                 if start["status"] == 503:

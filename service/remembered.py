@@ -78,19 +78,19 @@ class Remembered:
     def keep(self, served: ServedVersion) -> None:
         """Write down what an engine has taught; where that is not possible, the next start takes longer."""
         learned = served.learned
-        record = _Record(
-            lanes=learned.lanes,
-            cost=_Cost.of(learned.cost),
-            alone=_Cost.of(learned.alone),
-            rates=learned.rates,
-        )
         path = self._path(served)
         try:
+            record = _Record(
+                lanes=learned.lanes,
+                cost=_Cost.of(learned.cost),
+                alone=_Cost.of(learned.alone),
+                rates=learned.rates,
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
             beside = path.with_suffix(".partial")
             beside.write_text(record.model_dump_json())
             beside.replace(path)
-        except OSError as error:
+        except (OSError, ValidationError) as error:
             log.warning("What was learned of batches cannot be kept for the next start: %s", error)
 
     def _path(self, served: ServedVersion) -> Path:

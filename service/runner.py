@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from . import wire
+from . import logs, wire
 from .admission import Priority
 from .batching import Batcher
 from .cpus import available_cpus
@@ -24,6 +24,7 @@ from .memory import limit_heaps, spare_garbage_collection
 from .metrics import RunnerMetrics
 from .settings import MIB, Settings
 from .state import BatchingState
+from .watchdog import Watchdog
 
 log = logging.getLogger("bentoml.runner")
 
@@ -37,30 +38,40 @@ class Runner:
     def __init__(self, settings: Settings) -> None:
         self._metrics = RunnerMetrics()
         self._model = settings.model_name
+        self._log_format = settings.log_format
         self.batcher = Batcher(
             self._metrics,
             max_images=settings.queue_max_images,
             max_bytes=settings.queue_max_mib * MIB,
             threads=settings.engine_threads or available_cpus(),
             max_wait_s=settings.max_wait_ms / 1000,
+            timeout_s=settings.engine_timeout_s,
         )
         self.frames = FrameServer(self.enqueue, settings.queue_max_mib * MIB)
         self.lifecycle = Lifecycle(settings, self._metrics, self.batcher)
-        self._publisher: asyncio.Task[None] | None = None
+        self._drain_s = settings.drain_timeout_s
+        self._watchdog = Watchdog(self.batcher.stuck)
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, address: wire.FrameAddress) -> None:
         """Listen for questions, and begin to load the model; they get 503 until it is there."""
+        logs.configure(self._log_format, "runner")
         limit_heaps()
         spare_garbage_collection()
         await self.frames.start(address)
         self.batcher.start()
         self.lifecycle.start()
-        self._publisher = asyncio.create_task(self._publish())
+        self._tasks = [asyncio.create_task(self._publish()), asyncio.create_task(self._watchdog.run())]
 
     async def stop(self) -> None:
-        """Stop the batcher, then unload the model that it ran."""
-        if self._publisher:
-            self._publisher.cancel()
+        """Answer the edges until they have gone, then stop the batcher, then unload the model that it ran.
+
+        BentoML tells edge and runner to stop at the same moment; what the edge has taken on it still has to ask.
+        """
+        await self.frames.drain(self._drain_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.batcher.stop()
         await self.frames.stop()
         await self.lifecycle.stop()

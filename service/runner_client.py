@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -11,21 +12,31 @@ import httpx
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from . import wire
-from .admission import Permit
+from . import metrics, wire
+from .admission import Deadline, Permit
 from .entry import Result
-from .errors import DeadlineExceededError, NotReadyError, ServiceError
+from .errors import DeadlineExceededError, NotReadyError, RunnerLostError, ServiceError
 from .frame_client import FrameClient
 from .state import BatchingState, RunnerState, ServedModel
+
+log = logging.getLogger("bentoml.edge")
 
 _KEEPALIVE_S = 2.0
 """Shorter than the 5 s after which the runner's server closes an idle connection: never write into a closing one."""
 
 _DESCRIBE_TIMEOUT_S = 5.0
 
+_SILENCE_S = 3.0
+"""How much longer than `WATCH_S` a runner may take to say that nothing has changed; then it counts as silent."""
+
+_SILENT = "runner_silent"
+_SILENCES = 2
+"""Times in a row that a runner beside this edge may be silent; then it is killed, and BentoML starts another."""
+
 _RELOAD_TIMEOUT_S = 600.0
-"""How long a reload is followed; whoever asked may be told before that it goes on."""
+"""How long a reload is followed at most; whoever asked may be told before that it goes on."""
 
 _GRACE_S = 1.0
 """How much longer than the deadline the edge waits for the runner to say so itself."""
@@ -41,6 +52,11 @@ class RunnerClient:
         self._http: httpx.AsyncClient | None = None
         self._frames: FrameClient | None = None
         self._state: RunnerState | None = None
+        self._process: str | None = None
+        self._away: str | None = None
+        """Why the watch has nothing, once it has tried."""
+        self._news = asyncio.Event()
+        """Set, and replaced, whenever the runner says something new."""
         self._watcher: asyncio.Task[None] | None = None
         self._reloads: set[asyncio.Task[RunnerState]] = set()
 
@@ -51,7 +67,7 @@ class RunnerClient:
             url: `file:///path/of/a.sock` for a Unix socket, as BentoML names it, or `http://host:port`.
             port: Where it takes frames in the second case.
         """
-        self._frames = FrameClient(wire.FrameAddress.beside(url, port))
+        self._frames = FrameClient(wire.FrameAddress.beside(url, port), self._lose)
         parts = urlsplit(url)
         local = parts.scheme in ("file", "unix")
         limits = httpx.Limits(keepalive_expiry=_KEEPALIVE_S)
@@ -79,7 +95,11 @@ class RunnerClient:
         Raises:
             NotReadyError: It does not answer.
         """
-        return self._state or await self.fresh_state()
+        if self._state:
+            return self._state
+        if self._away:
+            raise RunnerLostError(self._away)
+        return await self.fresh_state()
 
     async def fresh_state(self) -> RunnerState:
         """Ask the runner what it serves at this moment.
@@ -89,19 +109,37 @@ class RunnerClient:
         """
         return await self._describe("", _DESCRIBE_TIMEOUT_S)
 
+    async def returned(self, deadline: Deadline) -> RunnerState:
+        """Wait until a runner that was lost serves again, but no longer than anybody waits for the answer.
+
+        Raises:
+            RunnerLostError: It is still away.
+        """
+        while self._state is None or self._state.default is None:
+            try:
+                async with asyncio.timeout(deadline.remaining_s()):
+                    await self._news.wait()
+            except TimeoutError:
+                raise RunnerLostError("the runner went away, and was not back within the deadline") from None
+        return self._state
+
     async def submit(self, pixels: NDArray[np.uint8], model: ServedModel, permit: Permit) -> Result:
         """Get the scores of the images of a request that was admitted.
 
         Raises:
             ServiceError: Whatever the runner met, as the class that it was there.
-            NotReadyError: The runner does not answer; it may be starting again.
+            RunnerLostError: The runner is away, or went away; it may be starting again.
         """
         if self._frames is None:
             raise NotReadyError("the edge is not started")
         permit.deadline.check()
         number = self._frames.number()
         question = wire.Question(number, model.version, permit.deadline, permit.priority, pixels)
-        return await self._frames.ask(question, permit.deadline.remaining_s() + _GRACE_S)
+        try:
+            return await self._frames.ask(question, permit.deadline.remaining_s() + _GRACE_S)
+        except RunnerLostError:
+            self._state = None
+            raise
 
     async def reload(self, timeout_s: float) -> RunnerState:
         """Have the runner look at the labels now, and return what it serves once it has done what they say.
@@ -147,28 +185,56 @@ class RunnerClient:
 
     async def _watch(self) -> None:
         """Keep a request open that the runner answers as soon as it serves something else."""
+        silences = 0
         while True:
             revision = self._state.revision if self._state else ""
             try:
-                await self._describe(revision, wire.WATCH_S + _DESCRIBE_TIMEOUT_S)
-            except ServiceError:
+                await self._describe(revision, wire.WATCH_S + _SILENCE_S)
+                if self._frames:
+                    await self._frames.connect(_DESCRIBE_TIMEOUT_S)
+                self._away, silences = None, 0
+            except ServiceError as error:
+                self._away = str(error)
+                silences = silences + 1 if error.reason == _SILENT else 0
+                if silences >= _SILENCES and self._frames and self._frames.peer and self._frames.peer.kill():
+                    log.critical("The runner has been silent for too long, and was killed; another takes its place")
                 await asyncio.sleep(_WATCH_PAUSE_S)
+
+    def _lose(self) -> None:
+        self._state = None
 
     async def _describe(self, revision: str, timeout_s: float) -> RunnerState:
         try:
             body = await self._call(
                 "GET", wire.MODELS_PATH, timeout_s=timeout_s, params={wire.AFTER: revision} if revision else None
             )
+        except RunnerLostError:
+            if not (self._frames and self._frames.connected):  # One that shuts down still answers what it was asked.
+                self._state = None
+            raise
         except ServiceError:
             self._state = None
+            if self._frames:
+                self._frames.close()  # Whoever waits for a runner that is stuck may wait for the next one instead.
             raise
         return self._hear(body)
 
     def _hear(self, body: bytes) -> RunnerState:
         """Take in what the runner says, unless something newer was heard over another connection meanwhile."""
-        state = RunnerState.model_validate_json(body)
+        try:
+            state = RunnerState.model_validate_json(body)
+        except ValidationError as error:
+            raise ServiceError(f"the runner said what this release does not understand: {error}") from error
         if self._state is None or not state.precedes(self._state):
             self._state = state
+            self._news.set()
+            self._news = asyncio.Event()
+        if self._process not in (None, state.process):
+            log.warning("The runner has been started again")
+            metrics.RUNNER_RESTARTS.inc()
+            if self._frames:
+                self._frames.close()  # Of the one before, should its machine have gone without a word.
+        self._process = state.process
         return self._state
 
     async def _call(self, method: str, path: str, *, timeout_s: float, **arguments: Any) -> bytes:
@@ -176,12 +242,16 @@ class RunnerClient:
             raise NotReadyError("the edge is not started")
         try:
             answer = await self._http.request(method, path, timeout=timeout_s, **arguments)
-        except (httpx.TransportError, OSError) as error:
+        except httpx.TimeoutException as error:
             raise NotReadyError(
+                f"the runner does not answer ({type(error).__name__}); it may be stuck", reason=_SILENT
+            ) from error
+        except (httpx.TransportError, OSError) as error:
+            raise RunnerLostError(
                 f"the runner does not answer ({type(error).__name__}); it may be starting again"
             ) from error
         if answer.status_code == 200:
             return answer.content
-        with suppress(orjson.JSONDecodeError, KeyError):
+        with suppress(orjson.JSONDecodeError, KeyError, TypeError):
             raise wire.read_error(answer.content)
         raise ServiceError(f"the runner answered {answer.status_code}")

@@ -16,6 +16,8 @@ from model_store.reference import parse_selector
 from model_store.remote import Remote
 from model_store.signing import Trust
 
+from .callers import read_keys
+
 MIB = 2**20
 
 _SECRET = {"ADMIN_TOKEN"}
@@ -79,6 +81,10 @@ class Settings(BaseSettings):
     """Batches that run side by side under load, each on its share of the threads; 0 takes as many as pay, 1 runs one
     after the other. A lone batch always has all threads."""
 
+    engine_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    """How much longer than expected a batch may take, in seconds; then the runner counts as stuck, ends itself, and is
+    started anew."""
+
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.01
     """How much top-1 a faster precision may lose against float32, on the pictures it was measured on."""
 
@@ -89,7 +95,9 @@ class Settings(BaseSettings):
     """How long an idle engine waits for a batch to fill, in ms. 0 never waits; more helps only a GPU."""
 
     warmup_budget_s: Annotated[float, Field(gt=0)] = 3.0
-    """Time that warm-up may take to learn the batch size, in seconds; more makes the start slower and surer."""
+    """Time that warm-up may take to learn the batch size, in seconds; more makes the first start of a model on a
+    machine slower and surer. Later ones take over what was learned, from `.learned` in `MODEL_CACHE_DIR`; delete it to
+    learn anew."""
 
     queue_max_images: Count = 256
     """Images that may wait in the runner; beyond it requests get 429. More means longer waits under overload."""
@@ -98,13 +106,21 @@ class Settings(BaseSettings):
     """MiB of pixels that may wait in the runner; beyond it requests get 429."""
 
     max_in_flight: Count = 256
-    """Requests that an edge process works on at once; beyond it they get 429 before their body is read."""
+    """Requests that are worked on at once, by all `EDGE_WORKERS` together; beyond it they get 429 before their body is
+    read."""
 
     max_in_flight_mib: Count = 256
-    """MiB of request bodies that an edge process holds at once; beyond it requests get 429."""
+    """MiB of request bodies that are held at once, by all `EDGE_WORKERS` together; beyond it requests get 429."""
 
     request_timeout_ms: Annotated[int, Field(ge=1)] = 30_000
     """Deadline of a request in ms; the header `X-Request-Timeout-Ms` may ask for less. Late answers are 504."""
+
+    body_timeout_ms: Annotated[int, Field(ge=1)] = 10_000
+    """How long the body of a request may take to arrive, in ms; slower ones get 408."""
+
+    drain_timeout_s: Annotated[float, Field(ge=0)] = 25.0
+    """How long a runner that is told to stop still answers the edges that are connected, in seconds; BentoML kills it
+    after 30."""
 
     max_request_mib: Count = 32
     """Largest request body, in MiB; larger ones get 413."""
@@ -126,6 +142,13 @@ class Settings(BaseSettings):
 
     decode_threads: Annotated[int, Field(ge=0)] = 0
     """Threads of an edge process that decode images; 0 takes as many as there are CPUs."""
+
+    api_keys_file: Path | None = None
+    """A file of API keys (`python -m service.keys`), read again when it changes; when set, no inference, status or
+    metadata without one of them, sent as `Authorization: Bearer …`."""
+
+    log_format: Literal["text", "json"] = "text"
+    """How log lines are written; one for each request that is refused or fails."""
 
     access_log: bool = False
     """Write a log line for each request at the edge."""
@@ -152,10 +175,17 @@ class Settings(BaseSettings):
                 Trust.from_file(self.model_public_key)
         except StoreError as error:
             raise ValueError(f"model_public_key: {error}") from error
+        try:
+            if self.api_keys_file:
+                read_keys(self.api_keys_file)
+        except ValueError as error:
+            raise ValueError(f"api_keys_file: {error}") from error
         if self.max_instances > self.queue_max_images:
             raise ValueError("max_instances: must not be larger than QUEUE_MAX_IMAGES")
-        if self.max_request_mib > self.max_in_flight_mib:
-            raise ValueError("max_request_mib: must not be larger than MAX_IN_FLIGHT_MIB")
+        if self.max_request_mib > self.max_in_flight_mib // self.edge_workers:
+            raise ValueError("max_request_mib: must not be larger than MAX_IN_FLIGHT_MIB / EDGE_WORKERS")
+        if self.max_in_flight < self.edge_workers:
+            raise ValueError("max_in_flight: must not be smaller than EDGE_WORKERS")
         return self
 
 

@@ -2,7 +2,8 @@
 
 A question carries pixels, `uint8 [n, height, width, 3]`, as they lie in memory, and its answer scores, `float32
 [n, classes]`; each behind a head of 48 bytes that says what follows. Questions have numbers, and answers come in any
-order. A question can be given up. An error is JSON: kind, message, seconds after which trying again makes sense.
+order. A question can be given up. An error is JSON: kind, message, reason, and after how many seconds trying again
+makes sense.
 
 Over HTTP, where BentoML lets the runner listen, `GET /models` describes what is served, and with `?after=` only once
 that has changed; `POST /reload` looks at the labels now; `GET /batching` tells what the batcher does.
@@ -34,7 +35,7 @@ BATCHING_PATH = "/batching"
 AFTER = "after"
 """The query parameter of `/models` with the revision that an edge knows; the answer waits for another one."""
 
-WATCH_S = 5.0
+WATCH_S = 2.0
 """How long that answer waits at most; a runner that shuts down waits for it, too."""
 
 HEAD_BYTES = 48
@@ -172,10 +173,12 @@ class AnswerHead:
 
 def error_body(error: ServiceError) -> bytes:
     """Return the runner's error."""
-    return orjson.dumps({"kind": error.kind, "error": str(error), "retry_after_s": error.retry_after_s})
+    return orjson.dumps(
+        {"kind": error.kind, "error": str(error), "retry_after_s": error.retry_after_s, "reason": error.reason}
+    )
 
 
 def read_error(body: bytes) -> ServiceError:
     """Read the runner's error at the edge, as the class that it was there."""
     document: dict[str, Any] = orjson.loads(body)
-    return ServiceError.from_wire(document["kind"], document["error"], document["retry_after_s"])
+    return ServiceError.from_wire(document["kind"], document["error"], document["retry_after_s"], document["reason"])

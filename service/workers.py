@@ -62,6 +62,7 @@ class Workers:
         while job := self._jobs.get():
             future, work = job
             if future.cancelled():
+                del job, future, work
                 continue
             result, error = None, None
             try:

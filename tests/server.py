@@ -93,6 +93,13 @@ class Server:
                 return child
         raise AssertionError("no runner runs")
 
+    def edge(self) -> psutil.Process:
+        """Return the process that speaks HTTP."""
+        assert self.process is not None
+        runner = self.runner()
+        children = psutil.Process(self.process.pid).children()
+        return next(child for child in children if child != runner and "--service-name" in child.cmdline())
+
     def stop(self) -> int:
         """Send what Ctrl-C sends, and return the exit status; no process may be left."""
         assert self.process is not None

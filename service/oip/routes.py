@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from service.admission import Permit
 from service.answer import Answer
-from service.body import read_body, require_json
+from service.body import require_json
 from service.edge import Choose, Edge, answering, timed
 from service.errors import InvalidImageError
 from service.inflate import inflate
@@ -70,7 +70,7 @@ class OpenInference:
     async def index(self, request: Request) -> Response:
         """Answer the state of all versions."""
         with self._edge.admit(request) as permit:
-            ready_only = models.parse_index_request(await read_body(request, permit, self._edge.max_body_bytes))
+            ready_only = models.parse_index_request(await self._edge.read_body(request, permit))
         return _json(models.format_index(await self._edge.runner.state(), ready_only))
 
     async def control(self, request: Request) -> Response:
@@ -94,9 +94,7 @@ class OpenInference:
     async def _read(self, request: Request, choose: Choose, permit: Permit) -> InferRequest:
         """Return the question; the body that it stood in is gone before anything else is waited for."""
         edge = self._edge
-        body = await inflate(
-            request, await read_body(request, permit, edge.max_body_bytes), permit, edge.max_body_bytes
-        )
+        body = await inflate(request, await edge.read_body(request, permit), permit, edge.max_body_bytes)
         header_length = parse_header_length(request.headers.get(HEADER_LENGTH), len(body))
         model = choose(await edge.runner.state())
         return parse_infer(body, header_length, model, edge.settings.max_instances)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from service.answer import Answer
-from service.body import read_body, require_json
+from service.body import require_json
 from service.edge import Choose, Edge, Inference, answering, timed
 from service.errors import BadRequestError, InvalidImageError
 from service.state import RunnerState, Target
@@ -136,7 +136,7 @@ class TensorFlowServing:
         require_json(request)
         with edge.admit(request) as permit:
             state = await edge.runner.state()
-            question = read(await read_body(request, permit, edge.max_body_bytes), state)
+            question = read(await edge.read_body(request, permit), state)
             try:
                 return question, await edge.infer(request, question.inputs, choose, permit)
             except InvalidImageError as error:

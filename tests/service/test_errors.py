@@ -8,18 +8,21 @@ from service.answer import error_answer
 from service.disconnect import ClientDisconnectedError
 from service.errors import InferenceError, ServiceError, error_classes
 
+SCOPE = {"type": "http", "method": "POST", "path": "/classify", "request_id": "1"}
+
 
 @pytest.mark.parametrize("kind", list(error_classes()), ids=lambda kind: kind.__name__)
 def test_each_maps_to_a_status_and_a_body_and_survives_the_hop(kind: type[ServiceError]) -> None:
     error = kind("the reason")
-    answer = error_answer(error)
+    answer = error_answer(error, SCOPE)
     assert answer.status_code == kind.status
     assert answer.headers["content-type"] == "application/json"
     assert orjson.loads(answer.body) == {"error": "the reason"}
     assert ("retry-after" in answer.headers) == (kind.status in (429, 503))
+    assert answer.headers.get("www-authenticate") == ("Bearer" if kind.status == 401 else None)
     hopped = wire.read_error(wire.error_body(error))
     assert type(hopped) is kind
-    assert (str(hopped), hopped.retry_after_s) == (str(error), error.retry_after_s)
+    assert (str(hopped), hopped.retry_after_s, hopped.reason) == (str(error), error.retry_after_s, error.reason)
 
 
 def test_every_class_has_a_place_in_the_tree_at_the_top_of_the_file() -> None:
@@ -32,7 +35,7 @@ def test_every_class_has_a_place_in_the_tree_at_the_top_of_the_file() -> None:
 
 
 def test_what_is_not_ours_is_500_and_keeps_its_text_to_itself() -> None:
-    answer = error_answer(RuntimeError("secret"))
+    answer = error_answer(RuntimeError("secret"), SCOPE)
     assert answer.status_code == 500
     assert b"secret" not in answer.body
 
@@ -42,4 +45,4 @@ def test_unknown_kind_from_a_newer_runner_is_internal() -> None:
 
 
 def test_a_caller_that_hung_up_is_499() -> None:
-    assert error_answer(ClientDisconnectedError()).status_code == 499
+    assert error_answer(ClientDisconnectedError(), SCOPE).status_code == 499

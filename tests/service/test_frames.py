@@ -83,7 +83,7 @@ async def runner(address: FrameAddress) -> AsyncIterator[Runner]:
 
 @pytest.fixture
 async def client(runner: Runner, address: FrameAddress) -> AsyncIterator[FrameClient]:
-    made = FrameClient(address)
+    made = FrameClient(address, lambda: None)
     yield made
     made.close()
 
@@ -204,7 +204,7 @@ async def test_over_tcp(runner: Runner) -> None:
     server = FrameServer(runner.enqueue, MAX_BYTES)
     address = FrameAddress.beside("http://127.0.0.1:3000", port)
     await server.start(address)
-    client = FrameClient(address)
+    client = FrameClient(address, lambda: None)
     assert (await client.ask(question(client, images(2)), 10)).scores.shape == (2, 1)
     client.close()
     await server.stop()

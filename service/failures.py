@@ -1,0 +1,46 @@
+"""What becomes of a request that is not answered: a line in the log, and a count."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.types import Scope
+
+from . import metrics
+from .logs import Event
+
+log = logging.getLogger("bentoml.edge")
+
+_PASSING = {408, 429, 503, 504}
+"""What may go well the next time."""
+
+
+def report(scope: Scope, status: int, reason: str, text: str) -> None:
+    """Log and count a request that was refused or failed.
+
+    Args:
+        scope: Of the request.
+        status: Of the answer.
+        reason: One of the few words that `ServiceError.reason` may be.
+        text: What its caller is told.
+    """
+    metrics.FAILED_REQUESTS.labels(reason).inc()
+    level = logging.INFO if status < 500 else logging.ERROR
+    if status in _PASSING:
+        level = logging.WARNING
+    if not log.isEnabledFor(level):
+        return
+    caller = scope.get("caller")
+    log.log(
+        level,
+        Event(
+            "request failed" if status >= 500 and status not in _PASSING else "request refused",
+            status=status,
+            reason=reason,
+            method=scope["method"],
+            path=scope["path"],
+            request_id=scope.get("request_id"),
+            caller=caller.name if caller else None,
+            error=text,
+        ),
+    )

@@ -1,0 +1,117 @@
+"""Callers that are slow, stop halfway, go away or just stay, while others ask as usual."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+
+import pytest
+
+from tests.server import Server
+
+from .table import Row
+from .test_processes import is_eight
+from .traffic import PREDICT, Traffic
+
+HEAD = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {{}}\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service that waits for a body for 2 s only."""
+    folder = tmp_path_factory.mktemp("callers")
+    settings = {"MODEL_STORE_URL": store_url, "ENGINE": "openvino", "WARMUP_BUDGET_S": "0.2"}
+    with Server(folder, BODY_TIMEOUT_MS="2000", **settings) as server:
+        yield server
+
+
+def connect(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=20)
+
+
+def read_status(connection: socket.socket) -> int:
+    answer = connection.recv(4096)
+    return int(answer.split()[1]) if answer else 0
+
+
+def byte_by_byte(server: Server, body: bytes) -> int:
+    with connect(server) as connection:
+        connection.sendall(HEAD.format(len(body)).encode())
+        for byte in body:
+            connection.sendall(bytes([byte]))
+            connection.settimeout(1)
+            with suppress(TimeoutError):
+                return read_status(connection)
+        return 0
+
+
+def half_a_body(server: Server, body: bytes) -> int:
+    with connect(server) as connection:
+        connection.sendall(HEAD.format(len(body)).encode() + body[: len(body) // 2])
+        return read_status(connection)
+
+
+def gone_at_once(server: Server, body: bytes) -> int:
+    with connect(server) as connection:
+        connection.sendall(HEAD.format(len(body)).encode() + body)
+    return 0
+
+
+def gone_halfway(server: Server, body: bytes) -> int:
+    with connect(server) as connection:
+        connection.sendall(HEAD.format(len(body)).encode() + body[: len(body) // 2])
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("caller", "status"), [(byte_by_byte, 408), (half_a_body, 408), (gone_at_once, 0), (gone_halfway, 0)]
+)
+def test_bad_callers_do_not_disturb_the_others(
+    server: Server, eight: bytes, faults: list[Row], caller: Callable[[Server, bytes], int], status: int
+) -> None:
+    seen: list[int] = []
+
+    def misbehave() -> None:
+        seen.append(caller(server, eight))
+
+    threads = [threading.Thread(target=misbehave) for _ in range(50)]
+    with Traffic(server.url, eight, is_eight, clients=4) as traffic:
+        traffic.wait_for_answers(20)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        traffic.wait_for_answers(20)
+    assert seen == [status] * 50
+    assert traffic.tally.answered == traffic.tally.sent, traffic.tally
+    faults.append(Row(f"callers: 50 {caller.__name__.replace('_', ' ')}", "4 clients", traffic.tally, None))
+
+
+def test_two_thousand_idle_connections(server: Server, eight: bytes, faults: list[Row]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 3000:
+        pytest.skip(f"this system lets a process open {hard} files only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3000, hard))
+    edge = server.edge()
+    try:
+        with ExitStack() as idle, Traffic(server.url, eight, is_eight, clients=4) as traffic:
+            before = edge.num_fds()
+            for _ in range(2000):
+                idle.enter_context(connect(server))
+            until = time.monotonic() + 20
+            while edge.num_fds() < before + 1900:
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            traffic.wait_for_answers(50)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert traffic.tally.answered == traffic.tally.sent, traffic.tally
+    until = time.monotonic() + 20
+    while edge.num_fds() > before + 20:
+        assert time.monotonic() < until, edge.num_fds()
+        time.sleep(0.1)
+    faults.append(Row("callers: 2,000 idle connections", "4 clients", traffic.tally, None))

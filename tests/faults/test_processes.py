@@ -1,0 +1,225 @@
+"""Processes that die, hang or are told to stop, and engines that break, while callers ask."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.server import Server
+
+from .table import Row
+from .traffic import PREDICT, Traffic
+from .versions import Start
+
+BACK_WITHIN_S = 30.0
+"""A guard against waiting for ever and no promise, as machines of CI are slow; docs/reliability.md has figures."""
+
+EIGHT_CLIENTS = "8 clients"
+
+
+class Broken:
+    """A service whose engine can be broken."""
+
+    def __init__(self, server: Server, fault: Path, body: bytes) -> None:
+        self.server = server
+        self._fault = fault
+        self._body = body
+
+    def inject(self, fault: str) -> None:
+        """Break it, or with an empty text mend it."""
+        self._fault.write_text(fault)
+
+    def traffic(self, clients: int = 8, timeout_ms: int = 20_000) -> Traffic:
+        return Traffic(self.server.url, self._body, is_eight, clients=clients, timeout_ms=timeout_ms)
+
+    def restarts(self) -> float:
+        return metric(self.server, "xception_runner_restarts_total")
+
+
+def is_eight(answer: httpx.Response) -> bool:
+    scores = answer.json()["predictions"][0]
+    return max(range(10), key=scores.__getitem__) == 8
+
+
+def metric(server: Server, name: str) -> float:
+    lines = server.client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+@pytest.fixture(scope="module")
+def broken(store_url: str, eight: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
+    """One service for all tests here: each leaves it as sound as it was."""
+    folder = tmp_path_factory.mktemp("broken")
+    server = Server(
+        folder,
+        target="tests.faults.faulty_app:EdgeService",
+        MODEL_STORE_URL=store_url,
+        ENGINE="openvino",
+        FAULT_FILE=str(folder / "fault"),
+        WARMUP_BUDGET_S="0.2",
+        ENGINE_TIMEOUT_S="1",
+        BODY_TIMEOUT_MS="2000",
+    )
+    with server:
+        yield Broken(server, folder / "fault", eight)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_a_runner_that_is_gone_is_replaced_and_nothing_is_lost(
+    broken: Broken, faults: list[Row], how: signal.Signals
+) -> None:
+    before = broken.restarts()
+    with broken.traffic() as traffic:
+        traffic.wait_for_answers(30)
+        runner = broken.server.runner()
+        runner.send_signal(how)
+        at = time.monotonic()
+        if how == signal.SIGKILL:
+            runner.wait(10)
+        else:
+            time.sleep(0.5)  # What was answered and on its way has arrived.
+            at = time.monotonic()
+        traffic.wait_for_answers(30, BACK_WITHIN_S)
+    tally = traffic.tally
+    assert (tally.failed, tally.wrong, tally.lost) == (0, 0, 0), tally
+    assert tally.answered + tally.refused == tally.sent
+    assert traffic.slowest_s < 25  # Nobody hangs beyond the deadline.
+    assert broken.restarts() == before + 1
+    assert broken.server.runner().pid != runner.pid
+    faults.append(Row(f"runner: {how.name}", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
+
+
+def test_an_edge_that_is_killed_takes_only_what_it_had_in_hand(broken: Broken, faults: list[Row]) -> None:
+    runner = broken.server.runner().pid
+    with broken.traffic() as traffic:
+        traffic.wait_for_answers(30)
+        at = time.monotonic()
+        broken.server.edge().kill()
+        traffic.wait_for_answers(30, BACK_WITHIN_S)
+    tally = traffic.tally
+    assert (tally.failed, tally.wrong) == (0, 0), tally
+    assert tally.lost <= 8, tally
+    assert broken.server.runner().pid == runner
+    faults.append(Row("edge: SIGKILL", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("raise", "the device is gone"),
+        ("nan", "no finite numbers"),
+        ("shape", "scores of shape"),
+        ("memory", "the engine failed"),
+    ],
+)
+def test_an_engine_that_fails_is_said_to_and_goes_on(
+    broken: Broken, faults: list[Row], fault: str, reason: str
+) -> None:
+    runner = broken.server.runner().pid
+    with broken.traffic() as traffic:
+        traffic.wait_for_answers(30)
+        broken.inject(fault)
+        while traffic.tally.failed < 10:
+            time.sleep(0.02)
+        broken.inject("")
+        at = time.monotonic()
+        traffic.wait_for_answers(30, BACK_WITHIN_S)
+    tally = traffic.tally
+    assert (tally.refused, tally.wrong, tally.lost) == (0, 0, 0), tally
+    assert set(tally.statuses) == {200, 500}
+    assert reason in tally.problems[0]
+    assert broken.server.runner().pid == runner
+    faults.append(Row(f"engine: {fault}", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
+
+
+def test_one_bad_image_fails_alone(broken: Broken, faults: list[Row]) -> None:
+    black = BytesIO()
+    Image.new("L", (8, 8)).save(black, "PNG")
+    bad = json.dumps({"instances": [{"b64": b64encode(black.getvalue()).decode()}]}).encode()
+    over = threading.Event()
+    statuses: set[int] = set()
+
+    def ask_badly() -> None:
+        with httpx.Client(base_url=broken.server.url, timeout=30) as client:
+            while not over.is_set():
+                statuses.add(client.post(PREDICT, content=bad).status_code)
+
+    broken.inject("raise bad")
+    asker = threading.Thread(target=ask_badly)
+    try:
+        with broken.traffic() as traffic:
+            asker.start()
+            traffic.wait_for_answers(100)
+    finally:
+        over.set()
+        asker.join()
+        broken.inject("")
+    assert statuses == {500}
+    assert traffic.tally.answered == traffic.tally.sent, traffic.tally
+    faults.append(Row("engine: raises on one image", "8 clients, 1 bad", traffic.tally, None))
+
+
+@pytest.mark.parametrize("fault", ["hang", "exit"])
+def test_an_engine_that_hangs_or_ends_its_process_is_replaced(broken: Broken, faults: list[Row], fault: str) -> None:
+    before = broken.restarts()
+    with broken.traffic() as traffic:
+        traffic.wait_for_answers(30)
+        runner = broken.server.runner()
+        broken.inject(fault)
+        at = time.monotonic()
+        if fault == "hang":
+            time.sleep(0.5)
+        else:
+            runner.wait(10)
+        broken.inject("")
+        until = time.monotonic() + BACK_WITHIN_S
+        while broken.restarts() == before:
+            assert time.monotonic() < until, broken.server.log[-3000:]
+            time.sleep(0.1)
+        traffic.wait_for_answers(30, BACK_WITHIN_S)
+    tally = traffic.tally
+    assert (tally.failed, tally.wrong, tally.lost) == (0, 0, 0), tally
+    if fault == "hang":
+        assert "a batch should have been done" in broken.server.log
+    faults.append(Row(f"engine: {fault}", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
+
+
+@pytest.mark.parametrize("seconds", [86400, -86400])
+def test_a_clock_that_jumps_changes_nothing(broken: Broken, faults: list[Row], seconds: int) -> None:
+    with broken.traffic() as traffic:
+        traffic.wait_for_answers(30)
+        broken.inject(f"clock {seconds}")
+        traffic.wait_for_answers(60)
+        broken.inject("")
+        traffic.wait_for_answers(30)
+    assert traffic.tally.answered == traffic.tally.sent, traffic.tally
+    faults.append(Row(f"clock: {seconds:+d} s", EIGHT_CLIENTS, traffic.tally, None))
+
+
+def test_told_to_stop_under_load_it_answers_what_it_has_taken(
+    store_url: str, started: Start, eight: bytes, faults: list[Row]
+) -> None:
+    server = started(MODEL_STORE_URL=store_url, ENGINE="openvino")
+    server.wait_for("/readyz")
+    assert server.process is not None
+    with Traffic(server.url, eight, is_eight) as traffic:
+        traffic.wait_for_answers(50)
+        at = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        traffic.stop_asking()
+        status = server.process.wait(30)
+    tally = traffic.tally
+    assert status == 0, server.log
+    assert (tally.refused, tally.failed, tally.wrong) == (0, 0, 0), tally
+    assert not [began for began in traffic.lost_began if began < at], traffic.tally
+    faults.append(Row("pod: SIGTERM", EIGHT_CLIENTS, tally, None))

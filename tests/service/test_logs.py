@@ -1,0 +1,67 @@
+"""Lines of the log: one each, whatever is in them."""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+import pytest
+
+from service.failures import report
+from service.logs import Event, JsonFormatter
+
+SCOPE = {"type": "http", "method": "POST", "path": "/classify", "request_id": "abc"}
+
+
+def test_fields_stand_behind_the_text() -> None:
+    event = Event("request refused", status=429, path="/v1/models/x:predict", caller=None)
+    assert str(event) == "request refused status=429 path=/v1/models/x:predict"
+
+
+@pytest.mark.parametrize("value", ["a b", 'a" status="200', "a\nb", "a\r\x1b[2J", "ü", "", "a=b"])
+def test_no_value_ends_its_line_or_forges_a_field(value: str) -> None:
+    line = str(Event("x", error=value))
+    assert line.startswith('x error="')
+    assert line.endswith('"')
+    assert line.isprintable()
+    assert line.isascii()
+    assert '"' not in line[9:-1].replace('\\"', "")
+
+
+def record(message: object, *arguments: object, error: Exception | None = None) -> logging.LogRecord:
+    info = (type(error), error, None) if error else None
+    return logging.LogRecord("bentoml.edge", logging.WARNING, "", 0, message, arguments, info)
+
+
+def test_json_has_the_same_fields() -> None:
+    formatter = JsonFormatter("edge")
+    line = orjson.loads(formatter.format(record(Event("refused", status=429, error="a\nb"))))
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "level": "warning",
+        "service": "edge",
+        "logger": "bentoml.edge",
+        "message": "refused",
+        "status": 429,
+        "error": "a\nb",
+    }
+    assert orjson.loads(formatter.format(record("%d of %s", 1, "x")))["message"] == "1 of x"
+    assert "ValueError: bad" in orjson.loads(formatter.format(record("x", error=ValueError("bad"))))["exception"]
+    assert b"\n" not in formatter.format(record("x", error=ValueError("bad"))).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "text"),
+    [(400, "INFO", "request refused"), (429, "WARNING", "request refused"), (500, "ERROR", "request failed")],
+)
+def test_a_request_that_is_not_answered_leaves_one_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, status: int, level: str, text: str
+) -> None:
+    monkeypatch.setattr(logging.getLogger("bentoml"), "propagate", True)
+    with caplog.at_level(logging.INFO, "bentoml.edge"):
+        report(SCOPE, status, "late", "too late")
+    (line,) = caplog.records
+    assert line.levelname == level
+    assert line.getMessage() == (
+        f'{text} status={status} reason=late method=POST path=/classify request_id=abc error="too late"'
+    )
