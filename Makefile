@@ -62,7 +62,7 @@ format: $(STAMP) ## Format the code and mend what the linter can mend.
 	$(BIN)/ruff check --fix .
 
 lock: $(STAMP) ## Resolve the requirements again, with hashes and without addresses.
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra signing pyproject.toml -o requirements/serve.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra signing --extra tracing pyproject.toml -o requirements/serve.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements/dev.txt
 
 loadtest: $(STAMP) ## Run a SCENARIO of Locust against the service at HOST, and judge it by its objectives.
