@@ -12,6 +12,8 @@ COMMANDS = {
     "start": ("measurements.start", "from the start of a process until it is ready"),
     "swap": ("measurements.swap", "versions swapped, rolled back and broken under load"),
     "unload": ("measurements.unload", "what a version costs in memory, and gives back"),
+    "overload": ("measurements.overload", "what is left of the service when it is asked far more than it can answer"),
+    "soak": ("measurements.soak", "memory, descriptors and latency of the service over a long time"),
     "pull": ("measurements.pull", "a pull beside a plain download of the same bytes"),
     "big_model": ("measurements.big_model", "make and publish the full-size model to measure with"),
 }

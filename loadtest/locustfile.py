@@ -22,10 +22,10 @@ from loadtest.load.client import Client
 from loadtest.load.conductor import LEDGER, PHASE, READY, REST, Conductor, say
 from loadtest.load.objectives import ObjectivesError, read_objectives
 from loadtest.load.options import LoadOptions, add_options, read_options
-from loadtest.load.questions import Mix, Question
+from loadtest.load.questions import Mix
 from loadtest.load.report import write_report
 from loadtest.load.report_folder import report_folder
-from loadtest.load.sender import Phase, Sender
+from loadtest.load.sender import Asked, Phase, Sender
 from loadtest.load.target import TargetError, require_ready
 
 _SPAWN_RATE = 100
@@ -137,18 +137,18 @@ def prepare(environment: Environment, **_: Any) -> None:
     assert runner is not None
     options = options_of(environment)
 
-    def observe(question: Question, ms: float | None, size: int, error: str | None) -> None:
+    def observe(asked: Asked) -> None:
         environment.events.request.fire(  # type: ignore[no-untyped-call]
             request_type="POST",
-            name=question.name,
-            response_time=ms,
-            response_length=size,
-            exception=CatchResponseError(error) if error else None,
+            name=asked.question.name,
+            response_time=asked.ms,
+            response_length=len(asked.reply.body) if asked.reply else 0,
+            exception=CatchResponseError(asked.error) if asked.error else None,
             context={},
         )
 
     client = Client(environment.host or "", options.answer_timeout)
-    mix = Mix(options.content, options.model)
+    mix = Mix.of(options.content, options.model)
     seed = f"{options.seed}/{getattr(runner, 'worker_index', 0)}"
     station.sender = Sender(
         client, mix, options.schedule, max_in_flight=options.max_in_flight, seed=seed, observe=observe

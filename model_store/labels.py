@@ -26,6 +26,9 @@ FORMAT: Final = 1
 MAX_RECORD_BYTES = 2**20
 """A record of a dozen labels takes about 1 kB."""
 
+_MAX_SEQUENCE = 10**9
+"""Of a record; nobody changes labels so often."""
+
 ATTEMPTS = 20
 """How often a change is applied anew because another writer took the next number."""
 
@@ -35,7 +38,7 @@ class LabelTarget(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, lt=10**9)]
     manifest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     """Digest of the version's manifest."""
 
@@ -252,9 +255,9 @@ def sequence_in(copy: bytes) -> int:
     """Return the number in the copy, or 0 where it says nothing of use."""
     try:
         sequence = json.loads(copy)["sequence"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return 0
-    return sequence if type(sequence) is int and sequence > 0 else 0
+    return sequence if type(sequence) is int and 0 < sequence <= _MAX_SEQUENCE else 0
 
 
 def _read_record(remote: Remote, model: str, sequence: int) -> LabelRecord | None:
@@ -264,7 +267,7 @@ def _read_record(remote: Remote, model: str, sequence: int) -> LabelRecord | Non
         return None
     try:
         document = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{remote.url}/{path} is not JSON: {error}") from error
     found = document.get("format") if isinstance(document, dict) else None
     if found != FORMAT:

@@ -69,14 +69,14 @@ FilePath = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_i
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ManifestFile(_Part):
     """One file of a version."""
 
     path: FilePath
-    size: Annotated[int, Field(ge=0)]
+    size: Annotated[int, Field(ge=0, lt=2**63)]
     """Bytes."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -192,7 +192,7 @@ class Manifest(_Part):
         """
         try:
             document = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ManifestError(f"{MANIFEST_NAME} is not JSON: {error}") from error
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             found = document.get("format") if isinstance(document, dict) else None

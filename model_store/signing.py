@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .disk import disk_errors
 from .errors import SignatureError, UsageError
-from .manifest import MANIFEST_NAME, SIGNATURE_NAME, digest_of
+from .manifest import MANIFEST_NAME, SIGNATURE_NAME, digest_of, is_digest
 
 if TYPE_CHECKING:
     from model_signing.signing import Config
@@ -198,7 +198,7 @@ def _key_in(bundle: dict[str, Any], where: str) -> str:
     """Return what a signature says of its key: the SHA-256 of the public key in PEM."""
     try:
         return str(bundle["verificationMaterial"]["publicKey"]["hint"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, RecursionError) as error:
         raise SignatureError(f"{where}: the signature cannot be read: it names no public key") from error
 
 
@@ -211,11 +211,13 @@ def _digest_in(bundle: dict[str, Any], where: str) -> str:
     try:
         statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True))
         (resource,) = statement["predicate"]["resources"]
-        named, algorithm, value = resource["name"], resource["algorithm"], resource["digest"]
+        named, algorithm, value = (str(resource[key]) for key in ("name", "algorithm", "digest"))
+        if not is_digest(f"sha256:{value}"):
+            raise ValueError(value)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise SignatureError(f"{where}: the signature cannot be read: it names no single file that it is of") from error
     if (named, algorithm) != (MANIFEST_NAME, "sha256"):
-        raise SignatureError(f"{where}: the signature is of {named!r} ({algorithm}), not of {MANIFEST_NAME} (sha256)")
+        raise SignatureError(f"{where}: the signature is of {named!r} ({algorithm!r}), not of {MANIFEST_NAME} (sha256)")
     return f"sha256:{value}"
 
 

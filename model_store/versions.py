@@ -91,7 +91,7 @@ def read_claim(remote: Remote, model: str, version: int) -> dict[str, Any]:
     data = remote.get_if_exists(claim_path(model, version), MAX_CLAIM_BYTES)
     try:
         claim = json.loads(data or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return claim if isinstance(claim, dict) else {}
 

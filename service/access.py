@@ -11,8 +11,8 @@ from .answer import error_answer
 from .callers import Callers
 from .errors import AccessDeniedError
 
-_OPEN = re.compile(r"/v2/health/(live|ready)|/v1/models/[^/]+/reload")
-"""Probes, which carry no key, and what has the operator's token in the place of one."""
+_OPEN = re.compile(r"/|/docs\.json|/metrics|/readyz|/v2/health/(live|ready)|/debug/batching|/v1/models/[^/]+/reload")
+"""The description of the API, probes and metrics, which carry no key; what has the operator's token in its place."""
 
 
 class AccessMiddleware:

@@ -18,11 +18,27 @@ _HEADROOM = 0.8
 """Share of the time left that an answer may be expected to take; estimates err, and late work is work lost."""
 
 
+_BULK_SHARE = 0.75
+"""Share of every bound that bulk requests may fill, so that interactive ones always find some room."""
+
+
+BULK_TURN = 8
+"""Each so many batches one begins with bulk requests, so that these are served however many others there are."""
+
+
+_BULK_MARGIN = 2
+"""How many times longer than its turns alone would make it a bulk request is expected to wait."""
+
+
 class Priority(IntEnum):
     """Which queue a request waits in; the lower number is served first."""
 
     INTERACTIVE = 0
     BULK = 1
+
+    def share_of(self, bound: int) -> int:
+        """Return how much of a bound requests of this priority may fill."""
+        return bound if self is Priority.INTERACTIVE else math.ceil(bound * _BULK_SHARE)
 
 
 class Caller(Protocol):
@@ -152,15 +168,16 @@ class Admission:
         """
         if not self._open:
             raise NotReadyError("the service is shutting down")
-        if self.requests >= self.max_requests:
-            raise OverloadedError(
-                f"{self.requests} requests are in flight, the most that are taken at once",
-                retry_after_s=self._wait_s(),
-                reason="requests",
-            )
         if caller:
             caller.require_room()
             priority = max(priority, caller.priority)
+        if self.requests >= priority.share_of(self.max_requests):
+            raise OverloadedError(
+                f"{self.requests} requests are in flight, the most that are taken at once"
+                + (" of low priority" if priority else ""),
+                retry_after_s=self._wait_s(),
+                reason="requests",
+            )
         self._check_time(deadline, priority)
         permit = Permit(self, deadline, priority, caller)
         self.requests += 1
@@ -200,6 +217,9 @@ class Admission:
     def _check_time(self, deadline: Deadline, priority: Priority) -> None:
         ahead = self.ahead(priority)
         expected_s, remaining_s = (ahead + 1) * self.pace_s[priority], deadline.remaining_s()
+        if priority is Priority.BULK and (pace_s := self.pace_s[Priority.INTERACTIVE]):
+            # What it learns of itself while others come first, it could not unlearn while it is refused for it.
+            expected_s = min(expected_s, (self.images[priority] + 1) * _BULK_MARGIN * BULK_TURN * pace_s)
         if ahead and expected_s > _HEADROOM * remaining_s:
             raise OverloadedError(
                 f"an answer takes about {expected_s * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left",

@@ -24,6 +24,9 @@ log = logging.getLogger("bentoml.edge")
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a caller that hung up; only logs and metrics see it."""
 
+_LONGEST = 2000
+"""Characters of the text of an error; what a caller sent may be quoted in it, however long that is."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -66,6 +69,9 @@ def error_answer(error: Exception, scope: Scope) -> Response:
     headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
     if isinstance(error, AccessDeniedError):
         headers["WWW-Authenticate"] = "Bearer"
-    report(scope, error.status, error.reason, str(error))
-    body = orjson.dumps({"error": str(error)})
+    text = str(error)
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}…"
+    report(scope, error.status, error.reason, text)
+    body = orjson.dumps({"error": text})
     return Response(body, status_code=error.status, headers=headers, media_type="application/json")

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import bentoml
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from model_store.errors import StoreError
@@ -35,6 +36,9 @@ SETTINGS = load_settings()
 
 _TIMEOUT_S = SETTINGS.request_timeout_ms / 1000 + 5
 """BentoML's own limit stays behind ours, which answers in the right format."""
+
+_TLS = {"ciphers": "ECDHE+AESGCM:ECDHE+CHACHA20"}
+"""Of TLS 1.2; of BentoML's own choice, the suites of TLS 1.0, many clients take none. TLS 1.3 has its own."""
 
 _TRACING = {"excluded_urls": ".*"}
 """No spans unless the configuration of BentoML asks for some: making them costs more than all the rest of a refusal."""
@@ -89,16 +93,21 @@ class RunnerService:
 
 _edge = Edge(SETTINGS)
 _apis = (TensorFlowServing(_edge), OpenInference(_edge), _edge, Admin(_edge))
-_app = Starlette(routes=[route for api in _apis for route in api.routes()])
+_callers = SETTINGS.api_keys_file and Callers(SETTINGS.api_keys_file, SETTINGS.edge_workers)
+# Within the application, so that BentoML still sees which paths are not its own, those of the page's scripts.
+_door = [Middleware(AccessMiddleware, callers=_callers)] if _callers else []
+_app = Starlette(routes=[route for api in _apis for route in api.routes()], middleware=_door)
+_app.router.redirect_slashes = False  # It would be to a host that the caller names.
 
 
 @bentoml.service(
     name="xception",
     workers=SETTINGS.edge_workers,
     traffic={"timeout": _TIMEOUT_S},
-    logging={"access": {"enabled": SETTINGS.access_log}},
+    logging={"access": {"enabled": False}},  # `AccessLogMiddleware` writes it, so that no path can forge a line.
     # Its labels hold the raw path, so that every unknown URL would become a new series; /metrics is our own.
     metrics={"enabled": False},
+    ssl=_TLS,
     tracing=_TRACING,
 )
 @bentoml.asgi_app(_app, path="/")
@@ -123,10 +132,7 @@ class EdgeService:
 
 def _shortcut() -> ASGIApp:
     """Return what stands around the routes that pass by BentoML's middlewares."""
-    app: ASGIApp = _app
-    if SETTINGS.api_keys_file:
-        app = AccessMiddleware(app, Callers(SETTINGS.api_keys_file, SETTINGS.edge_workers))
-    app = JsonErrorMiddleware(app)
+    app: ASGIApp = JsonErrorMiddleware(_app)
     if SETTINGS.access_log:
         app = AccessLogMiddleware(app)
     return RequestIdMiddleware(app)
@@ -134,5 +140,7 @@ def _shortcut() -> ASGIApp:
 
 _add_middleware = cast(Any, EdgeService).add_asgi_middleware
 _add_middleware(RequestIdMiddleware)
+if SETTINGS.access_log:
+    _add_middleware(AccessLogMiddleware)
 _add_middleware(JsonErrorMiddleware)
-_add_middleware(ShortcutMiddleware, shortcut=_shortcut(), prefixes=("/v1/", "/v2/", "/classify"))
+_add_middleware(ShortcutMiddleware, shortcut=_shortcut(), prefixes=("/v1", "/v2", "/classify", "/readyz"))

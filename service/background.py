@@ -1,22 +1,19 @@
-"""Work that gives way to requests: a thread of its own, with the lowest claim on the processor."""
+"""Work that gives way to requests: a thread of its own, with a lower claim on the processor."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from .priority import BACKGROUND, give_way
+
 T = TypeVar("T")
 
-_NICENESS = 10
-"""A tenth of the share of a thread at 0, where both want the same core."""
 
-
-async def in_background(work: Callable[[], T]) -> T:
+async def in_background(work: Callable[[], T], niceness: int = BACKGROUND) -> T:
     """Run `work` in a new thread and return what it returns.
 
     Linux keeps a niceness for each thread, hands it on to those that the thread starts, and lets nobody without
@@ -37,8 +34,7 @@ async def in_background(work: Callable[[], T]) -> T:
             done.set_result(result)  # type: ignore[arg-type]
 
     def run() -> None:
-        if sys.platform == "linux":
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        give_way(niceness)
         try:
             result, error = work(), None
         except Exception as raised:

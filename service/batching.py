@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .admission import Deadline, Priority
+from .admission import BULK_TURN, Deadline, Priority
 from .entry import Batchable, Entry, Result, Slice
 from .errors import DeadlineExceededError, InferenceError, NotReadyError, OverloadedError
 from .lanes import Lanes, Turn
@@ -32,9 +32,6 @@ class BatchObserver(Protocol):
     def dropped(self, reason: str, images: int) -> None:
         """So many images left the queue without being run, because they `expired` or were `cancelled`."""
 
-
-_BULK_TURN = 8
-"""Each so many batches one begins with the bulk requests, so that these are served however many others there are."""
 
 _STUCK_FACTOR = 20
 """How many times as long as expected a batch may take, on top of what the settings allow."""
@@ -183,6 +180,14 @@ class Batcher:
                 ahead.update(self._waiting[level])
         return sum(model.learned.work_s(images) for model, images in ahead.items())
 
+    def _wait_s(self, priority: Priority) -> float:
+        """Return how long a newcomer waits, in seconds: bulk requests have their turns, whatever comes before them."""
+        backlog_s = self.backlog_s(priority)
+        if priority is Priority.INTERACTIVE:
+            return backlog_s
+        own = sum(model.learned.work_s(images) for model, images in self._waiting[priority].items())
+        return min(backlog_s, own * BULK_TURN)
+
     def _add(self, entry: Entry) -> Entry:
         entry.watch_deadline()
         self._queues[entry.priority].append(entry)
@@ -195,18 +200,20 @@ class Batcher:
         return waiting | {task for task, runs in self._running.items() if runs is model}
 
     def _check_room(self, model: Batchable, pixels: NDArray[np.uint8], deadline: Deadline, priority: Priority) -> None:
-        if self.images + len(pixels) > self.max_images or self.bytes + pixels.nbytes > self.max_bytes:
+        # An empty queue takes whatever the settings let a request hold.
+        max_images = max(priority.share_of(self.max_images), min(len(pixels), self.max_images))
+        max_bytes = max(priority.share_of(self.max_bytes), min(pixels.nbytes, self.max_bytes))
+        if self.images + len(pixels) > max_images or self.bytes + pixels.nbytes > max_bytes:
             self._sweep()
-        if self.images + len(pixels) > self.max_images:
+        if self.images + len(pixels) > max_images:
             raise OverloadedError(
-                f"{self.images} images wait; {len(pixels)} more are over the {self.max_images} that may",
+                f"{self.images} images wait; {len(pixels)} more are over the {max_images} that may",
                 retry_after_s=math.ceil(self.backlog_s(Priority.BULK)),
                 reason="queue_images",
             )
-        if self.bytes + pixels.nbytes > self.max_bytes:
+        if self.bytes + pixels.nbytes > max_bytes:
             raise OverloadedError(
-                f"images that wait hold {self.bytes} bytes; "
-                f"{pixels.nbytes} more are over the {self.max_bytes} that may",
+                f"images that wait hold {self.bytes} bytes; {pixels.nbytes} more are over the {max_bytes} that may",
                 retry_after_s=math.ceil(self.backlog_s(Priority.BULK)),
                 reason="queue_bytes",
             )
@@ -216,7 +223,7 @@ class Batcher:
             raise DeadlineExceededError(
                 f"{len(pixels)} images take about {own_s * 1000:.0f} ms; {max(0.0, remaining_s) * 1000:.0f} ms are left"
             )
-        backlog_s = self.backlog_s(priority)
+        backlog_s = self._wait_s(priority)
         if backlog_s + own_s > remaining_s:
             raise OverloadedError(
                 f"an answer takes about {(backlog_s + own_s) * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left",
@@ -304,7 +311,7 @@ class Batcher:
 
     def _in_turn(self) -> Iterator[deque[Entry]]:
         queues = self._queues.values()
-        return reversed(queues) if self._batches % _BULK_TURN == _BULK_TURN - 1 else iter(queues)
+        return reversed(queues) if self._batches % BULK_TURN == BULK_TURN - 1 else iter(queues)
 
     async def _run(self, model: Batchable, batch: list[Slice], turn: Turn) -> None:
         """Run one batch; if it fails and held several images, run each alone, so that only the bad ones fail."""

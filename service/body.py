@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from python_multipart.exceptions import MultipartParseError
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
@@ -99,7 +100,7 @@ async def extract_image(request: Request, body: bytes) -> bytes:
         yield body
 
     try:
-        parser = _InMemoryParser(request.headers, once(), max_files=8, max_fields=8)
+        parser = _InMemoryParser(_form_headers(request), once(), max_files=8, max_fields=8)
         form = await parser.parse()
     except (MultiPartException, MultipartParseError, KeyError) as error:
         raise BadRequestError(f"the form cannot be read: {getattr(error, 'message', error)}") from None
@@ -110,6 +111,22 @@ async def extract_image(request: Request, body: bytes) -> bytes:
         names = ", ".join(sorted(set(form))) or "none"
         raise BadRequestError(f"the form must have one file named 'image'; it has {len(files)} (fields: {names})")
     return await files[0].read()
+
+
+def _form_headers(request: Request) -> Headers:
+    """Return the content type of a form without its `charset`: names are UTF-8.
+
+    Else the sender could choose any codec of Python, of which some fail in ways of their own, and some make text that
+    no answer can hold.
+
+    Raises:
+        BadRequestError: It names no boundary.
+    """
+    _, options = parse_options_header(request.headers["content-type"])
+    if (boundary := options.get(b"boundary")) is None:
+        raise BadRequestError("the form cannot be read: its Content-Type names no boundary")
+    quoted = boundary.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return Headers(raw=[(b"content-type", b'multipart/form-data; boundary="' + quoted + b'"')])
 
 
 class _InMemoryParser(MultiPartParser):

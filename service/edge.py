@@ -21,7 +21,7 @@ from . import logs, metrics, tracing
 from .admission import Admission, Deadline, Permit, Priority
 from .answer import Answer, error_answer
 from .body import announced_size, extract_image, read_body
-from .connections import allow_connections
+from .connections import allow_connections, limit_goodbyes
 from .cpus import available_cpus
 from .decode import Decoder, ImageLimits
 from .digits import read_digits
@@ -35,6 +35,7 @@ from .runner_client import RunnerClient
 from .schema import Classification, ClassScore
 from .settings import MIB, Settings
 from .state import RunnerState, ServedModel, Target
+from .supervision import end_with_supervisor
 
 Choose = Callable[[RunnerState], ServedModel]
 """Picks the version that a request asks for, or raises what its caller is told."""
@@ -75,9 +76,11 @@ class Edge:
 
     async def start(self, runner_url: str, runner_port: int) -> None:
         """Open the connections to the runner and the threads that decode."""
+        end_with_supervisor()
         logs.configure(self.settings.log_format, "edge")
         tracing.start()
         allow_connections()
+        limit_goodbyes()
         spare_garbage_collection()
         self.decoder.start()
         await self.runner.start(runner_url, runner_port)
@@ -87,7 +90,7 @@ class Edge:
         self.admission.close()
         await self.decoder.stop()
         await self.runner.stop()
-        tracing.stop()
+        await tracing.stop()
 
     async def classify(self, request: Request) -> Answer:
         """Answer `POST /classify`: one image in, the best classes with their names out."""
@@ -173,6 +176,15 @@ class Edge:
         """Answer `GET /metrics`: edge and runner, in Prometheus' text format."""
         return Response(metrics.exposition(), headers={"content-type": metrics.CONTENT_TYPE})
 
+    async def ready(self, _: Request) -> Response:
+        """Answer `GET /readyz`: 200 while a checked version answers.
+
+        Raises:
+            NotReadyError: None does; the message says what is waited for.
+        """
+        (await self.runner.state()).require_ready()
+        return Response(b"ready\n", media_type="text/plain")
+
     async def openapi(self, _: Request) -> Response:
         """Answer `GET /docs.json`: the description of this API."""
         return JSONResponse(openapi_document(self.settings))
@@ -185,6 +197,7 @@ class Edge:
         """Return the routes that belong to no protocol."""
         return [
             Route("/classify", timed("classify", self.classify), methods=["POST"]),
+            Route("/readyz", answering(self.ready), methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/docs.json", self.openapi, methods=["GET"]),
             Route("/", self.index, methods=["GET"]),

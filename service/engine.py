@@ -106,7 +106,9 @@ def choose_variant(
     raise LookupError("no variant of the model can be served here: " + "; ".join(reasons))
 
 
-def load_engine(model: VerifiedModel, variant: Variant, threads: int, lanes: int = 0) -> Engine:
+def load_engine(
+    model: VerifiedModel, variant: Variant, threads: int, lanes: int = 0, *, hurried: bool = True
+) -> Engine:
     """Load a variant from files that were verified.
 
     Args:
@@ -114,8 +116,10 @@ def load_engine(model: VerifiedModel, variant: Variant, threads: int, lanes: int
         variant: One of the variants of its manifest.
         threads: CPU threads that the engine may use.
         lanes: The most lanes that are wanted; 0 leaves it to the engine.
+        hurried: Whether to take more than one core for it; not where others need them.
     """
-    engine: Engine = import_module(f".engines.{variant.engine}", __package__).load(model, variant, threads, lanes)
+    module = import_module(f".engines.{variant.engine}", __package__)
+    engine: Engine = module.load(model, variant, threads, lanes, hurried=hurried)
     return engine
 
 

@@ -11,12 +11,18 @@ from .logs import Event
 
 log = logging.getLogger("bentoml.edge")
 
+REQUEST_ID = "xception.request_id"
+"""Where the scope of a request has its id; BentoML puts one of its own, or None, under `request_id`."""
+
+_PROBES = {"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"}
+"""Asked every few seconds; that one says no is its answer, and no failure."""
+
 _PASSING = {408, 429, 503, 504}
 """What may go well the next time."""
 
 
 def report(scope: Scope, status: int, reason: str, text: str) -> None:
-    """Log and count a request that was refused or failed.
+    """Log and count a request that was refused or failed; probes are left out.
 
     Args:
         scope: Of the request.
@@ -24,6 +30,8 @@ def report(scope: Scope, status: int, reason: str, text: str) -> None:
         reason: One of the few words that `ServiceError.reason` may be.
         text: What its caller is told.
     """
+    if scope["path"] in _PROBES:
+        return
     metrics.FAILED_REQUESTS.labels(reason).inc()
     level = logging.INFO if status < 500 else logging.ERROR
     if status in _PASSING:
@@ -39,7 +47,7 @@ def report(scope: Scope, status: int, reason: str, text: str) -> None:
             reason=reason,
             method=scope["method"],
             path=scope["path"],
-            request_id=scope.get("request_id"),
+            request_id=scope.get(REQUEST_ID),
             caller=caller.name if caller else None,
             error=text,
         ),

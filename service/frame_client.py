@@ -71,6 +71,9 @@ class FrameClient:
             return self._connection
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._open())
+            self._connecting.add_done_callback(
+                lambda task: task.cancelled() or task.exception()
+            )  # Perhaps nobody waits.
         try:
             return await asyncio.wait_for(asyncio.shield(self._connecting), min(timeout_s, _CONNECT_TIMEOUT_S))
         except (OSError, TimeoutError) as error:

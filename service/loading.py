@@ -27,6 +27,7 @@ from .crash_guard import CrashGuard, LoadCrashedError
 from .engine import Engine, choose_variant, load_engine
 from .learned import Learned
 from .memory import give_back_memory
+from .priority import WORK
 from .remembered import Remembered
 from .served import ServedVersion
 from .settings import Settings
@@ -103,7 +104,7 @@ class Loader:
         model = await in_background(lambda: self._source.pull(resolved))
         with self._guard.loading(resolved.manifest_digest):
             entered(State.LOADING)
-            served = await self._into_memory(model)
+            served = await self._into_memory(model, hurried=not living())
             try:
                 await self._rehearse(served, entered, living)
             except BaseException:
@@ -124,20 +125,20 @@ class Loader:
         served.engine.shrink()
         await asyncio.to_thread(give_back_memory)
 
-    async def _into_memory(self, model: VerifiedModel) -> ServedVersion:
+    async def _into_memory(self, model: VerifiedModel, *, hurried: bool) -> ServedVersion:
         settings = self._settings
         variant = choose_variant(model.manifest, settings.engine, settings.precision, settings.max_accuracy_loss)
         pixels = golden_pixels(model)
 
         def load() -> Engine:
-            engine = load_engine(model, variant, self._threads, settings.engine_lanes)
+            engine = load_engine(model, variant, self._threads, settings.engine_lanes, hurried=hurried)
             # The very first run makes the kernels, ten times as long as the next: live batches need not wait for it.
             for lane in (None, *(range(engine.lanes) if engine.lanes > 1 else ())):
                 engine.run(pixels[:1], lane)
             return engine
 
-        # Not in the background: the threads that an engine starts would be as low as the one that loads it, for ever.
-        engine = await asyncio.to_thread(load)
+        # The threads that an engine starts are as low as the one that loads it, for ever.
+        engine = await in_background(load, WORK)
         return ServedVersion(model, variant, engine, Learned(engine.lanes))
 
     async def _rehearse(

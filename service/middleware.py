@@ -11,7 +11,7 @@ import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .failures import report
+from .failures import REQUEST_ID, report
 from .logs import Event
 
 log = logging.getLogger("bentoml.access")
@@ -20,9 +20,6 @@ HEADER = "X-Request-Id"
 
 _REASONS = {404: "no_such_path", 405: "no_such_method", 503: "not_ready"}
 """What Starlette and BentoML refuse."""
-
-_PROBES = {"/livez", "/readyz", "/healthz"}
-"""Asked every few seconds; that one says no is its answer, and no failure."""
 
 _GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
 """What is taken over from the caller: printable ASCII, so that it can stand in any log line or header."""
@@ -39,7 +36,7 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         given = Headers(scope=scope).get(HEADER, "")
-        request_id = scope["request_id"] = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = scope[REQUEST_ID] = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -77,7 +74,7 @@ class AccessLogMiddleware:
                     method=scope["method"],
                     path=scope["path"],
                     ms=round(1000 * (time.perf_counter() - started), 2),
-                    request_id=scope.get("request_id"),
+                    request_id=scope.get(REQUEST_ID),
                 )
             )
 
@@ -107,8 +104,7 @@ class JsonErrorMiddleware:
                 if message.get("more_body"):
                     return
                 explained = _explain(start["status"], text.decode(errors="replace"), scope)
-                if scope["path"] not in _PROBES:
-                    report(scope, start["status"], _REASONS.get(start["status"], "internal"), explained)
+                report(scope, start["status"], _REASONS.get(start["status"], "internal"), explained)
                 body = orjson.dumps({"error": explained})
                 headers = MutableHeaders(scope=start)
                 headers["content-type"], headers["content-length"] = "application/json", str(len(body))

@@ -34,8 +34,9 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
 
 _ERRORS = {
     "400": "The request is not what the API takes; the message names the field and the limit.",
-    "401": "The token is missing or wrong, or the service has none.",
+    "401": "The API key or the token is missing or wrong, or the service has no token.",
     "404": "No such model or version.",
+    "408": "The body did not arrive in time.",
     "409": "A version that a label points to cannot be served; what served before still does.",
     "413": "The body is too large.",
     "415": "The content type is not taken here.",
@@ -44,6 +45,12 @@ _ERRORS = {
     "503": "No model is available yet, or the service is shutting down; `Retry-After` says when to come back.",
     "504": "The deadline passed.",
 }
+
+_REFUSED = ("400", "401", "404", "408", "413", "415", "429", "500", "503", "504")
+"""What a request for inference can be answered with besides 200."""
+
+_UNKNOWN = ("400", "401", "404", "503")
+"""What a question about a model can be."""
 
 INDEX_PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -76,13 +83,13 @@ def openapi_document(settings: Settings) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Xception service", "version": "1", "description": limits},
         "paths": {
-            "/classify": {"post": _classify()},
+            "/classify": {"post": _classify(settings)},
             **_tensorflow_serving(settings),
             **_open_inference(settings),
-            "/v1/models/{model}/reload": {"post": _reload()},
+            "/v1/models/{model}/reload": {"post": _reload(settings)},
             "/debug/batching": {"get": _batching()},
             "/livez": {"get": _probe("The process runs")},
-            "/readyz": {"get": _probe("A checked version of the model answers")},
+            "/readyz": {"get": _probe("A checked version of the model answers", "503")},
             "/metrics": {"get": _probe("Metrics in Prometheus' text format")},
         },
         "components": {"schemas": schemas["$defs"]},
@@ -104,8 +111,11 @@ def _json(*names: str) -> dict[str, Any]:
 
 
 def _responses(content: dict[str, Any], *statuses: str) -> dict[str, Any]:
-    errors = {status: {"description": _ERRORS[status], "content": _json("Error")} for status in statuses}
-    return {"200": {"description": "The answer.", "content": content}, **errors}
+    return {"200": {"description": "The answer.", "content": content}, **_errors(*statuses)}
+
+
+def _errors(*statuses: str) -> dict[str, Any]:
+    return {status: {"description": _ERRORS[status], "content": _json("Error")} for status in statuses}
 
 
 def _header(name: str, text: str, kind: dict[str, Any]) -> dict[str, Any]:
@@ -118,16 +128,21 @@ _ADMIN = {
 }
 
 
-def _request_headers(settings: Settings | None = None) -> list[dict[str, Any]]:
-    longest = {"maximum": settings.request_timeout_ms} if settings else {}
+def _model(settings: Settings) -> dict[str, Any]:
+    name = {"type": "string", "enum": [settings.model_name]}
+    return {"name": "model", "in": "path", "required": True, "schema": name}
+
+
+def _request_headers(settings: Settings) -> list[dict[str, Any]]:
+    timeout = {"type": "integer", "minimum": 1, "maximum": settings.request_timeout_ms}
     return [
-        _header("X-Request-Timeout-Ms", "Deadline, in ms.", {"type": "integer", "minimum": 1, **longest}),
+        _header("X-Request-Timeout-Ms", "Deadline, in ms.", timeout),
         _header("X-Request-Priority", "Which queue to wait in.", {"enum": ["interactive", "bulk"]}),
         _header("X-Request-Id", "Comes back in the answer.", {"type": "string"}),
     ]
 
 
-def _classify() -> dict[str, Any]:
+def _classify(settings: Settings) -> dict[str, Any]:
     form = {"type": "object", "required": ["image"], "properties": {"image": {"type": "string", "format": "binary"}}}
     queries = [
         {"name": name, "in": "query", "description": text, "schema": {"type": kind}}
@@ -139,7 +154,7 @@ def _classify() -> dict[str, Any]:
     ]
     return {
         "summary": "The best classes of an image",
-        "parameters": [*queries, *_request_headers()],
+        "parameters": [*queries, *_request_headers(settings)],
         "requestBody": {
             "required": True,
             "content": {
@@ -147,16 +162,15 @@ def _classify() -> dict[str, Any]:
                 "image/*": {"schema": {"type": "string", "format": "binary"}},
             },
         },
-        "responses": _responses(_json("Classification"), "400", "404", "413", "415", "429", "500", "503", "504"),
+        "responses": _responses(_json("Classification"), *_REFUSED),
     }
 
 
-def _reload() -> dict[str, Any]:
-    model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+def _reload(settings: Settings) -> dict[str, Any]:
     return {
         "summary": "Follow the labels of the store now; answers once what they say is done",
-        "parameters": [model, _ADMIN, *_request_headers()],
-        "responses": _responses(_json("ModelStatus"), "401", "404", "409", "503", "504"),
+        "parameters": [_model(settings), _ADMIN, *_request_headers(settings)],
+        "responses": _responses(_json("ModelStatus"), "400", "401", "404", "409", "503", "504"),
     }
 
 
@@ -171,7 +185,7 @@ def _batching() -> dict[str, Any]:
 def _tensorflow_serving(settings: Settings) -> dict[str, Any]:
     """Return TensorFlow Serving's paths: each by model, by version and by label."""
     paths: dict[str, Any] = {}
-    model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+    model = _model(settings)
     version = {"name": "version", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 0}}
     label = {"name": "label", "in": "path", "required": True, "schema": {"type": "string"}}
     predict = _json("PredictRow", "PredictColumnar"), _json("Predictions", "Outputs")
@@ -182,7 +196,6 @@ def _tensorflow_serving(settings: Settings) -> dict[str, Any]:
         ("/v1/models/{model}/labels/{label}", [model, label], ", of the version that a label leads to"),
     ]:
         asked = [*which, *_request_headers(settings)]
-        refused = {"400": {"description": "This model has no such signature.", "content": _json("Error")}}
         paths |= {
             f"{path}:predict": {
                 "post": _question(f"Scores of images{of}, in TensorFlow Serving's format", asked, *predict)
@@ -197,7 +210,7 @@ def _tensorflow_serving(settings: Settings) -> dict[str, Any]:
                     "summary": f"Regression{of}; not what this model does",
                     "parameters": asked,
                     "requestBody": {"required": True, "content": examples},
-                    "responses": refused,
+                    "responses": _errors(*_REFUSED),
                 }
             },
             path: {"get": _get(f"State{of or ' of all versions'}", which, "ModelStatus")},
@@ -213,13 +226,13 @@ def _question(
         "summary": summary,
         "parameters": parameters,
         "requestBody": {"required": True, "content": body},
-        "responses": _responses(answer, "400", "404", "413", "415", "429", "500", "503", "504"),
+        "responses": _responses(answer, *_REFUSED),
     }
 
 
 def _open_inference(settings: Settings) -> dict[str, Any]:
     """Return the paths of the Open Inference Protocol: what is about a model by model, and by version."""
-    model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+    model = _model(settings)
     version = {
         "name": "version",
         "in": "path",
@@ -232,14 +245,14 @@ def _open_inference(settings: Settings) -> dict[str, Any]:
     )
     index = {"application/json": {"schema": {"type": "array", "items": _ref("RepositoryModel")}}}
     paths: dict[str, Any] = {
-        "/v2": {"get": {"summary": "The server", "responses": _responses(_json("MetadataServerResponse"))}},
+        "/v2": {"get": {"summary": "The server", "responses": _responses(_json("MetadataServerResponse"), "401")}},
         "/v2/health/live": {"get": _probe("The process runs")},
-        "/v2/health/ready": {"get": _ready("Whether a checked version answers", [])},
+        "/v2/health/ready": {"get": _ready("Whether a checked version answers", [], "503")},
         "/v2/repository/index": {
             "post": {
                 "summary": "State of all versions, as Triton lists them",
                 "requestBody": {"required": False, "content": _json("RepositoryIndexRequest")},
-                "responses": _responses(index, "400", "429", "503"),
+                "responses": _responses(index, "400", "401", "408", "413", "429", "503"),
             }
         },
     }
@@ -255,20 +268,20 @@ def _open_inference(settings: Settings) -> dict[str, Any]:
         )
         paths |= {
             path: {"get": _get(f"Inputs and outputs{of}", which, "MetadataModelResponse")},
-            f"{path}/ready": {"get": _ready(f"Whether it answers{of}", which)},
+            f"{path}/ready": {"get": _ready(f"Whether it answers{of}", which, *_UNKNOWN)},
             f"{path}/infer": {"post": question},
         }
     return paths
 
 
-def _ready(summary: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+def _ready(summary: str, parameters: list[dict[str, Any]], *statuses: str) -> dict[str, Any]:
     body = {"application/json": {"schema": {"type": "object", "properties": {"ready": {"const": True}}}}}
-    return {"summary": summary, "parameters": parameters, "responses": _responses(body, "404", "503")}
+    return {"summary": summary, "parameters": parameters, "responses": _responses(body, *statuses)}
 
 
 def _get(summary: str, parameters: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    return {"summary": summary, "parameters": parameters, "responses": _responses(_json(name), "400", "404", "503")}
+    return {"summary": summary, "parameters": parameters, "responses": _responses(_json(name), *_UNKNOWN)}
 
 
-def _probe(summary: str) -> dict[str, Any]:
-    return {"summary": summary, "responses": {"200": {"description": summary}}}
+def _probe(summary: str, *statuses: str) -> dict[str, Any]:
+    return {"summary": summary, "responses": {"200": {"description": summary}, **_errors(*statuses)}}

@@ -24,6 +24,7 @@ from .memory import limit_heaps, spare_garbage_collection
 from .metrics import RunnerMetrics
 from .settings import MIB, Settings
 from .state import BatchingState
+from .supervision import end_with_supervisor
 from .watchdog import Watchdog
 
 log = logging.getLogger("bentoml.runner")
@@ -55,6 +56,7 @@ class Runner:
 
     async def start(self, address: wire.FrameAddress) -> None:
         """Listen for questions, and begin to load the model; they get 503 until it is there."""
+        end_with_supervisor()
         logs.configure(self._log_format, "runner")
         limit_heaps()
         spare_garbage_collection()

@@ -100,7 +100,8 @@ class Settings(BaseSettings):
     learn anew."""
 
     queue_max_images: Count = 256
-    """Images that may wait in the runner; beyond it requests get 429. More means longer waits under overload."""
+    """Images that may wait in the runner; beyond it requests get 429. More means longer waits under overload. Of this
+    and the other bounds bulk requests may fill three quarters."""
 
     queue_max_mib: Count = 256
     """MiB of pixels that may wait in the runner; beyond it requests get 429."""

@@ -92,6 +92,15 @@ class RunnerState(BaseModel):
         """Tell whether the same process has said `other` later than this."""
         return self.process == other.process and self.changes < other.changes
 
+    def require_ready(self) -> None:
+        """Refuse while no version answers by default.
+
+        Raises:
+            NotReadyError: None does; the message says what is waited for.
+        """
+        if self.default is None:
+            raise NotReadyError(f"no model is available yet: {self.waiting_for}")
+
     def find(self, target: Target) -> ServedModel | None:
         """Return the version that answers a request, or None where there is none such."""
         if target.model != self.name:
@@ -114,8 +123,8 @@ class RunnerState(BaseModel):
         """
         if model := self.find(target):
             return model
-        if target.model == self.name and self.default is None:
-            raise NotReadyError(f"no model is available yet: {self.waiting_for}")
+        if target.model == self.name:
+            self.require_ready()
         raise ModelNotFoundError(missing)
 
 

@@ -1,4 +1,4 @@
-"""How soon BentoML replaces a process that died.
+"""What BentoML's supervisor does for the processes that it starts, and they for it.
 
 `bentoml serve` has circus look after its processes, and has it look every 10 s only. A runner that crashed would be
 missed for that long. BentoML has no setting for it; this is the only place that reaches into its supervisor.
@@ -6,16 +6,22 @@ missed for that long. BentoML has no setting for it; this is the only place that
 
 from __future__ import annotations
 
+import ctypes
+import signal
+import sys
 from typing import Any
 
-from circus.arbiter import Arbiter  # type: ignore[import-untyped]
-from circus.exc import ConflictError  # type: ignore[import-untyped]
-
 _EVERY_S = 0.25
+
+_PR_SET_PDEATHSIG = 1
+"""The number of the option, from Linux' prctl.h."""
 
 
 def look_often() -> None:
     """Make the supervisor that this process is about to start look four times a second."""
+    from circus.arbiter import Arbiter  # type: ignore[import-untyped]  # Only the supervisor needs it.
+    from circus.exc import ConflictError  # type: ignore[import-untyped]
+
     start, look = Arbiter.__init__, Arbiter.manage_watchers
 
     def start_looking(arbiter: Any, *args: Any, **kwargs: Any) -> None:
@@ -28,3 +34,9 @@ def look_often() -> None:
             return None
 
     Arbiter.__init__, Arbiter.manage_watchers = start_looking, look_unless_busy
+
+
+def end_with_supervisor() -> None:
+    """Have the system tell this process to stop when its parent is gone, killed perhaps: nobody else would."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

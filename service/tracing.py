@@ -10,16 +10,23 @@ where nobody looks. The runner's steps are told by the runner with its answer: n
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from .failures import REQUEST_ID
+
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
     from .edge import Inference
+
+_LAST_EXPORT_S = 3.0
+"""How long a process that stops waits for the collector; left to itself the exporter would take half a minute."""
 
 _tracer: Tracer | None = None
 
@@ -34,14 +41,17 @@ def start() -> None:
         _tracer = BentoMLContainer.tracer_provider.get().get_tracer("xception")
 
 
-def stop() -> None:
-    """Export what has not been exported yet."""
+async def stop() -> None:
+    """Export what has not been exported yet, unless the collector takes too long."""
     global _tracer
-    if _tracer is not None:
-        from bentoml._internal.configuration.containers import BentoMLContainer
+    if _tracer is None:
+        return
+    from bentoml._internal.configuration.containers import BentoMLContainer
 
-        BentoMLContainer.tracer_provider.get().shutdown()
-        _tracer = None
+    _tracer = None
+    last_export = threading.Thread(target=BentoMLContainer.tracer_provider.get().shutdown, daemon=True)
+    last_export.start()
+    await asyncio.to_thread(last_export.join, _LAST_EXPORT_S)
 
 
 def record(scope: Scope, route: str, status: int, started: float, done: Inference | None) -> None:
@@ -79,17 +89,20 @@ def record(scope: Scope, route: str, status: int, started: float, done: Inferenc
             "http.request.method": scope["method"],
             "url.path": scope["path"],
             "http.response.status_code": status,
-            "request.id": scope.get("request_id", ""),
+            "request.id": scope.get(REQUEST_ID, ""),
         },
     )
     if status >= 500:
         root.set_status(Status(StatusCode.ERROR))
-    if done is not None:
+    if done is not None and root.get_span_context().trace_flags.sampled:
         result, asked = done.result, done.began + done.decode_s
         child("decode", root, done.began, asked, {"images": len(result.scores)})
         model = {"model.name": done.model.name, "model.version": done.model.version}
         runner = child("runner", root, asked, done.ended, model)
         left_queue = asked + result.queue_s
+        # Batches of one request may run side by side: together they take longer than it did.
+        inferred = min(left_queue + result.infer_s, done.ended)
         child("queue", runner, asked, left_queue, {})
-        child("inference", runner, left_queue, left_queue + result.infer_s, {"batch.size": result.batch_size})
+        batches = {"batch.size": result.batch_size, "engine.seconds": result.infer_s}
+        child("inference", runner, left_queue, inferred, batches)
     root.end()

@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from .errors import NotReadyError
+from .priority import WORK, give_way
 
 T = TypeVar("T")
 
@@ -59,6 +60,7 @@ class Workers:
         return future
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        give_way(WORK)
         while job := self._jobs.get():
             future, work = job
             if future.cancelled():

@@ -107,8 +107,9 @@ class Client:
     def _wire(self, question: Question) -> bytes:
         wire = self._wires.get(question)
         if wire is None:
+            more = "".join(f"{line}\r\n" for line in question.headers)
             head = (
-                f"POST {self._prefix}{question.path} HTTP/1.1\r\nHost: {self._netloc}\r\nAccept: */*\r\n"
+                f"POST {self._prefix}{question.path} HTTP/1.1\r\nHost: {self._netloc}\r\nAccept: */*\r\n{more}"
                 f"Content-Type: {question.content_type}\r\nContent-Length: {len(question.body)}\r\n\r\n"
             )
             wire = self._wires[question] = head.encode() + question.body

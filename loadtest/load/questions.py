@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from loadtest.pictures import SIZES, jpegs, predict_body
 
@@ -36,6 +36,8 @@ class Question:
     mark: bytes
     """What the body of its answer holds once for each image, and `marks_around` times more."""
     marks_around: int
+    headers: tuple[str, ...] = ()
+    """More lines of its head, as in `X-Request-Priority: bulk`."""
 
     def check(self, status: int, version: bytes | None, body: bytes) -> tuple[Outcome, str]:
         """Return what an answer is, and what is wrong with it.
@@ -64,10 +66,16 @@ def _quote(status: int, body: bytes) -> str:
 
 
 class Mix:
-    """Questions, drawn by weight; their bodies are encoded when it is made."""
+    """Questions, drawn by weight."""
 
-    def __init__(self, content: Content, model: str) -> None:
-        self.weighted = tuple(_weighted(content, model))
+    def __init__(self, weighted: Iterable[tuple[Sequence[Question], float]]) -> None:
+        """Keep groups of questions, each with its weight; those of a group are drawn equally often."""
+        self.weighted = tuple(weighted)
+
+    @classmethod
+    def of(cls, content: Content, model: str) -> Self:
+        """Return that of a scenario; its bodies are encoded now."""
+        return cls(_weighted(content, model))
 
     def draw(self, chance: random.Random) -> Iterator[Question]:
         """Yield questions for ever."""

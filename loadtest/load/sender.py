@@ -15,12 +15,36 @@ import gevent  # type: ignore[import-untyped]
 from gevent.event import Event  # type: ignore[import-untyped]
 
 from .arrivals import Arrivals, schedule
-from .client import Client, NoAnswerError
+from .client import Client, NoAnswerError, Reply
 from .ledger import Ledger
 from .questions import Mix, Outcome, Question
 
-Observe = Callable[[Question, float | None, int, str | None], None]
-"""Is told of each request: what it was, latency in ms (None: not sent), bytes of the answer, what was wrong, if any."""
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, and what became of it; times are those of `time.perf_counter`."""
+
+    phase: int
+    """The number of the phase in which it was due."""
+    question: Question
+    outcome: Outcome
+    error: str
+    """What was wrong; empty where nothing was."""
+    due: float
+    sent: float | None
+    """None where it was not sent."""
+    ended: float
+    reply: Reply | None
+    """None where there is none."""
+
+    @property
+    def ms(self) -> float | None:
+        """Return the latency from the time when it was due, in ms; None where it was not sent."""
+        return None if self.sent is None else 1000 * (self.ended - self.due)
+
+
+Observe = Callable[[Asked], None]
+"""Is told of each request."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +155,8 @@ class Sender:
                 self.in_flight += 1
                 gevent.spawn(self._ask, running, question, due)
             else:
-                self._count(running, question, "not_sent", f"not sent: {self._max_in_flight} under way", None)
+                error, now = f"not sent: {self._max_in_flight} under way", time.perf_counter()
+                self._count(running, Asked(phase.number, question, "not_sent", error, due, None, now, None))
 
     def send_in_turn(self) -> None:
         """Send one request and wait for its answer; one that was refused, or got none, waits as long as it was told."""
@@ -149,28 +174,25 @@ class Sender:
     def _ask(self, running: _Running, question: Question, due: float) -> float:
         """Ask, count, and return how long a polite client waits before it asks again, in seconds."""
         sent = time.perf_counter()
-        pause_s, size, version = 0.0, 0, b""
+        reply: Reply | None = None
         outcome: Outcome
         try:
             reply = self._client.ask(question)
             outcome, error = question.check(reply.status, reply.version, reply.body)
-            pause_s = reply.retry_after_s if outcome == "refused" else 0.0
-            size, version = len(reply.body), reply.version or b""
         except NoAnswerError as failure:
-            outcome, error, pause_s = "failed", str(failure), 1.0
+            outcome, error = "failed", str(failure)
         finally:
             self.in_flight -= 1
-        tally = self._ledger.of(running.phase.number, question.name)
-        tally.lag.add(1000 * (sent - due))
-        if outcome == "good":
-            self._ledger.versions[version.decode()] += 1
-        self._count(running, question, outcome, error, 1000 * (time.perf_counter() - due), size)
-        return pause_s
+        asked = Asked(running.phase.number, question, outcome, error, due, sent, time.perf_counter(), reply)
+        self._ledger.of(asked.phase, question.name).lag.add(1000 * (sent - due))
+        self._count(running, asked)
+        if reply is None:
+            return 1.0
+        return reply.retry_after_s if outcome == "refused" else 0.0
 
-    def _count(
-        self, running: _Running, question: Question, outcome: Outcome, error: str, ms: float | None, size: int = 0
-    ) -> None:
-        tally = self._ledger.of(running.phase.number, question.name)
+    def _count(self, running: _Running, asked: Asked) -> None:
+        question, outcome, ms = asked.question, asked.outcome, asked.ms
+        tally = self._ledger.of(asked.phase, question.name)
         second = self._ledger.at(time.time())
         tally.count(outcome)
         second.count(outcome)
@@ -178,8 +200,10 @@ class Sender:
             for counted in (tally, second):
                 counted.images += question.images
                 counted.latency.add(ms)
+            if asked.reply and asked.reply.version:
+                self._ledger.versions[asked.reply.version.decode()] += 1
             if self._running is not None:
                 self._ledger.of(self._running.phase.number, question.name).images_meanwhile += question.images
         elif running.phase.counted:
-            self._ledger.error(error)
-        self._observe(question, ms, size, error or None)
+            self._ledger.error(asked.error)
+        self._observe(asked)

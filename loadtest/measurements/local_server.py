@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -60,15 +61,23 @@ class LocalServer:
         """Return the URL to post to."""
         return f"{self.model_url}:predict"
 
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """Return the processes by what they do: `supervisor`, `edge`, `runner`; what ends meanwhile is missing."""
+        supervisor = psutil.Process(self.process.pid)
+        found: dict[str, list[psutil.Process]] = {"supervisor": [supervisor], "edge": [], "runner": []}
+        for process in supervisor.children(recursive=True):
+            with suppress(psutil.Error):
+                words = process.cmdline()
+                if "xception_runner" in words:
+                    found["runner"].append(process)
+                elif "xception" in words:
+                    found["edge"].append(process)
+        return found
+
     def memory_mib(self) -> dict[str, float]:
-        """Return the proportional set size of each process, in MiB, by what it does."""
-        sizes: dict[str, float] = {}
-        for process in psutil.Process(self.process.pid).children(recursive=True):
-            words = process.cmdline()
-            name = "runner" if "xception_runner" in words else "edge" if "xception" in words else None
-            if name:
-                sizes[name] = sizes.get(name, 0.0) + processes.memory_mib(process)
-        return sizes
+        """Return the proportional set size of the processes that answer, in MiB, by what they do."""
+        found = self.processes()
+        return {role: sum(map(processes.memory_mib, found[role])) for role in ("edge", "runner")}
 
     def stop(self) -> None:
         """Stop the processes."""

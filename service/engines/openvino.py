@@ -45,12 +45,15 @@ class OpenVinoEngine:
         del self._models, self._wide, self._narrow
 
 
-def load(model: VerifiedModel, variant: Variant, threads: int, lanes: int = 0) -> OpenVinoEngine:
+def load(
+    model: VerifiedModel, variant: Variant, threads: int, lanes: int = 0, *, hurried: bool = True
+) -> OpenVinoEngine:
     """Compile a variant for the CPU with so many threads."""
-    return compile_ir(model.path(variant.path), variant.precision, threads, lanes or min(threads, MAX_LANES))
+    lanes = lanes or min(threads, MAX_LANES)
+    return compile_ir(model.path(variant.path), variant.precision, threads, lanes, hurried=hurried)
 
 
-def compile_ir(path: Path, precision: str, threads: int, lanes: int) -> OpenVinoEngine:
+def compile_ir(path: Path, precision: str, threads: int, lanes: int, *, hurried: bool = True) -> OpenVinoEngine:
     """Compile an IR for the CPU.
 
     Args:
@@ -58,6 +61,7 @@ def compile_ir(path: Path, precision: str, threads: int, lanes: int) -> OpenVino
         precision: `fp32`, `bf16` or `int8`; the last is a matter of the file.
         threads: CPU threads to use.
         lanes: Batches that are to run side by side; OpenVINO makes it no more than there are threads and cores.
+        hurried: Whether both forms are compiled at the same time.
     """
     lanes = min(lanes, threads)
     config: dict[str, Any] = {
@@ -75,6 +79,6 @@ def compile_ir(path: Path, precision: str, threads: int, lanes: int) -> OpenVino
 
     if lanes == 1:
         return OpenVinoEngine(compiled(1), None)
-    with ThreadPoolExecutor(2) as pool:  # Most of it is done by one thread.
+    with ThreadPoolExecutor(2 if hurried else 1) as pool:  # Most of the work on each is done by one thread.
         wide, narrow = pool.map(compiled, (1, lanes))
     return OpenVinoEngine(wide, narrow)

@@ -48,7 +48,14 @@ class TensorFlowEngine:
         gc.collect()
 
 
-def load(model: VerifiedModel, variant: Variant, threads: int, lanes: int = 0) -> TensorFlowEngine:  # noqa: ARG001
+def load(
+    model: VerifiedModel,
+    variant: Variant,
+    threads: int,
+    lanes: int = 0,  # noqa: ARG001
+    *,
+    hurried: bool = True,  # noqa: ARG001
+) -> TensorFlowEngine:
     """Load and freeze the SavedModel; the number of threads holds for the whole process from the first load on."""
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -113,16 +113,6 @@ def require_model(state: RunnerState, target: Target) -> ServedModel:
     return state.require(target, f"{asked} is not found")
 
 
-def require_ready(state: RunnerState) -> None:
-    """Refuse while no version answers.
-
-    Raises:
-        NotReadyError: None does; the message says what is waited for.
-    """
-    if state.default is None:
-        raise NotReadyError(f"no model is available yet: {state.waiting_for}")
-
-
 def format_server() -> bytes:
     """Return the body that describes the server."""
     return orjson.dumps({"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})

@@ -55,7 +55,7 @@ class OpenInference:
 
     async def ready(self, _: Request) -> Response:
         """Answer whether a checked version answers."""
-        models.require_ready(await self._edge.runner.state())
+        (await self._edge.runner.state()).require_ready()
         return _json(b'{"ready":true}')
 
     async def model(self, request: Request) -> Response:

@@ -136,7 +136,7 @@ class TestModels:
 
     @pytest.mark.parametrize("target", [Target("cats"), Target("cats", 1), Target("cats", label="stable")])
     def test_before_anything_answers(self, target: Target) -> None:
-        for refused in (lambda: oip.require_model(STARTING, target), lambda: oip.require_ready(STARTING)):
+        for refused in (lambda: oip.require_model(STARTING, target), lambda: STARTING.require_ready()):
             with pytest.raises(NotReadyError, match="no model is available yet: pulling"):
                 refused()
 

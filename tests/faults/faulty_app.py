@@ -91,5 +91,5 @@ def jumping_clock() -> float:
     return _clock() + (float(words[1]) if words[:1] == ["clock"] else 0.0)
 
 
-loading.load_engine = lambda *arguments: FaultyEngine(_load(*arguments))  # type: ignore[assignment]
+loading.load_engine = lambda *arguments, **options: FaultyEngine(_load(*arguments, **options))  # type: ignore[assignment]
 time.time = jumping_clock

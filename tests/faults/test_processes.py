@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from PIL import Image
 
@@ -223,3 +224,13 @@ def test_told_to_stop_under_load_it_answers_what_it_has_taken(
     assert (tally.refused, tally.failed, tally.wrong) == (0, 0, 0), tally
     assert not [began for began in traffic.lost_began if began < at], traffic.tally
     faults.append(Row("pod: SIGTERM", EIGHT_CLIENTS, tally, None))
+
+
+def test_nothing_outlives_a_supervisor_that_is_killed(store_url: str, started: Start) -> None:
+    server = started(MODEL_STORE_URL=store_url, ENGINE="openvino")
+    server.wait_for("/readyz")
+    assert server.process is not None
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    server.process.kill()
+    server.process.wait()
+    assert not psutil.wait_procs(family, timeout=30)[1], server.log

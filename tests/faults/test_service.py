@@ -64,30 +64,6 @@ def test_an_empty_store_is_waited_for(tmp_path: Path, package: Path, golden: lis
     assert server.stop() == 0
 
 
-def test_a_store_that_went_away_is_replaced_by_the_cache(tmp_path: Path, store_url: str, started: Start) -> None:
-    cache = str(tmp_path / "cache")
-    first = started(MODEL_STORE_URL=store_url, MODEL_CACHE_DIR=cache, ENGINE="openvino")
-    first.wait_for("/readyz")
-    first.stop()
-    away = {
-        "MODEL_STORE_URL": "s3://models/prefix",
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "ENGINE": "openvino",
-        "MODEL_STORE_TIMEOUT_S": "1",
-    }
-    again = started(MODEL_CACHE_DIR=cache, **away)
-    again.wait_for("/readyz")
-    assert "version 1, which served here last, serves on" in again.log
-    again.stop()
-    without = started(**away)
-    without.wait_for("/readyz", 503)
-    assert "check that it is up and reachable" in why_not_ready(without, "reachable")
-    assert without.process is not None
-    assert without.process.poll() is None  # It goes on trying instead of ending.
-
-
 def test_a_damaged_version_never_serves(tmp_path: Path, store_url: str, started: Start) -> None:
     store = tmp_path / "store"
     shutil.copytree(store_url.removeprefix("file://"), store)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import time
 
 from model_store.reference import resolve
 from model_store.remote import Remote
-from tests.server import free_port
 
 from .versions import AUTH, MODEL, TOKEN, Load, Start, Store, ask, reload, states, wait_until
 
@@ -64,35 +61,6 @@ def test_swap_and_rollback_under_load(store: Store, serve: Start, eight: bytes) 
     assert set(load.answers) == {(1, 1), (2, 2)}  # Each answer is of the version that it names.
     assert "label 'stable' leads to version 2 (before: 1)" in server.log
     assert server.stop() == 0
-
-
-def test_a_moved_label_is_noticed_without_being_told(store: Store, serve: Start, eight: bytes) -> None:
-    """The store is any web server that gives out files; it is away for a while, too."""
-    store.publish("1", "stable")
-    port = free_port()
-    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(store.folder)]
-    web = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        server = serve(MODEL_STORE_URL=f"http://127.0.0.1:{port}", MODEL_POLL_SECONDS="0.5", LOAD_RETRY_MAX_S="1")
-        server.wait_for("/readyz")
-        store.publish("2", "stable")
-        wait_until(lambda: ask(server, eight) == (2, 2))
-    finally:
-        web.kill()
-        web.wait()
-    failed = 'xception_store_requests_total{model="xception",result="failed"}'
-    wait_until(lambda: failed in server.client.get("/metrics").text)
-    assert "what to serve cannot be read from the store" in server.log
-    assert ask(server, eight) == (2, 2)
-    assert server.client.get("/readyz").status_code == 200
-    store.label("stable", 1)
-    web = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: ask(server, eight) == (1, 1))
-        assert server.stop() == 0
-    finally:
-        web.kill()
-        web.wait()
 
 
 def test_no_more_versions_than_may(store: Store, serve: Start, eight: bytes) -> None:

@@ -205,7 +205,7 @@ async def test_drained_waits_for_what_waits_and_what_runs_of_this_model_only(bat
 
 @pytest.mark.parametrize(
     ("seconds", "sizes"),
-    [(lambda n: 0.004, {16}), (lambda n: 0.003 * n, {1, 2}), (lambda n: 0.004 + 0.004 * max(0, n - 4), {4})],
+    [(lambda n: 0.004, {16}), (lambda n: 0.003 * n, {1, 2, 4}), (lambda n: 0.004 + 0.004 * max(0, n - 4), {4})],
     ids=["flat", "linear", "cliff"],
 )
 async def test_the_batch_size_follows_the_engine_under_load(

@@ -8,7 +8,7 @@ from service.answer import error_answer
 from service.disconnect import ClientDisconnectedError
 from service.errors import InferenceError, ServiceError, error_classes
 
-SCOPE = {"type": "http", "method": "POST", "path": "/classify", "request_id": "1"}
+SCOPE = {"type": "http", "method": "POST", "path": "/classify"}
 
 
 @pytest.mark.parametrize("kind", list(error_classes()), ids=lambda kind: kind.__name__)

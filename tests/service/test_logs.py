@@ -7,10 +7,10 @@ import logging
 import orjson
 import pytest
 
-from service.failures import report
+from service.failures import REQUEST_ID, report
 from service.logs import Event, JsonFormatter
 
-SCOPE = {"type": "http", "method": "POST", "path": "/classify", "request_id": "abc"}
+SCOPE = {"type": "http", "method": "POST", "path": "/classify", REQUEST_ID: "abc"}
 
 
 def test_fields_stand_behind_the_text() -> None:

@@ -18,7 +18,7 @@ def url() -> Iterator[str]:
 
 
 def question(how: str) -> Question:
-    return Mix("single", how).questions[0]
+    return Mix.of("single", how).questions[0]
 
 
 def ask(url: str, how: str, times: int = 1) -> list[tuple[str, str]]:
@@ -79,13 +79,13 @@ def test_a_connection_is_used_again_unless_the_service_closes_it(url: str, how: 
 
 
 def test_several_images_need_as_many_answers() -> None:
-    several = Mix("instances", "xception").questions[0]
+    several = Mix.of("instances", "xception").questions[0]
     rows = b",".join([b"[0.5,0.5]"] * several.images)
     assert several.check(200, b"1", b'{"predictions":[' + rows + b"]}") == ("good", "")
     assert several.check(200, b"1", b'{"predictions": [[0.5,0.5]]}') == ("failed", "1 answers for 8 images")
 
 
 def test_a_photograph_needs_a_best_class() -> None:
-    photograph = Mix("photos", "xception").questions[0]
+    photograph = Mix.of("photos", "xception").questions[0]
     assert photograph.check(200, b"1", b'{"version":1,"predictions":[{"name":"a"},{"name":"b"}]}') == ("good", "")
     assert photograph.check(200, b"1", b'{"version":1,"predictions":[]}')[0] == "failed"

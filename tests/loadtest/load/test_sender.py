@@ -27,14 +27,14 @@ def load(
     """Put load on a service for a while and return what was counted."""
 
     def run(url: str) -> Tally:
-        told: list[str | None] = []
+        told: list[str] = []
         sender = Sender(
             Client(url, 30.0),
-            Mix("single", how),
+            Mix.of("single", how),
             "poisson",
             max_in_flight=max_in_flight,
             seed="1",
-            observe=lambda question, ms, size, error: told.append(error),
+            observe=lambda asked: told.append(asked.error),
         )
 
         def forever() -> None:

@@ -1,0 +1,197 @@
+"""Log lines of the real processes: how many, what is in them, and that no caller can write one."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.contract.calls import MODEL, PREDICT, ask, b64, post
+from tests.server import Server
+
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+\d{4} \[[A-Z]+\] \[[\w:]+\] .*")
+"""How BentoML begins a line."""
+
+
+class Lines:
+    """What a service logs from now on."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._mark = len(server.log)
+
+    def read(self) -> list[str]:
+        """Return the lines, split at whatever anything might take for the end of one."""
+        return self._server.log[self._mark :].splitlines()
+
+
+@pytest.fixture(scope="module")
+def json_server(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service that logs every request, as JSON."""
+    with Server(
+        tmp_path_factory.mktemp("logs"),
+        MODEL_STORE_URL=store_url,
+        ENGINE="openvino",
+        WARMUP_BUDGET_S="0.2",
+        LOG_FORMAT="json",
+        ACCESS_LOG="true",
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def eight(golden: list[Path]) -> dict[str, Any]:
+    return {"instances": [b64(golden[8].read_bytes())]}
+
+
+def send(server: Server, head: str) -> None:
+    """Send a request as it stands, and wait for its answer."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head.encode("latin-1"))
+        while connection.recv(65536):
+            pass
+
+
+def test_what_is_answered_leaves_no_line(server: Server, eight: dict[str, Any]) -> None:
+    lines = Lines(server)
+    for _ in range(3):
+        assert ask(server, PREDICT, eight).status_code == 200
+    for path in (MODEL, f"{MODEL}/metadata", "/v2/models/xception", "/metrics", "/docs.json", "/", "/livez", "/readyz"):
+        assert server.client.get(path).status_code == 200
+    assert lines.read() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "reason"),
+    [
+        ("POST", PREDICT, b"{}", {}, 400, "bad_request"),
+        ("POST", "/classify", b"no image", {}, 400, "invalid_image"),
+        ("POST", f"{MODEL}/reload", b"", {}, 401, "access_denied"),
+        ("GET", "/debug/batching", b"", {}, 401, "access_denied"),
+        ("POST", "/v1/models/other:predict", b'{"instances": [0]}', {}, 404, "model_not_found"),
+        ("GET", "/nothing", b"", {}, 404, "no_such_path"),
+        ("GET", "/classify", b"", {}, 405, "no_such_method"),
+        ("DELETE", "/docs.json", b"", {}, 405, "no_such_method"),
+        ("POST", PREDICT, b"x" * (4 * 2**20 + 1), {}, 413, "too_large"),
+        ("POST", "/classify", b"{}", {"Content-Type": "application/json"}, 415, "media_type"),
+    ],
+)
+def test_what_is_refused_leaves_one_line(
+    server: Server, method: str, path: str, body: bytes, headers: dict[str, str], status: int, reason: str
+) -> None:
+    lines = Lines(server)
+    number = f"refused-{status}"
+    answer = server.client.request(method, path, content=body, headers={"X-Request-Id": number, **headers})
+    assert answer.status_code == status
+    (line,) = lines.read()
+    fields = f"request refused status={status} reason={reason} method={method} path={path} request_id={number} error="
+    assert fields in line
+    assert LINE.fullmatch(line)
+
+
+def test_what_comes_too_late_leaves_one_line(server: Server, eight: dict[str, Any]) -> None:
+    lines = Lines(server)
+    body = orjson.dumps({"instances": eight["instances"] * 400})
+    answer = post(server, PREDICT, body, **{"X-Request-Timeout-Ms": "5", "X-Request-Id": "late"})
+    assert answer.status_code == 504
+    (line,) = lines.read()
+    assert "[WARNING]" in line
+    assert f"status=504 reason=deadline method=POST path={PREDICT} request_id=late error=" in line
+
+
+PATHS = [
+    "/nothing%0A2026-01-01T00:00:00+0000%20[INFO]%20[entry_service:xception:1]%20forged",
+    "/nothing%0D%0Aforged",
+    "/nothing%1b[2Jforged",
+    "/nothing%C2%85forged",
+    "/nothing%E2%80%A8forged",
+    "/nothing%00%0B%0C%1Cforged",
+    "/v1/models/x%0Aforged:predict",
+    "/v1/x%0Aforged",
+    "/classify?top%0Aforged=1",
+    '/nothing"%20status=200%20x="',
+]
+
+IDENTIFIERS = ["a b", 'a" status=200 x="', "a\x1b[2Jforged", "a\x85forged", "a\x0bforged", "x" * 300, 'a"b', "a\\nb"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_forges_no_line(server: Server, path: str) -> None:
+    lines = Lines(server)
+    send(server, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    written = lines.read()
+    assert len(written) == 1
+    assert LINE.fullmatch(written[0])
+    assert written[0].isprintable()
+
+
+@pytest.mark.parametrize("identifier", IDENTIFIERS)
+def test_a_request_id_forges_no_line(server: Server, identifier: str) -> None:
+    lines = Lines(server)
+    send(server, f"GET /nothing HTTP/1.1\r\nHost: x\r\nX-Request-Id: {identifier}\r\nConnection: close\r\n\r\n")
+    for line in lines.read():  # One, or those of a server that takes it for no HTTP.
+        assert LINE.fullmatch(line)
+        assert line.isprintable()
+        assert "reason=no_such_path" in line or "Invalid HTTP request" in line
+
+
+def access_lines(lines: Lines, number: str) -> list[dict[str, Any]]:
+    entries = [orjson.loads(line) for line in lines.read()]
+    return [entry for entry in entries if entry.get("request_id") == number and entry["message"] == "request answered"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", PREDICT, 200),
+        ("GET", MODEL, 200),
+        ("GET", "/v2", 200),
+        ("GET", "/v2/health/ready", 200),
+        ("GET", "/metrics", 200),
+        ("GET", "/livez", 200),
+        ("GET", "/readyz", 200),
+        ("GET", "/", 200),
+        ("POST", f"{MODEL}/reload", 401),
+        ("GET", "/nothing", 404),
+        ("GET", "/nothing\nforged", 404),
+        ("GET", "/classify", 405),
+    ],
+)
+def test_the_access_log_has_a_line_for_each_answer(
+    json_server: Server, eight: dict[str, Any], method: str, path: str, status: int
+) -> None:
+    lines = Lines(json_server)
+    number = f"answered-{status}"
+    headers = {"X-Request-Id": number}
+    sent = path.replace("\n", "%0A")
+    answer = json_server.client.request(method, sent, content=orjson.dumps(eight), headers=headers)
+    assert answer.status_code == status
+    until = time.monotonic() + 10  # It is written once the answer has been sent.
+    while not (found := access_lines(lines, number)):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    (line,) = found
+    assert (line["status"], line["method"], line["path"]) == (status, method, path)
+    assert line["ms"] > 0
+    assert (line["service"], line["logger"], line["level"]) == ("edge", "bentoml.access", "info")
+
+
+def test_every_line_is_json_until_the_end(store_url: str, tmp_path: Path, eight: dict[str, Any]) -> None:
+    server = Server(tmp_path, MODEL_STORE_URL=store_url, ENGINE="openvino", WARMUP_BUDGET_S="0.2", LOG_FORMAT="json")
+    with server:
+        lines = Lines(server)
+        assert ask(server, PREDICT, eight).status_code == 200
+        assert post(server, PREDICT, b"{}", **{"X-Request-Id": "bad"}).status_code == 400
+        send(server, "nonsense\r\n\r\n")
+        assert server.stop() == 0
+    entries = [orjson.loads(line) for line in lines.read() if "[cli]" not in line]  # The supervisor is BentoML's own.
+    (refused,) = [entry for entry in entries if entry.get("request_id") == "bad"]
+    assert (refused["message"], refused["status"], refused["reason"]) == ("request refused", 400, "bad_request")
+    assert {entry["service"] for entry in entries} == {"edge", "runner"}
+    assert {"time", "level", "service", "logger", "message"} <= set.intersection(*(set(entry) for entry in entries))
