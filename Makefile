@@ -24,7 +24,7 @@ STAMP := $(VENV)/.installed
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup serve model test faults check format lock loadtest loadtest-ui bento clean
+.PHONY: help setup serve model test faults check format lock loadtest loadtest-ui audit bento clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -71,6 +71,9 @@ loadtest: $(STAMP) ## Run a SCENARIO of Locust against the service at HOST, and 
 loadtest-ui: $(STAMP) ## Open Locust's page on port 8089, to choose a scenario there.
 	@exec $(BIN)/locust -f loadtest/locustfile.py --web-host '$(or $(BIND),127.0.0.1)' $(LOAD_OPTIONS) \
 		$(call given,processes,WORKERS)
+
+audit: $(STAMP) ## Look for known vulnerabilities in what serving needs; asks PyPI's database.
+	$(BIN)/uv tool run --from pip-audit==2.10.1 pip-audit --strict --disable-pip --require-hashes -r requirements/serve.txt
 
 bento: $(STAMP) ## Build the Bento; it holds no weights.
 	$(BIN)/bentoml build

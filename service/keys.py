@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        file = read_keys(options.file) if options.file.exists() else KeyFile(keys=[])
+        new = options.command == "add" and not options.file.exists()
+        file = KeyFile(keys=[]) if new else read_keys(options.file)
         if options.command == "add":
             return _add(file, options)
         if options.command == "remove":
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     for entry in file.keys:
         rate = f"{entry.images_per_second:g} images/s" if entry.images_per_second else "no limit"
-        print(f"{entry.name}\t{entry.priority}\t{rate}\tsha256:{entry.sha256[:12]}…")
+        print(f"{entry.name}\t{entry.priority}\t{rate}\t{entry.sha256[:12]}")
     return 0
 
 
@@ -98,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
                 help="the best that its requests may have (%(default)s)",
             )
         if name == "remove":
-            command.add_argument("--sha256", help="only the one whose hash begins so")
+            command.add_argument("--sha256", help="only the one whose hash begins so, as `list` shows it")
     return parser
 
 

@@ -53,7 +53,8 @@ class Settings(BaseSettings):
     """A file with a public key. When set, nothing is loaded that its owner has not signed (`publish --sign`)."""
 
     admin_token: Annotated[str, Field(min_length=16)] | None = Field(default=None, repr=False)
-    """What opens `POST /v1/models/{model}/reload`, sent as `Authorization: Bearer …`; unset, nothing does."""
+    """What opens `reload` and `/debug/batching`, sent as `Authorization: Bearer …`; 16 characters at least. Unset,
+    nothing does."""
 
     model_cache_dir: Path = Path.home() / ".cache" / "xception-service" / "models"
     """Where pulled versions are kept. A volume here makes a restart independent of the store."""
@@ -68,11 +69,11 @@ class Settings(BaseSettings):
     """Longest pause between two attempts to get a model, in seconds; pauses double up to it."""
 
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"
-    """What runs the model. `auto` takes the fastest one that is installed."""
+    """What runs the model: `openvino` or `tensorflow`; `auto` takes the fastest one that is installed."""
 
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
-    """What the model is computed in. `auto` takes the fastest that this CPU has instructions for and whose accuracy was
-    measured to be within `MAX_ACCURACY_LOSS`; a precision that is named is taken as it is."""
+    """What the model is computed in: `fp32`, `bf16` or `int8`. `auto` takes the fastest that this CPU has instructions
+    for and whose accuracy was measured to be within `MAX_ACCURACY_LOSS`; one that is named is taken as it is."""
 
     engine_threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads of the engine; 0 takes all that the container may use."""
@@ -149,7 +150,7 @@ class Settings(BaseSettings):
     metadata without one of them, sent as `Authorization: Bearer …`."""
 
     log_format: Literal["text", "json"] = "text"
-    """How log lines are written; one for each request that is refused or fails."""
+    """How log lines are written, as `text` or `json`; one for each request that is refused or fails."""
 
     access_log: bool = False
     """Write a log line for each request at the edge."""
