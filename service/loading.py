@@ -41,7 +41,12 @@ from .warmup import (
     learn,
 )
 
-_FINAL = (IntegrityError, GoldenMismatchError, LookupError, LoadCrashedError)
+
+class LoadTimeoutError(Exception):
+    """An engine was not there in time."""
+
+
+_FINAL = (IntegrityError, GoldenMismatchError, LookupError, LoadCrashedError, LoadTimeoutError)
 """What is wrong with the version itself: trying again would only take time from those that serve."""
 
 _CODES: tuple[tuple[type[Exception], str], ...] = (
@@ -54,6 +59,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (StoreError, "FAILED_PRECONDITION"),
     (GoldenMismatchError, "FAILED_PRECONDITION"),
     (LoadCrashedError, "RESOURCE_EXHAUSTED"),
+    (LoadTimeoutError, "DEADLINE_EXCEEDED"),
     (LookupError, "FAILED_PRECONDITION"),
 )
 """Canonical names of gRPC's statuses, which TensorFlow Serving gives as `error_code`."""
@@ -138,7 +144,12 @@ class Loader:
             return engine
 
         # The threads that an engine starts are as low as the one that loads it, for ever.
-        engine = await in_background(load, WORK)
+        try:
+            engine = await asyncio.wait_for(in_background(load, WORK), settings.load_timeout_s)
+        except TimeoutError:  # The thread cannot be stopped; what it still makes is let go.
+            raise LoadTimeoutError(
+                f"{variant.name} was not loaded within LOAD_TIMEOUT_S={settings.load_timeout_s:g}"
+            ) from None
         return ServedVersion(model, variant, engine, Learned(engine.lanes))
 
     async def _rehearse(

@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     load_retry_max_s: Annotated[float, Field(ge=1)] = 30.0
     """Longest pause between two attempts to get a model, in seconds; pauses double up to it."""
 
+    load_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """How long an engine may take to load a version, in seconds; then what served before serves on."""
+
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"
     """What runs the model: `openvino` or `tensorflow`; `auto` takes the fastest one that is installed."""
 

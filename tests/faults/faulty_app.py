@@ -2,7 +2,8 @@
 
 What it does is in the file that `FAULT_FILE` names, read before every batch: `raise`, `hang`, `nan`, `shape`, `memory`
 or `exit`; with `bad` behind it only batches that hold an image that is all black have it. `clock SECONDS` sets the
-clock of the process, as Python sees it, forward or back. Everything else is the service as it is.
+clock of the process, as Python sees it, forward or back. With `load` no engine is loaded until the
+fault has passed. Everything else is the service as it is.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,5 +93,12 @@ def jumping_clock() -> float:
     return _clock() + (float(words[1]) if words[:1] == ["clock"] else 0.0)
 
 
-loading.load_engine = lambda *arguments, **options: FaultyEngine(_load(*arguments, **options))  # type: ignore[assignment]
+def load_faulty_engine(*arguments: Any, **options: Any) -> FaultyEngine:
+    """Load an engine that can be broken, unless loading it is what hangs."""
+    while fault() == ["load"]:
+        time.sleep(0.1)
+    return FaultyEngine(_load(*arguments, **options))
+
+
+loading.load_engine = load_faulty_engine  # type: ignore[assignment]
 time.time = jumping_clock

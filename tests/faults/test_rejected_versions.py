@@ -135,3 +135,23 @@ def test_only_what_the_right_key_signed_is_served(store: Store, serve: Start, tm
     assert reload(server).status_code == 200
     assert ask(server, eight) == (4, 3)
     assert server.stop() == 0
+
+
+def test_an_engine_that_hangs_while_it_is_loaded_holds_nothing_up(
+    tmp_path: Path, store: Store, serve: Start, eight: bytes
+) -> None:
+    fault = tmp_path / "fault"
+    store.publish("1", "stable")
+    server = serve(target="tests.faults.faulty_app:EdgeService", FAULT_FILE=str(fault), LOAD_TIMEOUT_S="2")
+    server.wait_for("/readyz")
+    fault.write_text("load")
+    store.publish("2", "stable")
+    answer = reload(server)
+    assert answer.status_code == 409
+    assert "was not loaded within LOAD_TIMEOUT_S=2" in answer.json()["error"]
+    assert states(server) == {1: ("AVAILABLE", "OK"), 2: ("END", "DEADLINE_EXCEEDED")}
+    assert ask(server, eight) == (1, 1)
+    fault.unlink()
+    assert reload(server).status_code == 200
+    assert ask(server, eight) == (2, 2)
+    assert server.stop() == 0
