@@ -37,6 +37,7 @@ from model_store.manifest import (
 
 from .errors import DataError, ExportError, RunError
 from .images import decode
+from .interrupts import Interrupts
 from .model import MEAN, SCALE
 from .quantize import CALIBRATION_IMAGES, FEWEST_IMAGES, calibration_pixels, quantize
 from .savedmodel import save_model, signatures
@@ -74,29 +75,35 @@ def export(
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        say("Writing the SavedModel and model.keras")
-        save_model(source.network, beside, source.classes, height, width)
-        if not any(isinstance(layer, keras.layers.TFSMLayer) for layer in source.network.layers):
-            source.network.save(beside / "model.keras")  # What came as a SavedModel has no Keras layers to save.
-        say("Converting to OpenVINO")
-        loaded = tf.saved_model.load(str(beside))
-        save_openvino(loaded, beside / "openvino" / "fp32.xml")
-        save_int8(source, beside / "openvino", calibration_images, say)
-        (beside / "classes.txt").write_text("".join(f"{name}\n" for name in source.classes), encoding="utf-8")
-        say(f"Recording the scores of {len(source.golden)} golden pictures")
-        golden = save_golden(source, beside / "golden", height, width)
-        pictures = Pictures(np.load(beside / golden.pixels), np.load(beside / golden.scores))
-        save_warmup(beside, loaded, source.golden, pictures.pixels)
-        say(
-            "Measuring the accuracy of each variant"
-            if source.held_out
-            else "No labelled pictures: accuracy is not measured"
-        )
-        held_out = _held_out(source)
-        variants = measure(forms(beside, loaded), pictures, held_out, say)
-        _remove_unused(beside / "openvino", variants)
-        manifest = describe(source, beside, variants, golden, held_out)
-        (beside / MANIFEST_NAME).write_bytes(manifest.to_bytes())
+        with Interrupts() as interrupts:
+
+            def tell(text: str) -> None:
+                interrupts.check()
+                say(text)
+
+            tell("Writing the SavedModel and model.keras")
+            save_model(source.network, beside, source.classes, height, width)
+            if not any(isinstance(layer, keras.layers.TFSMLayer) for layer in source.network.layers):
+                source.network.save(beside / "model.keras")  # What came as a SavedModel has no Keras layers to save.
+            tell("Converting to OpenVINO")
+            loaded = tf.saved_model.load(str(beside))
+            save_openvino(loaded, beside / "openvino" / "fp32.xml")
+            save_int8(source, beside / "openvino", calibration_images, tell)
+            (beside / "classes.txt").write_text("".join(f"{name}\n" for name in source.classes), encoding="utf-8")
+            tell(f"Recording the scores of {len(source.golden)} golden pictures")
+            golden = save_golden(source, beside / "golden", height, width)
+            pictures = Pictures(np.load(beside / golden.pixels), np.load(beside / golden.scores))
+            save_warmup(beside, loaded, source.golden, pictures.pixels)
+            tell(
+                "Measuring the accuracy of each variant"
+                if source.held_out
+                else "No labelled pictures: accuracy is not measured"
+            )
+            held_out = _held_out(source)
+            variants = measure(forms(beside, loaded), pictures, held_out, tell)
+            _remove_unused(beside / "openvino", variants)
+            manifest = describe(source, beside, variants, golden, held_out)
+            (beside / MANIFEST_NAME).write_bytes(manifest.to_bytes())
         _replace(output, beside)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

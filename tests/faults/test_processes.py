@@ -120,7 +120,6 @@ def test_an_edge_that_is_killed_takes_only_what_it_had_in_hand(broken: Broken, f
         ("raise", "the device is gone"),
         ("nan", "no finite numbers"),
         ("shape", "scores of shape"),
-        ("memory", "the engine failed"),
     ],
 )
 def test_an_engine_that_fails_is_said_to_and_goes_on(
@@ -141,6 +140,24 @@ def test_an_engine_that_fails_is_said_to_and_goes_on(
     assert reason in tally.problems[0]
     assert broken.server.runner().pid == runner
     faults.append(Row(f"engine: {fault}", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
+
+
+def test_a_runner_without_memory_fails_or_is_replaced(broken: Broken, faults: list[Row]) -> None:
+    """Where the memory runs out is chance: in Python it is an error, in C++ it may end the process."""
+    runner = broken.server.runner().pid
+    with broken.traffic() as traffic:
+        traffic.wait_for_answers(30)
+        broken.inject("memory")
+        at, until = time.monotonic(), time.monotonic() + BACK_WITHIN_S
+        while not traffic.tally.failed and psutil.pid_exists(runner):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        broken.inject("")
+        traffic.wait_for_answers(30, 2 * BACK_WITHIN_S)
+    tally = traffic.tally
+    assert (tally.wrong, tally.lost) == (0, 0), tally
+    assert set(tally.statuses) <= {200, 500, 503}, tally
+    faults.append(Row("engine: memory", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
 
 
 def test_one_bad_image_fails_alone(broken: Broken, faults: list[Row]) -> None:
