@@ -46,8 +46,8 @@ serve: $(STAMP) ## Make a model if there is none, then serve it on PORT.
 model: $(STAMP) ## Make and publish a model if there is none, without serving it.
 	@PORT='$(PORT)' WEIGHTS='$(WEIGHTS)' PATH="$(CURDIR)/$(BIN):$$PATH" exec ./scripts/demo.sh model
 
-test: $(STAMP) ## Run all tests.
-	$(BIN)/python -m pytest
+test: $(STAMP) ## Run all tests, on two processes; a file stays on one.
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 faults: $(STAMP) ## Break the processes under load on purpose, and print what became of the requests.
 	$(BIN)/python -m pytest tests/faults

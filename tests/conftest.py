@@ -9,14 +9,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from filelock import FileLock
 
-from tests.server import ROOT, Server
+from tests.faults.table import PROPERTY, format_table
+from tests.server import ROOT, Demo, Server
+from tests.shared import made_once
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
@@ -38,13 +40,53 @@ def run_module(*arguments: str, **environment: str) -> subprocess.CompletedProce
     return done
 
 
+DIGITS = ("--data", "digits", "--epochs", "2", "--batch-size", "16")
+"""Half the epochs of the demo, and twice the steps in each: as good, in half the time."""
+
+SUMMARY = "summary"
+"""A property that a test records: a line of what it saw, for the end of the run."""
+
+RecordProperty = Callable[[str, object], None]
+"""Pytest's fixture `record_property`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files so that two workers do not wait for each other: one trains the demo model, which comes first.
+
+    Beside that runs what computes without it, so that nothing that heeds the time has to; what needs it comes last.
+    """
+    needing = {item.path for item in items if "digits_run" in getattr(item, "fixturenames", ())}
+
+    def turn(item: pytest.Item) -> int:
+        if item.path in needing:
+            return 0 if item.path.name == "test_parity.py" else 3
+        return 1 if item.path.parent.name == "training" else 2
+
+    items.sort(key=turn)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests recorded of what they saw, from whichever process it came, file by file."""
+    reports = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    reports.sort(key=lambda report: report.nodeid.partition("::")[0])
+    recorded = [pair for report in reports for pair in report.user_properties]
+    if lines := [value for name, value in recorded if name == SUMMARY]:
+        terminalreporter.section("what was asked")
+        for line in lines:
+            terminalreporter.line(line)
+    if rows := [value for name, value in recorded if name == PROPERTY]:
+        terminalreporter.section("faults")
+        for line in format_table(rows):
+            terminalreporter.line(line)
+
+
 @pytest.fixture(scope="session")
 def digits_run() -> Path:
-    """The demo's training run: Xception on the digits, evaluated.
+    """A training run such as the demo's: Xception on the digits, evaluated.
 
     Training takes minutes, so the run is kept below .local/ until the training code or its libraries change.
     """
-    state = hashlib.sha256()
+    state = hashlib.sha256(repr(DIGITS).encode())
     for source in [*sorted((ROOT / "training").glob("*.py")), ROOT / "requirements" / "dev.txt"]:
         state.update(source.read_bytes())
     home = ROOT / ".local" / "tests"
@@ -54,7 +96,7 @@ def digits_run() -> Path:
         if not (run / "evaluation.json").exists():
             for old in home.glob("run-*"):
                 shutil.rmtree(old)
-            run_module("training", "train", "--data", "digits", "--output", str(run), "--resume")
+            run_module("training", "train", *DIGITS, "--output", str(run), "--resume")
             run_module("training", "evaluate", str(run))
     return run
 
@@ -66,29 +108,62 @@ def evaluation(digits_run: Path) -> dict[str, Any]:
     return report
 
 
+class Export(NamedTuple):
+    """The demo model as a version folder, and what `export` said of it."""
+
+    folder: Path
+    said: str
+
+
 @pytest.fixture(scope="session")
-def package(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def export(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """The demo model, packaged through the command line."""
+
+    def make(home: Path) -> None:
+        home.mkdir()
+        options = ("--output", str(home / "package"), "--calibration-images", "60")
+        done = run_module("training", "export", str(digits_run), *options)
+        assert [path.name for path in home.iterdir()] == ["package"]
+        assert "╸" not in done.stdout + done.stderr  # NNCF's progress bars
+        (home / "said").write_text(done.stdout)
+
+    home = made_once(tmp_path_factory, "export", make)
+    return Export(home / "package", (home / "said").read_text())
+
+
+@pytest.fixture(scope="session")
+def package(export: Export) -> Path:
     """The demo model as a version folder."""
-    folder = tmp_path_factory.mktemp("export") / "package"
-    run_module("training", "export", str(digits_run), "--output", str(folder), "--calibration-images", "60")
-    return folder
+    return export.folder
 
 
 @pytest.fixture(scope="session")
 def store_url(package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store that holds the demo model as version 1, labelled `stable`."""
-    url = f"file://{tmp_path_factory.mktemp('store')}"
-    run_module("model_store", "publish", str(package), "--store", url, "--model", "xception", "--label", "stable")
-    return url
+
+    def make(folder: Path) -> None:
+        store = ("--store", f"file://{folder}")
+        run_module("model_store", "publish", str(package), *store, "--model", "xception", "--label", "stable")
+
+    return f"file://{made_once(tmp_path_factory, 'store', make)}"
 
 
 @pytest.fixture(scope="session")
-def server(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def demo(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Make services of the demo model with settings, each in a folder of its own; `with` runs one."""
+
+    def make(certificate: tuple[Path, Path] | None = None, **settings: str) -> Server:
+        folder = tmp_path_factory.mktemp("demo")
+        settings = {"MODEL_STORE_URL": store_url, "ENGINE": "openvino", **settings}
+        return Server(folder, certificate=certificate, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def server(demo: Demo) -> Iterator[Server]:
     """A service of the demo model with small limits, run by OpenVINO."""
-    with Server(
-        tmp_path_factory.mktemp("server"),
-        MODEL_STORE_URL=store_url,
-        ENGINE="openvino",
+    with demo(
         MAX_REQUEST_MIB="4",
         MAX_IMAGE_MIB="2",
         MAX_IMAGE_MEGAPIXELS="2",
@@ -99,9 +174,9 @@ def server(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def tensorflow_server(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def tensorflow_server(demo: Demo) -> Iterator[Server]:
     """A service of the demo model, run by TensorFlow."""
-    with Server(tmp_path_factory.mktemp("tensorflow"), MODEL_STORE_URL=store_url, ENGINE="tensorflow") as running:
+    with demo(ENGINE="tensorflow") as running:
         yield running
 
 

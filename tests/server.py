@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import httpx
 import psutil
@@ -22,29 +24,59 @@ START_TIMEOUT_S = 120.0
 """Generous: TensorFlow alone takes several seconds, and machines of CI are slow."""
 
 
+_PORTS = range(10_000, 32_000)
+"""Below those that the kernel gives to connections, one of which may come before the server that was to listen."""
+
+_offsets = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
+
+
 def free_port() -> int:
-    """Return a TCP port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port that nobody uses at the moment; no other worker of this run gets it."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = _PORTS[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+    for offset in itertools.islice(_offsets, len(own)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", own[offset % len(own)]))
+            return int(probe.getsockname()[1])
+    raise AssertionError("no port is free")
 
 
 class Server:
     """One service, on a port and in a BentoML home of its own."""
 
-    def __init__(self, folder: Path, target: str = ".", cwd: Path = ROOT, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        target: str = ".",
+        cwd: Path = ROOT,
+        certificate: tuple[Path, Path] | None = None,
+        **settings: str,
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            folder: For its log, its cache and its BentoML home.
+            target: What `bentoml serve` serves.
+            cwd: Where it runs.
+            certificate: With a certificate and its key it speaks https only.
+            settings: Environment variables.
+        """
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
         self.log_file = folder / "server.log"
         self.client = httpx.Client(base_url=self.url, timeout=60)
-        self._target = target
         self._cwd = cwd
+        self._command = [sys.executable, "-m", "bentoml", "serve", target]
+        self._command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        if certificate:
+            self._command += ["--ssl-certfile", str(certificate[0]), "--ssl-keyfile", str(certificate[1])]
         self._environment = {
             **os.environ,
             "BENTOML_DO_NOT_TRACK": "True",
             "BENTOML_HOME": str(folder / "bentoml"),
             "MODEL_CACHE_DIR": str(folder / "cache"),
             "PRECISION": "fp32",  # Scores are compared with Keras'; what `auto` takes depends on the machine.
+            "WARMUP_BUDGET_S": "0.2",  # No test depends on the batch size that is learned at the start.
             **settings,
         }
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,10 +85,9 @@ class Server:
 
     def start(self) -> Self:
         """Start the process without waiting for it."""
-        command = [sys.executable, "-m", "bentoml", "serve", self._target, "--port", str(self.port)]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--host", "127.0.0.1"],
+                self._command,
                 cwd=self._cwd,
                 env=self._environment,
                 stdout=log,
@@ -141,6 +172,12 @@ class Server:
         assert self.process is not None
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
+
+
+class Demo(Protocol):
+    """Makes services of the demo model with settings."""
+
+    def __call__(self, certificate: tuple[Path, Path] | None = None, **settings: str) -> Server: ...
 
 
 def _kill(processes: list[psutil.Process]) -> None:

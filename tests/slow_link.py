@@ -42,8 +42,8 @@ class SlowLink:
         """Once this many bytes in all came through, every connection is cut and no new one is taken; None never."""
         self.cut_each: int | None = None
         """A connection is cut once this many bytes came through it; new ones are taken; None never."""
-        self.stalled = False
-        """While this is set nothing comes through, and nothing is cut."""
+        self.stall_after: int | None = None
+        """Once this many bytes in all came through nothing more does, and nothing is cut; None never."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="slow-link", daemon=True)
         self._server: asyncio.Server | None = None
@@ -69,8 +69,7 @@ class SlowLink:
 
     def mend(self) -> None:
         """Let everything through again, and count from nothing."""
-        self.cut_after = self.cut_each = None
-        self.stalled = False
+        self.cut_after = self.cut_each = self.stall_after = None
         self.received = self.connections = 0
 
     async def _start(self) -> None:
@@ -81,7 +80,7 @@ class SlowLink:
         assert self._server is not None
         self._server.close()
         self._cut()
-        self.stalled = False
+        self.stall_after = None
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(tasks, timeout=1)
             for task in tasks:
@@ -93,6 +92,9 @@ class SlowLink:
 
     def _is_cut(self) -> bool:
         return self.cut_after is not None and self.received >= self.cut_after
+
+    def _is_stalled(self) -> bool:
+        return self.stall_after is not None and self.received >= self.stall_after
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
@@ -145,7 +147,7 @@ class SlowLink:
         free_at = time.monotonic()
         passed = 0
         while data := await reader.read(CHUNK_BYTES):
-            while self.stalled:  # noqa: ASYNC110 -- set from other threads
+            while self._is_stalled():  # noqa: ASYNC110 -- set from other threads
                 await asyncio.sleep(0.02)
             if self.rate:
                 free_at = max(free_at, time.monotonic() - 0.05) + len(data) / self.rate

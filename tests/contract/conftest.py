@@ -14,22 +14,20 @@ from tritonclient.http import InferenceServerClient
 from loadtest.measurements.versions import derive_version
 from model_store.publish import publish
 from model_store.remote import Remote
-from tests.server import START_TIMEOUT_S, Server
+from tests.server import START_TIMEOUT_S, Demo, Server
 
 
 @pytest.fixture(scope="package")
-def oip_server(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def oip_server(package: Path, demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Version 1 is `stable`; 2 is `canary` and takes an n for an n + 1; 3 is `next` and cannot be loaded."""
     folder = tmp_path_factory.mktemp("oip")
     remote = Remote.open(f"file://{folder / 'store'}", publishing=True)
     publish(package, remote, "xception", labels=("stable",))
     publish(derive_version(package, folder / "shifted", 1), remote, "xception", labels=("canary",))
     publish(derive_version(package, folder / "broken", 2, "engine"), remote, "xception", labels=("next",))
-    with Server(
-        folder / "server",
+    with demo(
         MODEL_STORE_URL=f"file://{folder / 'store'}",
         MODEL_POLL_SECONDS="0",
-        ENGINE="openvino",
         MAX_REQUEST_MIB="4",
         MAX_IMAGE_MIB="2",
         MAX_INSTANCES="40",

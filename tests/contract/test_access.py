@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import run_module
 from tests.contract.calls import MODEL, PREDICT, b64, error_of
-from tests.server import Server
+from tests.server import Demo, Server
 
 TOKEN = "the operator's token"
 INFER = "/v2/models/xception/infer"
@@ -61,14 +61,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 @pytest.fixture(scope="module")
-def guarded(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+def guarded(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
     guarded = Guarded(folder)
-    with Server(
-        folder / "server",
-        MODEL_STORE_URL=store_url,
-        ENGINE="openvino",
-        WARMUP_BUDGET_S="0.2",
+    with demo(
         API_KEYS_FILE=str(guarded.file),
         ADMIN_TOKEN=TOKEN,
         ACCESS_LOG="true",

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from tests.contract.calls import MODEL, PREDICT, ask, b64, post
-from tests.server import Server
+from tests.server import Demo, Server
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+\d{4} \[[A-Z]+\] \[[\w:]+\] .*")
 """How BentoML begins a line."""
@@ -32,16 +32,9 @@ class Lines:
 
 
 @pytest.fixture(scope="module")
-def json_server(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def json_server(demo: Demo) -> Iterator[Server]:
     """A service that logs every request, as JSON."""
-    with Server(
-        tmp_path_factory.mktemp("logs"),
-        MODEL_STORE_URL=store_url,
-        ENGINE="openvino",
-        WARMUP_BUDGET_S="0.2",
-        LOG_FORMAT="json",
-        ACCESS_LOG="true",
-    ) as running:
+    with demo(LOG_FORMAT="json", ACCESS_LOG="true") as running:
         yield running
 
 
@@ -183,7 +176,7 @@ def test_the_access_log_has_a_line_for_each_answer(
 
 
 def test_every_line_is_json_until_the_end(store_url: str, tmp_path: Path, eight: dict[str, Any]) -> None:
-    server = Server(tmp_path, MODEL_STORE_URL=store_url, ENGINE="openvino", WARMUP_BUDGET_S="0.2", LOG_FORMAT="json")
+    server = Server(tmp_path, MODEL_STORE_URL=store_url, ENGINE="openvino", LOG_FORMAT="json")
     with server:
         lines = Lines(server)
         assert ask(server, PREDICT, eight).status_code == 200

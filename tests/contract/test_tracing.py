@@ -52,7 +52,6 @@ def tracing_server(folder: Path, store_url: str, endpoint: str, export_every_ms:
         folder / "server",
         MODEL_STORE_URL=store_url,
         ENGINE="openvino",
-        WARMUP_BUDGET_S="0.2",
         BENTOML_CONFIG=str(configuration),
         OTEL_BSP_SCHEDULE_DELAY=str(export_every_ms),
     )

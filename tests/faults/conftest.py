@@ -10,29 +10,18 @@ from pathlib import Path
 import pytest
 
 from loadtest.measurements.versions import derive_version
+from tests.conftest import RecordProperty
 from tests.server import Server
+from tests.shared import made_once
 
-from .table import Row, format_table
+from .table import PROPERTY, RecordFault
 from .versions import Start, Store
-
-ROWS = pytest.StashKey[list[Row]]()
-
-SHORT_WARM_UP = {"WARMUP_BUDGET_S": "0.2"}
-"""No test here depends on the batch size that is learned at the start, and many services are started."""
 
 
 @pytest.fixture
-def faults(request: pytest.FixtureRequest) -> list[Row]:
-    """Return the rows of the table that is printed at the end; a test adds what it saw."""
-    return request.config.stash.setdefault(ROWS, [])
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table."""
-    if rows := config.stash.get(ROWS, []):
-        terminalreporter.section("faults")
-        for line in format_table(rows):
-            terminalreporter.line(line)
+def record_fault(record_property: RecordProperty) -> RecordFault:
+    """Add what a test saw to the table that is printed at the end."""
+    return lambda row: record_property(PROPERTY, row.cells())
 
 
 @pytest.fixture
@@ -41,7 +30,7 @@ def started(tmp_path: Path) -> Iterator[Start]:
     servers: list[Server] = []
 
     def start(**settings: str) -> Server:
-        server = Server(tmp_path / f"server-{len(servers)}", **{**SHORT_WARM_UP, **settings})
+        server = Server(tmp_path / f"server-{len(servers)}", **settings)
         servers.append(server)
         return server.start()
 
@@ -52,13 +41,16 @@ def started(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def packages(package: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("packages")
-    return {
-        **{str(shift): derive_version(package, folder / str(shift), shift) for shift in (1, 2, 3)},
-        "other answers": derive_version(package, folder / "golden", 4, "golden"),
-        "unreadable": derive_version(package, folder / "engine", 5, "engine"),
-        "other bytes": derive_version(package, folder / "bytes", 6),  # A test damages it in the store.
-    }
+    """Versions by what is wrong with them, or else by how far they shift the classes."""
+
+    def make(folder: Path) -> None:
+        for shift in (1, 2, 3):
+            derive_version(package, folder / str(shift), shift)
+        derive_version(package, folder / "other answers", 4, "golden")
+        derive_version(package, folder / "unreadable", 5, "engine")
+        derive_version(package, folder / "other bytes", 6)  # A test damages it in the store.
+
+    return {path.name: path for path in made_once(tmp_path_factory, "packages", make).iterdir()}
 
 
 @pytest.fixture

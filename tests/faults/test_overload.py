@@ -19,9 +19,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server import Server
+from tests.server import Demo, Server
 
-from .table import Row
+from .table import RecordFault, Row
 from .test_callers import HEAD, connect
 from .test_processes import is_eight, metric
 from .traffic import PREDICT, Tally
@@ -40,13 +40,9 @@ REASONS = {
 
 
 @pytest.fixture(scope="module")
-def server(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(demo: Demo) -> Iterator[Server]:
     """A pod of two edges with small bounds."""
-    with Server(
-        tmp_path_factory.mktemp("overload"),
-        MODEL_STORE_URL=store_url,
-        ENGINE="openvino",
-        WARMUP_BUDGET_S="0.2",
+    with demo(
         EDGE_WORKERS=str(WORKERS),
         MAX_IN_FLIGHT=str(MAX_IN_FLIGHT),
         MAX_REQUEST_MIB="1",
@@ -128,7 +124,7 @@ def image_s(server: Server) -> float:
     ids=["requests", "images", "bytes"],
 )
 def test_a_storm_is_answered_or_refused_with_the_reason(
-    server: Server, eights: Callable[[int], bytes], faults: list[Row], images: int, padding: int, expected: str
+    server: Server, eights: Callable[[int], bytes], record_fault: RecordFault, images: int, padding: int, expected: str
 ) -> None:
     before = refused(server)
     answers = storm(server, eights(images) + b" " * padding, 400, {}, {}, BULK)
@@ -141,11 +137,11 @@ def test_a_storm_is_answered_or_refused_with_the_reason(
     after = server.client.post(PREDICT, content=eights(1))
     assert after.status_code == 200
     assert is_eight(after)
-    faults.append(Row(f"overload: {expected}", f"{CALLERS} callers, {images} images each", counted, None))
+    record_fault(Row(f"overload: {expected}", f"{CALLERS} callers, {images} images each", counted, None))
 
 
 def test_a_storm_in_a_hurry_is_refused_before_its_time_has_passed(
-    server: Server, eights: Callable[[int], bytes], faults: list[Row]
+    server: Server, eights: Callable[[int], bytes], record_fault: RecordFault
 ) -> None:
     """Its deadline is enough for a few requests of eight images, and for no more."""
     before = refused(server)
@@ -157,7 +153,7 @@ def test_a_storm_in_a_hurry_is_refused_before_its_time_has_passed(
     assert reasons["late"] > 0
     assert reasons == refused(server) - before
     assert is_eight(server.client.post(PREDICT, content=eights(1)))
-    faults.append(Row("overload: deadlines", f"{CALLERS} callers, 8 images each", counted, None))
+    record_fault(Row("overload: deadlines", f"{CALLERS} callers, 8 images each", counted, None))
 
 
 def test_what_cannot_be_done_in_time_is_not_begun(server: Server, eights: Callable[[int], bytes]) -> None:
@@ -172,7 +168,7 @@ def test_what_cannot_be_done_in_time_is_not_begun(server: Server, eights: Callab
 
 
 def test_bulk_is_answered_while_interactive_callers_go_on(
-    server: Server, eights: Callable[[int], bytes], faults: list[Row]
+    server: Server, eights: Callable[[int], bytes], record_fault: RecordFault
 ) -> None:
     over = threading.Event()
     answers: list[httpx.Response] = []
@@ -198,7 +194,7 @@ def test_bulk_is_answered_while_interactive_callers_go_on(
     counted = tally([*answers, *bulk])
     assert counted.answered == counted.sent, counted
     assert meanwhile > len(bulk)
-    faults.append(Row(f"overload: {len(bulk)} bulk requests beside others", f"{len(threads)} callers", counted, None))
+    record_fault(Row(f"overload: {len(bulk)} bulk requests beside others", f"{len(threads)} callers", counted, None))
 
 
 def test_images_that_nobody_waits_for_are_dropped(server: Server, eights: Callable[[int], bytes]) -> None:
@@ -214,7 +210,7 @@ def test_images_that_nobody_waits_for_are_dropped(server: Server, eights: Callab
 
 
 def test_the_bound_of_requests_holds_for_all_edges_together(
-    server: Server, eights: Callable[[int], bytes], faults: list[Row]
+    server: Server, eights: Callable[[int], bytes], record_fault: RecordFault
 ) -> None:
     """Callers that have sent half of their bodies hold a place each; there are places for so many, and no more."""
     body, callers = eights(1), 3 * MAX_IN_FLIGHT
@@ -239,4 +235,4 @@ def test_the_bound_of_requests_holds_for_all_edges_together(
     assert set(statuses) == {200, 429}
     assert MAX_IN_FLIGHT // WORKERS <= statuses[200] <= MAX_IN_FLIGHT
     counted = Tally(callers, statuses[200], statuses[429], statuses=statuses)
-    faults.append(Row(f"overload: a bound for {WORKERS} edges", f"{callers} callers at once", counted, None))
+    record_fault(Row(f"overload: a bound for {WORKERS} edges", f"{callers} callers at once", counted, None))

@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.server import Server
 
-from .table import Row
+from .table import RecordFault, Row
 from .traffic import PREDICT, Traffic
 from .versions import Start
 
@@ -67,7 +67,6 @@ def broken(store_url: str, eight: bytes, tmp_path_factory: pytest.TempPathFactor
         MODEL_STORE_URL=store_url,
         ENGINE="openvino",
         FAULT_FILE=str(folder / "fault"),
-        WARMUP_BUDGET_S="0.2",
         ENGINE_TIMEOUT_S="1",
         BODY_TIMEOUT_MS="2000",
     )
@@ -77,7 +76,7 @@ def broken(store_url: str, eight: bytes, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 def test_a_runner_that_is_gone_is_replaced_and_nothing_is_lost(
-    broken: Broken, faults: list[Row], how: signal.Signals
+    broken: Broken, record_fault: RecordFault, how: signal.Signals
 ) -> None:
     before = broken.restarts()
     with broken.traffic() as traffic:
@@ -97,10 +96,10 @@ def test_a_runner_that_is_gone_is_replaced_and_nothing_is_lost(
     assert traffic.slowest_s < 25  # Nobody hangs beyond the deadline.
     assert broken.restarts() == before + 1
     assert broken.server.runner().pid != runner.pid
-    faults.append(Row(f"runner: {how.name}", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
+    record_fault(Row(f"runner: {how.name}", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
 
 
-def test_an_edge_that_is_killed_takes_only_what_it_had_in_hand(broken: Broken, faults: list[Row]) -> None:
+def test_an_edge_that_is_killed_takes_only_what_it_had_in_hand(broken: Broken, record_fault: RecordFault) -> None:
     runner = broken.server.runner().pid
     with broken.traffic() as traffic:
         traffic.wait_for_answers(30)
@@ -111,7 +110,7 @@ def test_an_edge_that_is_killed_takes_only_what_it_had_in_hand(broken: Broken, f
     assert (tally.failed, tally.wrong) == (0, 0), tally
     assert tally.lost <= 8, tally
     assert broken.server.runner().pid == runner
-    faults.append(Row("edge: SIGKILL", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
+    record_fault(Row("edge: SIGKILL", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +122,7 @@ def test_an_edge_that_is_killed_takes_only_what_it_had_in_hand(broken: Broken, f
     ],
 )
 def test_an_engine_that_fails_is_said_to_and_goes_on(
-    broken: Broken, faults: list[Row], fault: str, reason: str
+    broken: Broken, record_fault: RecordFault, fault: str, reason: str
 ) -> None:
     runner = broken.server.runner().pid
     with broken.traffic() as traffic:
@@ -139,10 +138,10 @@ def test_an_engine_that_fails_is_said_to_and_goes_on(
     assert set(tally.statuses) == {200, 500}
     assert reason in tally.problems[0]
     assert broken.server.runner().pid == runner
-    faults.append(Row(f"engine: {fault}", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
+    record_fault(Row(f"engine: {fault}", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
 
 
-def test_a_runner_without_memory_fails_or_is_replaced(broken: Broken, faults: list[Row]) -> None:
+def test_a_runner_without_memory_fails_or_is_replaced(broken: Broken, record_fault: RecordFault) -> None:
     """Where the memory runs out is chance: in Python it is an error, in C++ it may end the process."""
     runner = broken.server.runner().pid
     with broken.traffic() as traffic:
@@ -157,10 +156,10 @@ def test_a_runner_without_memory_fails_or_is_replaced(broken: Broken, faults: li
     tally = traffic.tally
     assert (tally.wrong, tally.lost) == (0, 0), tally
     assert set(tally.statuses) <= {200, 500, 503}, tally
-    faults.append(Row("engine: memory", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
+    record_fault(Row("engine: memory", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
 
 
-def test_one_bad_image_fails_alone(broken: Broken, faults: list[Row]) -> None:
+def test_one_bad_image_fails_alone(broken: Broken, record_fault: RecordFault) -> None:
     black = BytesIO()
     Image.new("L", (8, 8)).save(black, "PNG")
     bad = json.dumps({"instances": [{"b64": b64encode(black.getvalue()).decode()}]}).encode()
@@ -184,11 +183,13 @@ def test_one_bad_image_fails_alone(broken: Broken, faults: list[Row]) -> None:
         broken.inject("")
     assert statuses == {500}
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
-    faults.append(Row("engine: raises on one image", "8 clients, 1 bad", traffic.tally, None))
+    record_fault(Row("engine: raises on one image", "8 clients, 1 bad", traffic.tally, None))
 
 
 @pytest.mark.parametrize("fault", ["hang", "exit"])
-def test_an_engine_that_hangs_or_ends_its_process_is_replaced(broken: Broken, faults: list[Row], fault: str) -> None:
+def test_an_engine_that_hangs_or_ends_its_process_is_replaced(
+    broken: Broken, record_fault: RecordFault, fault: str
+) -> None:
     before = broken.restarts()
     with broken.traffic() as traffic:
         traffic.wait_for_answers(30)
@@ -209,11 +210,11 @@ def test_an_engine_that_hangs_or_ends_its_process_is_replaced(broken: Broken, fa
     assert (tally.failed, tally.wrong, tally.lost) == (0, 0, 0), tally
     if fault == "hang":
         assert "a batch should have been done" in broken.server.log
-    faults.append(Row(f"engine: {fault}", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
+    record_fault(Row(f"engine: {fault}", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
 
 
 @pytest.mark.parametrize("seconds", [86400, -86400])
-def test_a_clock_that_jumps_changes_nothing(broken: Broken, faults: list[Row], seconds: int) -> None:
+def test_a_clock_that_jumps_changes_nothing(broken: Broken, record_fault: RecordFault, seconds: int) -> None:
     with broken.traffic() as traffic:
         traffic.wait_for_answers(30)
         broken.inject(f"clock {seconds}")
@@ -221,11 +222,11 @@ def test_a_clock_that_jumps_changes_nothing(broken: Broken, faults: list[Row], s
         broken.inject("")
         traffic.wait_for_answers(30)
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
-    faults.append(Row(f"clock: {seconds:+d} s", EIGHT_CLIENTS, traffic.tally, None))
+    record_fault(Row(f"clock: {seconds:+d} s", EIGHT_CLIENTS, traffic.tally, None))
 
 
 def test_told_to_stop_under_load_it_answers_what_it_has_taken(
-    store_url: str, started: Start, eight: bytes, faults: list[Row]
+    store_url: str, started: Start, eight: bytes, record_fault: RecordFault
 ) -> None:
     server = started(MODEL_STORE_URL=store_url, ENGINE="openvino")
     server.wait_for("/readyz")
@@ -240,7 +241,7 @@ def test_told_to_stop_under_load_it_answers_what_it_has_taken(
     assert status == 0, server.log
     assert (tally.refused, tally.failed, tally.wrong) == (0, 0, 0), tally
     assert not [began for began in traffic.lost_began if began < at], traffic.tally
-    faults.append(Row("pod: SIGTERM", EIGHT_CLIENTS, tally, None))
+    record_fault(Row("pod: SIGTERM", EIGHT_CLIENTS, tally, None))
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed(store_url: str, started: Start) -> None:

@@ -16,8 +16,7 @@ from tests.model_store.web_server import serve_folder
 from tests.server import Server
 from tests.slow_link import SlowLink
 
-from .conftest import SHORT_WARM_UP
-from .table import Row
+from .table import RecordFault, Row
 from .test_processes import EIGHT_CLIENTS, metric
 from .traffic import PREDICT, Traffic
 from .versions import Start, Store, ask, named_and_real, states, wait_until
@@ -39,7 +38,6 @@ class DistantStore:
         """Return those of a service that asks this store all the time."""
         return {
             **self._store.settings,
-            **SHORT_WARM_UP,
             "MODEL_STORE_URL": self.link.endpoint,
             "MODEL_POLL_SECONDS": "0.5",
             "MODEL_STORE_TIMEOUT_S": "2",
@@ -93,7 +91,7 @@ def followed(
 
 
 def test_gone_at_the_start_the_cache_serves(
-    distant: DistantStore, started: Start, tmp_path: Path, eight: bytes, faults: list[Row]
+    distant: DistantStore, started: Start, tmp_path: Path, eight: bytes, record_fault: RecordFault
 ) -> None:
     distant.publish(1)
     settings = {**distant.settings, "MODEL_CACHE_DIR": str(tmp_path / "cache")}
@@ -110,11 +108,11 @@ def test_gone_at_the_start_the_cache_serves(
         distant.wait_for_version(server, eight, distant.publish(2))
         traffic.wait_for_answers(30)
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
-    faults.append(Row("store: away at the start, cache warm", EIGHT_CLIENTS, traffic.tally, None))
+    record_fault(Row("store: away at the start, cache warm", EIGHT_CLIENTS, traffic.tally, None))
 
 
 def test_gone_at_the_start_with_nothing_in_the_cache_it_is_waited_for(
-    distant: DistantStore, started: Start, eight: bytes, faults: list[Row]
+    distant: DistantStore, started: Start, eight: bytes, record_fault: RecordFault
 ) -> None:
     distant.publish(1)
     distant.cut()
@@ -134,11 +132,11 @@ def test_gone_at_the_start_with_nothing_in_the_cache_it_is_waited_for(
         assert server.client.get("/readyz").status_code == 200
     tally = traffic.tally
     assert tally.answered + tally.refused == tally.sent, tally
-    faults.append(Row("store: away at the start, cache empty", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
+    record_fault(Row("store: away at the start, cache empty", EIGHT_CLIENTS, tally, traffic.longest_gap_s(at)))
 
 
 def test_gone_at_a_poll_nothing_changes_until_it_is_back(
-    followed: tuple[DistantStore, Server], eight: bytes, faults: list[Row]
+    followed: tuple[DistantStore, Server], eight: bytes, record_fault: RecordFault
 ) -> None:
     store, server = followed
     failed = 'xception_store_requests_total{model="xception",result="failed"}'
@@ -156,11 +154,11 @@ def test_gone_at_a_poll_nothing_changes_until_it_is_back(
         traffic.wait_for_answers(30)
     assert "what to serve cannot be read from the store" in server.log
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
-    faults.append(Row("store: away at a poll", EIGHT_CLIENTS, traffic.tally, None))
+    record_fault(Row("store: away at a poll", EIGHT_CLIENTS, traffic.tally, None))
 
 
 def test_gone_in_the_middle_of_a_pull_the_old_version_serves_on(
-    followed: tuple[DistantStore, Server], eight: bytes, faults: list[Row]
+    followed: tuple[DistantStore, Server], eight: bytes, record_fault: RecordFault
 ) -> None:
     store, server = followed
     failed = 'xception_model_failures_total{error_code="UNAVAILABLE"'
@@ -179,11 +177,11 @@ def test_gone_in_the_middle_of_a_pull_the_old_version_serves_on(
         store.wait_for_version(server, eight, version)
         traffic.wait_for_answers(30)
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
-    faults.append(Row("store: away in the middle of a pull", EIGHT_CLIENTS, traffic.tally, None))
+    record_fault(Row("store: away in the middle of a pull", EIGHT_CLIENTS, traffic.tally, None))
 
 
 def test_a_disk_that_takes_no_more_leaves_the_old_version_serving(
-    followed: tuple[DistantStore, Server], eight: bytes, faults: list[Row]
+    followed: tuple[DistantStore, Server], eight: bytes, record_fault: RecordFault
 ) -> None:
     """No file of the runner may grow beyond 8 MiB: writing fails halfway, as it does on a disk that fills up."""
     store, server = followed
@@ -207,4 +205,4 @@ def test_a_disk_that_takes_no_more_leaves_the_old_version_serving(
     assert f"version {version} (label 'stable') cannot be served" in server.log
     assert "File too large; check the folder and its rights" in server.log
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
-    faults.append(Row("disk: full in the middle of a pull", EIGHT_CLIENTS, traffic.tally, None))
+    record_fault(Row("disk: full in the middle of a pull", EIGHT_CLIENTS, traffic.tally, None))

@@ -4,46 +4,17 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import httpx
 import pytest
 
 from tests.model_store.web_server import write_certificate
-from tests.server import ROOT, Server
+from tests.server import Demo, Server
 
-from .conftest import SHORT_WARM_UP
 from .test_processes import is_eight
 from .traffic import PREDICT, Traffic
-
-
-class TlsServer(Server):
-    """A service that speaks https only."""
-
-    def __init__(self, folder: Path, certificate: tuple[Path, Path], **settings: str) -> None:
-        super().__init__(folder, **settings)
-        self._certificate = certificate
-        self.url = f"https://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=60)
-
-    def start(self) -> Self:
-        """Start the process without waiting for it."""
-        certificate, key = map(str, self._certificate)
-        command = [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, "--ssl-certfile", certificate, "--ssl-keyfile", key],
-                cwd=ROOT,
-                env=self._environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        return self
 
 
 @pytest.fixture(scope="module")
@@ -52,30 +23,27 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def server(
-    store_url: str, certificate: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TlsServer]:
-    settings = {"MODEL_STORE_URL": store_url, "ENGINE": "openvino", **SHORT_WARM_UP}
+def server(demo: Demo, certificate: tuple[Path, Path]) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(certificate[0]))  # What every client here trusts.
-        with TlsServer(tmp_path_factory.mktemp("tls"), certificate, **settings) as running:
+        with demo(certificate) as running:
             yield running
 
 
-def test_requests_are_answered(server: TlsServer, eight: bytes) -> None:
+def test_requests_are_answered(server: Server, eight: bytes) -> None:
     with Traffic(server.url, eight, is_eight) as traffic:
         traffic.wait_for_answers(100)
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
 
 
-def test_http_gets_no_answer(server: TlsServer, eight: bytes) -> None:
+def test_http_gets_no_answer(server: Server, eight: bytes) -> None:
     with pytest.raises(httpx.TransportError):
         httpx.post(f"http://127.0.0.1:{server.port}{PREDICT}", content=eight)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=str)
 def test_clients_of_both_versions_are_served(
-    server: TlsServer, certificate: tuple[Path, Path], eight: bytes, version: ssl.TLSVersion
+    server: Server, certificate: tuple[Path, Path], eight: bytes, version: ssl.TLSVersion
 ) -> None:
     context = ssl.create_default_context(cafile=certificate[0])
     context.minimum_version = context.maximum_version = version
@@ -85,7 +53,7 @@ def test_clients_of_both_versions_are_served(
 
 
 def test_suites_without_forward_secrecy_or_with_sha1_are_refused(
-    server: TlsServer, certificate: tuple[Path, Path], eight: bytes
+    server: Server, certificate: tuple[Path, Path], eight: bytes
 ) -> None:
     context = ssl.create_default_context(cafile=certificate[0])
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -95,10 +63,10 @@ def test_suites_without_forward_secrecy_or_with_sha1_are_refused(
 
 
 def test_a_stop_does_not_wait_for_callers_that_keep_idle_connections(
-    store_url: str, certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demo: Demo, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    with TlsServer(tmp_path, certificate, MODEL_STORE_URL=store_url, ENGINE="openvino", **SHORT_WARM_UP) as server:
+    with demo(certificate) as server:
         context = ssl.create_default_context(cafile=certificate[0])
         with (
             socket.create_connection(("127.0.0.1", server.port)) as connection,

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import SUMMARY, RecordProperty
 from tests.faults.test_processes import is_eight
 from tests.faults.traffic import Traffic
-from tests.server import Server
+from tests.server import Demo, Server
 
 from .corpus import Item, corpus
 from .images import MOST_PIXELS
@@ -51,13 +52,9 @@ RUNNER_GROWTH_MIB = 64
 
 
 @pytest.fixture(scope="module")
-def server(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(demo: Demo) -> Iterator[Server]:
     """A service with small limits."""
-    with Server(
-        tmp_path_factory.mktemp("hostile"),
-        MODEL_STORE_URL=store_url,
-        ENGINE="openvino",
-        WARMUP_BUDGET_S="0.2",
+    with demo(
         MAX_REQUEST_MIB=str(REQUEST_MIB),
         MAX_IMAGE_MIB=str(IMAGE_MIB),
         MAX_IMAGE_MEGAPIXELS=str(MOST_PIXELS // 1_000_000),
@@ -108,7 +105,7 @@ def digest(items: list[Item]) -> str:
 
 
 def test_hostile_requests_are_refused_and_disturb_nobody(
-    server: Server, items: list[Item], eight: bytes, capsys: pytest.CaptureFixture[str]
+    server: Server, items: list[Item], eight: bytes, record_property: RecordProperty
 ) -> None:
     edge, runner = server.edge(), server.runner()
     with (
@@ -118,8 +115,8 @@ def test_hostile_requests_are_refused_and_disturb_nobody(
         traffic.wait_for_answers(10)
         outcomes = send(server.port, items, CONNECTIONS)
         traffic.wait_for_answers(10)
-    with capsys.disabled():
-        print_summary(outcomes, memory, traffic)
+    for line in summary(outcomes, memory, traffic):
+        record_property(SUMMARY, line)
     problems = [f"{outcome.item.name}: {problem}" for outcome in outcomes if (problem := problem_of(outcome))]
     assert not problems, f"{len(problems)} problems:\n" + "\n".join(sorted(problems)[:100])
     assert len(outcomes) == len(items)
@@ -131,13 +128,11 @@ def test_hostile_requests_are_refused_and_disturb_nobody(
     assert growth["runner"] <= RUNNER_GROWTH_MIB * MIB
 
 
-def print_summary(outcomes: list[Outcome], memory: MemoryWatch, traffic: Traffic) -> None:
+def summary(outcomes: list[Outcome], memory: MemoryWatch, traffic: Traffic) -> Iterator[str]:
     statuses = Counter(outcome.status for outcome in outcomes)
-    print(
-        f"\n{len(outcomes)} hostile requests: {', '.join(f'{n} × {status}' for status, n in sorted(statuses.items()))}"
-    )
+    yield f"{len(outcomes)} hostile requests: {', '.join(f'{n} × {status}' for status, n in sorted(statuses.items()))}"
     slowest = max(outcomes, key=lambda outcome: outcome.seconds)
-    print(f"the slowest took {slowest.seconds:.1f} s: {slowest.item.name}")
-    print(f"beside them {traffic.tally.answered} of {traffic.tally.sent} ordinary ones answered")
+    yield f"the slowest took {slowest.seconds:.1f} s: {slowest.item.name}"
+    yield f"beside them {traffic.tally.answered} of {traffic.tally.sent} ordinary ones answered"
     for name, peak in memory.peak.items():
-        print(f"{name}: {memory.before[name] / MIB:.0f} MiB before, {peak / MIB:.0f} MiB at most")
+        yield f"{name}: {memory.before[name] / MIB:.0f} MiB before, {peak / MIB:.0f} MiB at most"

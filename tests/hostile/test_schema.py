@@ -16,7 +16,8 @@ import schemathesis
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 
-from tests.server import Server
+from tests.conftest import SUMMARY, RecordProperty
+from tests.server import Demo, Server
 
 KEY, TOKEN = "a key for the tests", "a token for the tests"
 AUTHORIZATION = {"Authorization": f"Bearer {KEY}"}
@@ -30,16 +31,12 @@ NAMES = {"model": "xception", "version": "1", "label": "stable"}
 
 
 @pytest.fixture(scope="module")
-def server(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A service that asks for keys, and has an operator."""
     folder = tmp_path_factory.mktemp("described")
     key = {"name": "stranger", "sha256": hashlib.sha256(KEY.encode()).hexdigest()}
     (folder / "keys.json").write_text(json.dumps({"keys": [key]}))
-    with Server(
-        folder,
-        MODEL_STORE_URL=store_url,
-        ENGINE="openvino",
-        WARMUP_BUDGET_S="0.2",
+    with demo(
         ADMIN_TOKEN=TOKEN,
         API_KEYS_FILE=str(folder / "keys.json"),
         MAX_REQUEST_MIB="2",
@@ -53,9 +50,7 @@ def document(server: Server) -> dict[str, Any]:
     return answer
 
 
-def test_every_answer_is_described(
-    server: Server, document: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_answer_is_described(server: Server, document: dict[str, Any], record_property: RecordProperty) -> None:
     config = schemathesis.Config.from_dict(
         {
             "seed": 1,
@@ -85,8 +80,7 @@ def test_every_answer_is_described(
             problems.add(repr(event))
     assert not problems, "\n".join(sorted(problems))
     assert len(asked) == sum(map(len, document["paths"].values()))
-    with capsys.disabled():
-        print(f"\n{asked.total()} requests to {len(asked)} operations, made from their description")
+    record_property(SUMMARY, f"{asked.total()} requests to {len(asked)} operations, made from their description")
     assert server.client.get("/readyz").status_code == 200
 
 

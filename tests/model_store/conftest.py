@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from filelock import FileLock
 
 from model_store.cache import Cache
 from model_store.publish import publish
 from model_store.reference import Resolved, resolve
 from model_store.remote import Remote
 from tests.ceph import Ceph, install, installed
+from tests.shared import shared_folder
 
 from .keys import write_key
 from .samples import write_version
@@ -47,12 +49,14 @@ def s3_endpoint() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def ceph() -> Iterator[Ceph]:
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
     """A real S3 server. Where it is not installed, tests of it are skipped, but in CI it must be there."""
     if not installed():
         if not os.environ.get("CI"):
             pytest.skip("no radosgw here: apt-get install radosgw ceph-mon ceph-osd")
-        install()
+        with FileLock(shared_folder(tmp_path_factory) / "apt.lock"):
+            if not installed():
+                install()
     with Ceph() as running:
         yield running
 

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,11 @@ def parts(root: Path) -> list[Path]:
 
 def kept(cache_root: Path) -> dict[str, int]:
     """What a later pull goes on with: the size of each part, by the hash of what it will be."""
-    found = (cache_root / ".incoming" / "parts").glob("sha256-*")
-    return {path.name.removeprefix("sha256-"): path.stat().st_size for path in found}
+    sizes = {}
+    for path in (cache_root / ".incoming" / "parts").glob("sha256-*"):
+        with suppress(FileNotFoundError):  # A pull that goes on has just finished it.
+            sizes[path.name.removeprefix("sha256-")] = path.stat().st_size
+    return sizes
 
 
 class WatchedRemote(Remote):

@@ -36,6 +36,9 @@ RATE = 8e6
 SLACK = 200_000
 """Bytes of headers and of what a connection had under way when it was cut."""
 
+HELD = RANGE_BYTES * WINDOW + 2_000_000
+"""Bytes after which a line is held: more than one window, so that the first range is kept, and less than the whole."""
+
 CLI = "import sys; from model_store.__main__ import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -94,7 +97,7 @@ def start_pull(url: str, cache: Cache, *more: str) -> subprocess.Popen[str]:
 def test_an_interrupted_pull_fetches_only_what_is_missing(
     large_url: str, link: SlowLink, resolved: Resolved, large: Path, cache: Cache, digest: str, sign: signal.Signals
 ) -> None:
-    link.rate = RATE
+    link.rate = RATE / 8  # Seconds remain for the signal to come.
     process = start_pull(large_url, cache)
     wait_until(lambda: kept(cache.root).get(digest))
     process.send_signal(sign)
@@ -164,17 +167,10 @@ def test_a_line_that_dies_is_an_error_in_time_and_the_pull_goes_on_later(
 def test_a_line_that_falls_silent_is_an_error_in_time(
     large_url: str, link: SlowLink, resolved: Resolved, cache: Cache, digest: str
 ) -> None:
-    def silence() -> None:
-        wait_until(lambda: kept(cache.root).get(digest))
-        link.stalled = True
-
-    link.rate = RATE
-    watcher = threading.Thread(target=silence)
-    watcher.start()
+    link.stall_after = HELD
     start = time.monotonic()
     with pytest.raises(UnavailableError, match=r"saved_model\.pb: the store did not answer"):
         pull(Remote.open(large_url, patience_s=2), resolved, cache)
-    watcher.join()
     assert time.monotonic() - start < 10
     assert kept(cache.root)[digest] > 0
 
@@ -192,11 +188,13 @@ def test_a_server_that_is_killed_during_a_pull(
     ceph: Ceph, large_url: str, link: SlowLink, resolved: Resolved, large: Path, cache: Cache, digest: str
 ) -> None:
     with ceph.gateway() as (endpoint, process):
-        link.upstream, link.rate = int(endpoint.rpartition(":")[2]), RATE
+        link.upstream, link.stall_after = int(endpoint.rpartition(":")[2]), HELD
 
         def kill() -> None:
-            wait_until(lambda: kept(cache.root).get(digest))
+            wait_until(lambda: link.received >= HELD and kept(cache.root).get(digest))
             process.kill()
+            process.wait()
+            link.cut_each, link.stall_after = 0, None  # What was under way is lost with it.
 
         killer = threading.Thread(target=kill)
         killer.start()
@@ -205,7 +203,7 @@ def test_a_server_that_is_killed_during_a_pull(
         killer.join()
     had = kept(cache.root)[digest]
     link.mend()
-    link.upstream, link.rate = int(ceph.endpoint.rpartition(":")[2]), 0
+    link.upstream = int(ceph.endpoint.rpartition(":")[2])
     assert contents(pull(Remote.open(large_url), resolved, cache).root) == contents(large)
     assert SIZE - had <= link.received < SIZE - had + SLACK
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.shared import made_once
 from training.data import Dataset, load
 from training.run import Run
 
@@ -28,12 +29,14 @@ def few_digits() -> Dataset:
 @pytest.fixture(scope="session")
 def folder(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """They as PNG files, in a folder for each class."""
-    root = tmp_path_factory.mktemp("pictures")
-    for number, (encoded, label) in enumerate(zip(few_digits.images, few_digits.labels, strict=True)):
-        home = root / CLASSES[label]
-        home.mkdir(exist_ok=True)
-        (home / f"{number:03}.png").write_bytes(encoded)
-    return root
+
+    def make(root: Path) -> None:
+        for number, (encoded, label) in enumerate(zip(few_digits.images, few_digits.labels, strict=True)):
+            home = root / CLASSES[label]
+            home.mkdir(parents=True, exist_ok=True)
+            (home / f"{number:03}.png").write_bytes(encoded)
+
+    return made_once(tmp_path_factory, "pictures", make)
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +53,10 @@ def json_lines(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of the real Xception on them that nothing interrupted; six of its pictures are held out."""
-    output = tmp_path_factory.mktemp("whole") / "run"
-    done = train(folder, output)
-    assert done.returncode == 0, done.stderr
-    assert "Epoch 3 of 3: loss" in done.stdout
-    return Run(output)
+
+    def make(output: Path) -> None:
+        done = train(folder, output)
+        assert done.returncode == 0, done.stderr
+        assert "Epoch 3 of 3: loss" in done.stdout
+
+    return Run(made_once(tmp_path_factory, "whole", make))
