@@ -97,10 +97,16 @@ def print_tables(soak: Soak) -> None:
         f"and of the last {soak.late.seconds:.0f} s"
     )
     rows: list[tuple[str, Callable[[str], str]]] = [
-        ("memory at first, MiB (PSS)", lambda role: f"{soak.median_of(role, soak.early, lambda one: one.pss_mib):.1f}"),
-        ("at the end", lambda role: f"{soak.median_of(role, soak.late, lambda one: one.pss_mib):.1f}"),
+        (
+            "private memory at first, MiB",
+            lambda role: f"{soak.median_of(role, soak.early, lambda one: one.private_mib):.1f}",
+        ),
+        ("at the end", lambda role: f"{soak.median_of(role, soak.late, lambda one: one.private_mib):.1f}"),
         ("**growth** (goal: ≤ 2 %)", lambda role: f"**{100 * growth(soak, role):+.1f} %**"),
-        ("at most", lambda role: f"{max((one.pss_mib for one in soak.samples if one.role == role), default=0):.1f}"),
+        (
+            "at most",
+            lambda role: f"{max((one.private_mib for one in soak.samples if one.role == role), default=0):.1f}",
+        ),
         ("resident at the end, MiB", lambda role: f"{soak.median_of(role, soak.late, lambda one: one.rss_mib):.1f}"),
         ("descriptors, at first → at the end", lambda role: first_and_last(soak, role, lambda one: one.descriptors)),
         ("threads, at first → at the end", lambda role: first_and_last(soak, role, lambda one: one.threads)),
@@ -136,7 +142,7 @@ def print_tables(soak: Soak) -> None:
 
 def growth(soak: Soak, role: str) -> float:
     """Return by what share the memory of a role has grown."""
-    first, last = (soak.median_of(role, span, lambda one: one.pss_mib) for span in (soak.early, soak.late))
+    first, last = (soak.median_of(role, span, lambda one: one.private_mib) for span in (soak.early, soak.late))
     return last / first - 1
 
 
@@ -159,9 +165,16 @@ def write_samples(soak: Soak, path: Path) -> None:
     """Write what the processes had, look by look."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["seconds", "role", "pss_mib", "rss_mib", "descriptors", "threads", "cpu_s"])
+        writer.writerow(["seconds", "role", "private_mib", "pss_mib", "rss_mib", "descriptors", "threads", "cpu_s"])
         for one in soak.samples:
-            figures = (f"{one.pss_mib:.2f}", f"{one.rss_mib:.2f}", one.descriptors, one.threads, f"{one.cpu_s:.2f}")
+            figures = (
+                f"{one.private_mib:.2f}",
+                f"{one.pss_mib:.2f}",
+                f"{one.rss_mib:.2f}",
+                one.descriptors,
+                one.threads,
+                f"{one.cpu_s:.2f}",
+            )
             writer.writerow([f"{one.at - soak.span.start:.1f}", one.role, *figures])
 
 
@@ -189,7 +202,7 @@ def plot(soak: Soak, path: Path) -> None:
     for role in ROLES:
         samples = [one for one in soak.samples if one.role == role]
         times = [(one.at - soak.span.start) / 60 for one in samples]
-        memory.plot(times, [one.pss_mib for one in samples], color=_COLORS[role], label=role)
+        memory.plot(times, [one.private_mib for one in samples], color=_COLORS[role], label=role)
         descriptors.plot(times, [one.descriptors for one in samples], color=_COLORS[role], label=role)
     minutes = soak.minutes()
     middles = [((span.start + span.end) / 2 - soak.span.start) / 60 for span in minutes]
