@@ -174,7 +174,7 @@ class Edge:
 
     async def metrics(self, _: Request) -> Response:
         """Answer `GET /metrics`: edge and runner, in Prometheus' text format."""
-        return Response(metrics.exposition(), headers={"content-type": metrics.CONTENT_TYPE})
+        return Response(metrics.exposition(ready=self.runner.ready), headers={"content-type": metrics.CONTENT_TYPE})
 
     async def ready(self, _: Request) -> Response:
         """Answer `GET /readyz`: 200 while a checked version answers.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -65,6 +65,9 @@ class LifecycleObserver(VersionsObserver, Protocol):
 
     def store_asked(self, model: str, answered: bool) -> None:
         """The store was asked what the labels point to."""
+
+    def wanted(self, model: str, versions: Mapping[str, int]) -> None:
+        """The store wants each label, or under an empty one the default, to lead to this version."""
 
 
 class Lifecycle:
@@ -147,6 +150,7 @@ class Lifecycle:
             await self._fall_back()
             return problem
         self._observer.store_asked(self.versions.model, True)
+        self._observer.wanted(self.versions.model, wanted.targets())
         living = {served.version for served in self.versions.living()}
         allowed, left_out = wanted.limited(self._settings.max_versions, living)
         problems: list[Problem] = []

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from . import logs, wire
+from . import logs, metrics, wire
 from .admission import Priority
 from .batching import Batcher
 from .cpus import available_cpus
@@ -21,7 +21,6 @@ from .errors import BadRequestError, InferenceError, ServiceError
 from .frame_server import FrameServer
 from .lifecycle import Lifecycle
 from .memory import limit_heaps, spare_garbage_collection
-from .metrics import RunnerMetrics
 from .settings import MIB, Settings
 from .state import BatchingState
 from .supervision import end_with_supervisor
@@ -37,7 +36,7 @@ class Runner:
     """Answers an edge with the scores of pixels."""
 
     def __init__(self, settings: Settings) -> None:
-        self._metrics = RunnerMetrics()
+        self._metrics = metrics.RunnerMetrics()
         self._model = settings.model_name
         self._log_format = settings.log_format
         self.batcher = Batcher(
@@ -60,6 +59,7 @@ class Runner:
         logs.configure(self._log_format, "runner")
         limit_heaps()
         spare_garbage_collection()
+        metrics.forget_dead()
         await self.frames.start(address)
         self.batcher.start()
         self.lifecycle.start()
@@ -114,6 +114,11 @@ class Runner:
         """Answer what the batcher does at this moment."""
         return Response(self.describe_batching().model_dump_json(), media_type="application/json")
 
+    async def metrics(self, _: Request) -> Response:
+        """Answer `GET /metrics` where a runner stands alone; one beside an edge is told of by that."""
+        text = metrics.exposition(ready=self.lifecycle.ready)
+        return Response(text, headers={"content-type": metrics.CONTENT_TYPE})
+
     async def models(self, request: Request) -> Response:
         """Describe the versions: the state of each, and what those that answer take and give."""
         known = request.query_params.get(wire.AFTER, "")
@@ -129,6 +134,7 @@ class Runner:
         """Return the routes as an ASGI application."""
         return Starlette(
             routes=[
+                Route("/metrics", self.metrics, methods=["GET"]),
                 Route(wire.BATCHING_PATH, _answering(self.batching), methods=["GET"]),
                 Route(wire.MODELS_PATH, _answering(self.models), methods=["GET"]),
                 Route(wire.RELOAD_PATH, _answering(self.reload), methods=["POST"]),

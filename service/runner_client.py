@@ -89,6 +89,11 @@ class RunnerClient:
         if self._http:
             await self._http.aclose()
 
+    @property
+    def ready(self) -> bool:
+        """Tell, without asking, whether the runner is there and a checked version answers."""
+        return self._state is not None and self._state.default is not None
+
     async def state(self) -> RunnerState:
         """Return what the runner serves; asks only where the watch has nothing yet.
 

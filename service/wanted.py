@@ -38,6 +38,10 @@ class Wanted:
         others = [resolved for version, resolved in found.items() if version != self.default.version]
         return [self.default, *sorted(others, key=lambda resolved: resolved.version not in living)]
 
+    def targets(self) -> dict[str, int]:
+        """Return the version that each label is to lead to; an empty label stands for the default."""
+        return {"": self.default.version, **{label: found.version for label, found in self.labels.items()}}
+
     def limited(self, most: int, living: Container[int] = ()) -> tuple[Wanted, list[Resolved]]:
         """Return what remains when at most so many versions are served, and the versions left out.
 

@@ -111,26 +111,6 @@ class User:
         }
 
 
-def installed() -> bool:
-    """Tell whether all that is needed is there."""
-    return all(shutil.which(command) for command in COMMANDS)
-
-
-def install() -> None:
-    """Install the packages with apt.
-
-    Raises:
-        CephError: Not as root, not Debian, or apt failed.
-    """
-    if os.getuid() != 0 or not shutil.which("apt-get"):
-        raise CephError(f"{', '.join(PACKAGES)} can be installed only as root, and with apt")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
-        done = subprocess.run(["apt-get", *command], env=environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise CephError(f"apt-get {command[0]} failed:\n{done.stderr[-2000:]}")
-
-
 class Ceph:
     """One server. Use it as a context manager."""
 

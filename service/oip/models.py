@@ -16,7 +16,7 @@ from service.errors import BadRequestError, ModelNotFoundError, NotReadyError
 from service.state import RunnerState, ServedModel, State, Target
 
 SERVER_NAME: Final = "xception-service"
-SERVER_VERSION: Final = "0.1.0"
+SERVER_VERSION: Final = "0.6"
 """That of `pyproject.toml`, which is not installed as a package where the service runs."""
 
 EXTENSIONS: Final = ("binary_tensor_data", "classification", "schedule_policy")

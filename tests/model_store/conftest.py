@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from filelock import FileLock
 
 from model_store.cache import Cache
 from model_store.publish import publish
 from model_store.reference import Resolved, resolve
 from model_store.remote import Remote
-from tests.ceph import Ceph, install, installed
-from tests.shared import shared_folder
+from tests.ceph import COMMANDS, PACKAGES, Ceph
+from tests.debian import installed, require
 
 from .keys import write_key
 from .samples import write_version
@@ -49,14 +48,9 @@ def s3_endpoint() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
+def ceph() -> Iterator[Ceph]:
     """A real S3 server. Where it is not installed, tests of it are skipped, but in CI it must be there."""
-    if not installed():
-        if not os.environ.get("CI"):
-            pytest.skip("no radosgw here: apt-get install radosgw ceph-mon ceph-osd")
-        with FileLock(shared_folder(tmp_path_factory) / "apt.lock"):
-            if not installed():
-                install()
+    require(COMMANDS, PACKAGES)
     with Ceph() as running:
         yield running
 
@@ -91,7 +85,7 @@ def ceph_url(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     ceph.remove_bucket(bucket)
 
 
-@pytest.fixture(params=["file", "ceph" if installed() or os.environ.get("CI") else "s3"])
+@pytest.fixture(params=["file", "ceph" if installed(COMMANDS) or os.environ.get("CI") else "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """On a laptop without radosgw an imitation of S3 stands in for it."""
     if request.param != "file":

@@ -19,6 +19,10 @@ def test_the_default_comes_first_and_no_version_twice() -> None:
     assert [one.version for one in WANTED.versions()] == [3, 4, 5]
 
 
+def test_an_empty_label_stands_for_the_default() -> None:
+    assert WANTED.targets() == {"": 3, "stable": 3, "canary": 5, "beta": 4, "old": 5}
+
+
 def test_what_lives_is_not_left_out_for_what_does_not() -> None:
     assert [one.version for one in WANTED.versions(living={5})] == [3, 5, 4]
     allowed, left_out = WANTED.limited(2, living={5})
