@@ -216,6 +216,7 @@ def _add_readers(commands: _Commands) -> None:
         run_pull,
         "pull a version, verified, into the cache or a folder",
         "pull xception:canary",
+        "pull xception:stable --variant openvino/int8",
         "pull xception:3 --output folder --public-key key.pub",
     )
     added.add_argument("reference", metavar="NAME[:REF]", help=_REFERENCE)
@@ -226,6 +227,11 @@ def _add_readers(commands: _Commands) -> None:
         metavar="DIR",
         type=Path,
         help="default: $MODEL_CACHE_DIR, or ~/.cache/xception-service/models",
+    )
+    added.add_argument(
+        "--variant",
+        metavar="NAME",
+        help="only what serving this variant takes, such as openvino/int8; into the cache",
     )
     _public_key(added)
 

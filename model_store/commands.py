@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from .address import is_web
@@ -15,6 +16,7 @@ from .errors import NotFoundError, UsageError
 from .fetch import fetch_version
 from .history import read_history, remove_label, roll_back
 from .labels import LabelChange, LabelRecord, LabelTarget, append_record, read_labels
+from .manifest import Manifest
 from .names import check_label_name, check_note
 from .progress import Progress, human_size
 from .prune import plan_prune, prune
@@ -202,16 +204,26 @@ def run_show(args: Namespace, progress: Progress) -> Answer:  # noqa: ARG001 -- 
 
 
 def run_pull(args: Namespace, progress: Progress) -> Answer:
-    """Pull a version into the cache or into a new folder."""
+    """Pull a version, or what serving one variant of it takes, into the cache; or all of it into a new folder."""
+    if args.variant and args.output:
+        raise UsageError("--variant is for the cache; a folder of --output holds the whole version")
     trust = _trust(args)
     remote, resolved = _resolved(args, parse_reference(args.reference))
     if args.output:
         model = pull_to_folder(remote, resolved, args.output, progress=progress, trust=trust)
     else:
         cache = Cache(args.cache or Path(os.environ.get("MODEL_CACHE_DIR") or DEFAULT_CACHE))
-        model = pull(remote, resolved, cache, progress=progress, trust=trust)
+        select = partial(_files_to_serve, args.variant) if args.variant else None
+        model = pull(remote, resolved, cache, select=select, progress=progress, trust=trust)
     document = {**identity_document(resolved), "path": str(model.root)}
     return document, f"Pulled {resolved} to {model.root}"
+
+
+def _files_to_serve(name: str, manifest: Manifest) -> tuple[str, ...]:
+    for variant in manifest.variants:
+        if variant.name == name:
+            return manifest.serving_files(variant)
+    raise NotFoundError(f"--variant {name}: the version has {', '.join(one.name for one in manifest.variants)}")
 
 
 def run_verify(args: Namespace, progress: Progress) -> Answer:

@@ -60,6 +60,12 @@ def test_a_whole_life(
     assert pulled.is_relative_to(tmp_path / "cache")
     assert contents(pulled) == contents(folder)
 
+    serving = ("--variant", "tensorflow/fp32", "--cache", str(tmp_path / "serving"))
+    code, out, _ = run("pull", "xception", *serving, "--json", capsys=capsys)
+    assert code == 0
+    left_out = contents(folder).keys() - contents(Path(json.loads(out)["path"])).keys()
+    assert left_out == {path for path in FILES if path.startswith("golden/") and not path.endswith(".npy")}
+
     code, out, _ = run("pull", "xception:1", "--output", str(tmp_path / "new"), capsys=capsys)
     assert code == 0
     assert contents(tmp_path / "new") == contents(folder)
@@ -99,6 +105,12 @@ def test_failures_of_a_store(store: Store, small: Path, tmp_path: Path, capsys: 
         (("publish", str(tmp_path / "none"), "--model", "x"), 3, "there is no such folder"),
         (("publish", str(small), "--model", "a/b"), 2, "'a/b' is no model name"),
         (("pull", "xception", "--output", str(small)), 2, "exists already"),
+        (
+            ("pull", "xception", "--variant", "openvino/int4"),
+            3,
+            "--variant openvino/int4: the version has tensorflow/fp32",
+        ),
+        (("pull", "xception", "--variant", "openvino/fp32", "--output", "new"), 2, "--variant is for the cache"),
         (("verify", "./none"), 3, "there is no such folder"),
     ]
     for words, expected, says in cases:
