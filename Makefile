@@ -22,9 +22,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# What `make lock` runs.
+LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+SERVE_EXTRAS := --extra container --extra signing --extra tracing
+
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup serve model test faults check format lock loadtest loadtest-ui audit bento clean
+.PHONY: help setup serve model test test-container faults check format lock loadtest loadtest-ui audit bento container clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -46,8 +50,12 @@ serve: $(STAMP) ## Make a model if there is none, then serve it on PORT.
 model: $(STAMP) ## Make and publish a model if there is none, without serving it.
 	@PORT='$(PORT)' WEIGHTS='$(WEIGHTS)' PATH="$(CURDIR)/$(BIN):$$PATH" exec ./scripts/demo.sh model
 
-test: $(STAMP) ## Run all tests, on two processes; a file stays on one.
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: $(STAMP) ## Run all tests but those of the images, on two processes; a file stays on one.
+	$(BIN)/python -m pytest --ignore tests/container --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-container: $(STAMP) ## Build the images and test them; as root, installs what that takes.
+	@scripts/container_tools.sh || [ -z "$${CI:-}" ]
+	$(BIN)/python -m pytest tests/container
 
 faults: $(STAMP) ## Break the processes under load on purpose, and print what became of the requests.
 	$(BIN)/python -m pytest tests/faults
@@ -62,8 +70,10 @@ format: $(STAMP) ## Format the code and mend what the linter can mend.
 	$(BIN)/ruff check --fix .
 
 lock: $(STAMP) ## Resolve the requirements again, with hashes and without addresses.
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra signing --extra tracing pyproject.toml -o requirements/serve.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements/dev.txt
+	$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt
+	$(LOCK) $(SERVE_EXTRAS) pyproject.toml -o requirements/serve.txt
+	$(LOCK) -c requirements/serve.txt $(SERVE_EXTRAS) --extra tensorflow pyproject.toml -o requirements/serve-tensorflow.txt
+	$(LOCK) -c requirements/dev.txt requirements/loadtest.in -o requirements/loadtest.txt
 
 loadtest: $(STAMP) ## Run a SCENARIO of Locust against the service at HOST, and judge it by its objectives.
 	@exec $(BIN)/python -m loadtest.run $(LOAD_OPTIONS) $(call given,workers,WORKERS)
@@ -77,6 +87,10 @@ audit: $(STAMP) ## Look for known vulnerabilities in what serving needs; asks Py
 
 bento: $(STAMP) ## Build the Bento; it holds no weights.
 	$(BIN)/bentoml build
+
+container: ## Build the images xception-service and xception-service-tensorflow with podman; TARGETS chooses others.
+	@scripts/container_tools.sh
+	$(PYTHON) scripts/container_build.py $(or $(TARGETS),serving serving-tensorflow)
 
 clean: ## Remove the virtual environment and the caches; models in .local stay.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -14,6 +14,11 @@ COMMANDS = {
     "unload": ("measurements.unload", "what a version costs in memory, and gives back"),
     "overload": ("measurements.overload", "what is left of the service when it is asked far more than it can answer"),
     "soak": ("measurements.soak", "memory, descriptors and latency of the service over a long time"),
+    "container_start": (
+        "measurements.container_start",
+        "the same of a container, beside an image with the model in it",
+    ),
+    "autoscaling": ("measurements.autoscaling", "how replicas follow a step of load, worked out from measured figures"),
     "pull": ("measurements.pull", "a pull beside a plain download of the same bytes"),
     "big_model": ("measurements.big_model", "make and publish the full-size model to measure with"),
 }
@@ -26,7 +31,7 @@ def main(arguments: list[str]) -> int:
         [
             "usage: python -m loadtest COMMAND …",
             "",
-            *(f"  {name:<11}{meaning}" for name, (_, meaning) in COMMANDS.items()),
+            *(f"  {name:<16}{meaning}" for name, (_, meaning) in COMMANDS.items()),
             "",
             "Each has --help. Load from Locust: make loadtest.",
         ]

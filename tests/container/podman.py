@@ -1,0 +1,191 @@
+"""Podman for the tests, and containers of the service with the bounds that a pod has."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import httpx
+
+from tests.server import ROOT, free_port
+
+SCRIPTS = ROOT / "scripts"
+
+Found = TypeVar("Found")
+
+MEMORY_MIB = 1024
+TENSORFLOW_MEMORY_MIB = 4096
+"""The limits that docs/containers.md gives for the digits model."""
+
+BOUNDS = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+
+START_TIMEOUT_S = 120.0
+
+CACHE = "/var/cache/xception"
+
+PEAK_FILES = ("/sys/fs/cgroup/memory.peak", "/sys/fs/cgroup/memory/memory.max_usage_in_bytes")
+"""Where the kernel says how much memory a container has had at most, with cgroups of version 2 and 1."""
+
+
+class Podman:
+    """The command, with the project's settings."""
+
+    def __init__(self) -> None:
+        self.run("info")
+        settings = ROOT / ".local" / "containers.conf"
+        self.environment = {**os.environ}
+        """For a podman that is run by other ways."""
+        if "CONTAINERS_CONF" not in os.environ and settings.exists():
+            self.environment["CONTAINERS_CONF"] = str(settings)
+
+    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a podman command; unless `check` is False it must succeed."""
+        command = [str(SCRIPTS / "container_podman.sh"), *words]
+        # Where a container is started, a file is left behind that says that it ran out of memory.
+        elsewhere = tempfile.gettempdir()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=elsewhere)
+        assert not check or done.returncode == 0, f"podman {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def inspect(self, image: str) -> dict[str, Any]:
+        """Return what an image is made of."""
+        [document] = json.loads(self.run("image", "inspect", image).stdout)
+        return dict(document)
+
+    def within(self, image: str, *command: str) -> str:
+        """Return what a command prints in a fresh container of an image that can reach nothing."""
+        return self.run("run", "--rm", "--network", "none", *BOUNDS, image, *command).stdout
+
+
+def missing() -> list[str]:
+    """Return which commands are not there."""
+    return [command for command in ("podman", "buildah", "runc") if not shutil.which(command)]
+
+
+class Container:
+    """One container of the service on a port of this machine. It is not started yet."""
+
+    def __init__(
+        self,
+        podman: Podman,
+        image: str,
+        *,
+        cpus: str = "1",
+        memory_mib: int = MEMORY_MIB,
+        volume: str | None = None,
+        serve: str = "service.app:EdgeService",
+        **settings: str,
+    ) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+        self.name = f"xception-test-{uuid.uuid4().hex[:8]}"
+        self.volume = volume or f"{self.name}-cache"
+        self._podman = podman
+        environment = {"BENTOML_PORT": str(self.port), "BENTOML_HOST": "127.0.0.1", **settings}
+        self._words = (
+            *("run", "--detach", "--name", self.name, "--network", "host", "--cpus", cpus),
+            *("--memory", f"{memory_mib}m", *BOUNDS),
+            *("--volume", f"{self.volume}:{CACHE}"),
+            *(word for name, value in environment.items() for word in ("--env", f"{name}={value}")),
+            *(image, "bentoml", "serve", serve),
+        )
+
+    def start(self) -> None:
+        """Start it, without waiting for the service."""
+        self._podman.run(*self._words)
+
+    def again(self) -> None:
+        """Start it anew after it has stopped."""
+        self._podman.run("start", self.name)
+
+    def wait_for(self, path: str, status: int = 200) -> httpx.Response:
+        """Wait until a path answers with a status."""
+        return self.wait(f"{path} answers {status}", lambda: self._answer(path, status))
+
+    def wait_for_log(self, text: str) -> str:
+        """Wait until a line holds this text, and return it."""
+        return self.wait(f"the log says {text!r}", lambda: next((s for s in self.log.splitlines() if text in s), None))
+
+    def wait(self, what: str, look: Callable[[], Found | None]) -> Found:
+        """Wait until `look` finds something, and return it; the container must run all the time."""
+        until = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < until:
+            if found := look():
+                return found
+            assert self.state("Running") == "true", f"the container ended:\n{self.log}"
+            time.sleep(0.1)
+        raise AssertionError(f"waited in vain until {what}:\n{self.log}")
+
+    def state(self, name: str) -> str:
+        """Return a part of the container's state, `Running`, `ExitCode` or `OOMKilled`."""
+        return self._podman.run("inspect", "--format", f"{{{{.State.{name}}}}}", self.name).stdout.strip()
+
+    @property
+    def log(self) -> str:
+        """Return what it has printed, since it was first started."""
+        done = self._podman.run("logs", self.name)
+        return done.stdout + done.stderr
+
+    def within(self, *command: str) -> str:
+        """Return what a command prints that runs beside the service."""
+        return self._podman.run("exec", self.name, *command).stdout
+
+    def processes(self) -> dict[str, int]:
+        """Return the numbers, within the container, of the `edge` and the `runner`."""
+        listed = self.within(
+            "sh", "-c", 'for p in /proc/[0-9]*; do echo "${p#/proc/} $(tr "\\0" " " < $p/cmdline)"; done'
+        )
+        found: dict[str, int] = {}
+        for line in listed.splitlines():
+            number, _, words = line.partition(" ")
+            if " xception_runner" in words:
+                found["runner"] = int(number)
+            elif "--service-name" in words:
+                found["edge"] = int(number)
+        return found
+
+    def peak_mib(self) -> float:
+        """Return the most memory that it has had, files that the kernel keeps for it included, in MiB."""
+        script = "cat " + " ".join(PEAK_FILES) + " 2> /dev/null || true"
+        return int(self.within("sh", "-c", script).split()[0]) / 2**20
+
+    def stop(self, seconds: int = 35) -> int:
+        """Do what a cluster does to a pod: SIGTERM, and SIGKILL after the grace period. Return the exit status."""
+        self._podman.run("stop", "--time", str(seconds), self.name)
+        return int(self.state("ExitCode"))
+
+    def remove(self, *, keep_volume: bool = False) -> None:
+        """End it and remove it, with its volume."""
+        self.client.close()
+        self._podman.run("rm", "--force", "--time", "0", self.name, check=False)
+        if not keep_volume:
+            self._podman.run("volume", "rm", "--force", self.volume, check=False)
+
+    def _answer(self, path: str, status: int) -> httpx.Response | None:
+        with suppress(httpx.TransportError):
+            if (answer := self.client.get(path)).status_code == status:
+                return answer
+        return None
+
+
+def build(target: str) -> str:
+    """Build a target of the Dockerfile, by the script that `make container` calls, and return the image's name."""
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / "container_build.py"), target],
+        capture_output=True,
+        text=True,
+        timeout=590,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done.stdout.splitlines()[-1].rpartition(": ")[0]

@@ -1,0 +1,181 @@
+"""The service in its container: the model comes from S3, bounds are kept, signals are heard."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.faults.test_processes import is_eight
+from tests.faults.traffic import Traffic
+from tests.server import free_port
+
+from .conftest import SHORT_WARM_UP, Bucket, Start
+from .podman import MEMORY_MIB, TENSORFLOW_MEMORY_MIB, Container, Podman
+
+THREADS = """
+import pathlib, sys
+print(len(list(pathlib.Path(f"/proc/{sys.argv[1]}/task").iterdir())))
+"""
+
+
+@pytest.fixture(scope="session")
+def eight(golden: list[Path]) -> bytes:
+    return json.dumps({"instances": [{"b64": b64encode(golden[8].read_bytes()).decode()}]}).encode()
+
+
+@pytest.fixture(scope="module")
+def container(podman: Podman, serving_image: str, bucket: Bucket) -> Iterator[Container]:
+    """One on one core that has pulled its model from S3; tests leave it as it was."""
+    running = Container(podman, serving_image, **bucket.settings)  # type: ignore[arg-type]
+    try:
+        running.start()
+        running.wait_for("/readyz")
+        yield running
+    finally:
+        running.remove()
+
+
+def best(container: Container, image: Path) -> str:
+    answer = container.client.post("/classify", content=image.read_bytes())
+    assert answer.status_code == 200, answer.text
+    name: str = answer.json()["predictions"][0]["name"]
+    return name
+
+
+def test_every_digit_is_recognised(container: Container, golden: list[Path]) -> None:
+    assert [best(container, image) for image in golden] == [str(number) for number in range(10)]
+
+
+def test_it_is_healthy(podman: Podman, container: Container) -> None:
+    assert podman.run("healthcheck", "run", container.name).stdout.strip() in {"", "healthy"}
+    assert container.client.get("/metrics").text.count("xception_")
+
+
+def test_nothing_can_be_written_but_where_it_should(podman: Podman, container: Container) -> None:
+    for folder in ("/app", "/opt/venv", "/etc", "/var/lib"):
+        said = podman.run("exec", container.name, "touch", f"{folder}/new", check=False)
+        assert said.returncode != 0, folder
+    container.within("touch", "/tmp/new", "/var/cache/xception/.new")
+    status = dict(line.split(":", 1) for line in container.within("cat", "/proc/1/status").splitlines())
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
+    assert status["NoNewPrivs"].strip() == "1"
+
+
+def test_threads_follow_the_quota(container: Container, serving_image: str, bucket: Bucket, started: Start) -> None:
+    """The quota is one core here, however many the machine has."""
+    count = "from service.cpus import available_cpus; print(available_cpus())"
+    assert container.within("python", "-c", count).strip() == "1"
+    two = started(serving_image, cpus="2", **bucket.settings)
+    two.wait_for("/readyz")
+    if two.within("python", "-c", count).strip() != "2":
+        pytest.skip("this machine has one core")
+    threads = [int(one.within("python", "-c", THREADS, str(one.processes()["runner"]))) for one in (container, two)]
+    assert threads[0] < threads[1], threads
+
+
+def test_memory_stays_within_the_limit_under_load(container: Container, eight: bytes) -> None:
+    """Small pictures from eight clients, and beside them, two at a time, about the largest that the service takes."""
+    before = container.processes()
+    body = large_picture()
+
+    def send_large(_: int) -> int:
+        return container.client.post("/classify", content=body).status_code
+
+    with Traffic(container.url, eight, is_eight, timeout_ms=30_000) as traffic, ThreadPoolExecutor(2) as senders:
+        traffic.wait_for_answers(20, seconds=120)
+        seen = list(senders.map(send_large, range(10)))
+        traffic.wait_for_answers(20, seconds=120)
+    assert traffic.tally.answered == traffic.tally.sent, traffic.tally
+    assert seen == [200] * 10
+    assert container.state("OOMKilled") == "false"
+    assert container.processes() == before
+    peak = container.peak_mib()
+    print(f"peak {peak:.0f} of {MEMORY_MIB} MiB")
+    assert 200 < peak < MEMORY_MIB
+
+
+def large_picture() -> bytes:
+    """Return a PNG of 50 megapixels; decoded it takes 150 MB."""
+    picture = io.BytesIO()
+    Image.fromarray(np.zeros((5000, 10_000, 3), np.uint8)).save(picture, "PNG")
+    return picture.getvalue()
+
+
+def test_told_to_stop_under_load_it_answers_what_it_has_taken(
+    serving_image: str, bucket: Bucket, started: Start, eight: bytes
+) -> None:
+    container = started(serving_image, **bucket.settings)
+    container.wait_for("/readyz")
+    with Traffic(container.url, eight, is_eight) as traffic:
+        traffic.wait_for_answers(50)
+        at = time.monotonic()
+        stopping = threading.Thread(target=container.stop)
+        stopping.start()
+        traffic.stop_asking()
+        stopping.join()
+    tally = traffic.tally
+    assert container.state("ExitCode") == "0", container.log
+    assert (tally.refused, tally.failed, tally.wrong) == (0, 0, 0), tally
+    assert not [began for began in traffic.lost_began if began < at], tally
+
+
+def test_told_to_stop_while_it_starts_it_does_so_at_once(serving_image: str, bucket: Bucket, started: Start) -> None:
+    """As the first process BentoML would ignore the signal, and be killed when the grace period is over."""
+    container = started(serving_image, **{**bucket.settings, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+    assert container.stop() == 128 + 15
+
+
+def test_started_again_with_its_volume_it_serves_while_the_store_is_away(
+    serving_image: str, bucket: Bucket, started: Start, golden: list[Path]
+) -> None:
+    with bucket.ceph.gateway() as (endpoint, _):
+        container = started(serving_image, **{**bucket.settings, "AWS_ENDPOINT_URL": endpoint})
+        container.wait_for("/readyz")
+        assert container.stop() == 0
+    before = len(container.log)
+    container.again()
+    container.wait_for("/readyz")
+    assert best(container, golden[3]) == "3"
+    assert "the store did not answer" in container.log[before:]
+
+
+def test_without_a_volume_the_reason_is_told(podman: Podman, serving_image: str, bucket: Bucket) -> None:
+    """A read-only root, and nowhere to keep a version."""
+    environment = [word for name, value in bucket.settings.items() for word in ("--env", f"{name}={value}")]
+    words = ("run", "--rm", "--no-healthcheck", "--network", "host", "--read-only", *environment)
+    said = podman.run(*words, serving_image, "python", "-m", "model_store", "pull", "xception", check=False)
+    assert said.returncode != 0
+    assert said.stderr.startswith("error: /var/cache/xception"), said.stderr
+    assert "Read-only file system" in said.stderr
+    assert said.stderr.count("\n") == 1
+
+
+def test_tensorflow_serves_the_same_model(
+    tensorflow_image: str, bucket: Bucket, started: Start, golden: list[Path]
+) -> None:
+    settings = {**bucket.settings, "ENGINE": "tensorflow", "PRECISION": "fp32"}
+    container = started(tensorflow_image, cpus="2", memory_mib=TENSORFLOW_MEMORY_MIB, **settings)
+    container.wait_for("/readyz")
+    assert [best(container, image) for image in golden] == [str(number) for number in range(10)]
+    assert "tensorflow/fp32" in container.log
+    assert container.stop() == 0
+
+
+def test_a_runner_alone_feeds_an_edge(serving_image: str, bucket: Bucket, started: Start, golden: list[Path]) -> None:
+    frames = str(free_port())
+    runner = started(serving_image, serve="service.app:RunnerService", RUNNER_PORT=frames, **bucket.settings)
+    runner.wait_for("/readyz")
+    settings = {"RUNNER_URL": runner.url, "RUNNER_PORT": frames, **SHORT_WARM_UP}
+    edge = started(serving_image, MODEL_STORE_URL=bucket.settings["MODEL_STORE_URL"], **settings)
+    edge.wait_for("/readyz")
+    assert best(edge, golden[5]) == "5"

@@ -1,0 +1,83 @@
+"""A container whose store does not give it a model: it says why, is alive and not ready, and does not start over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Bucket, Start, make_bucket
+from .podman import Container
+
+RETRIES = {"MODEL_STORE_TIMEOUT_S": "1", "LOAD_RETRY_MAX_S": "1"}
+
+Change = Callable[[Bucket], dict[str, str]]
+
+
+def wrong_secret(bucket: Bucket) -> dict[str, str]:
+    return {"AWS_SECRET_ACCESS_KEY": bucket.reader.secret_key[::-1]}
+
+
+def no_such_bucket(bucket: Bucket) -> dict[str, str]:
+    return {"MODEL_STORE_URL": "s3://not-there/models"}
+
+
+def store_down(bucket: Bucket) -> dict[str, str]:
+    return {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+
+
+FAULTS: dict[Change, tuple[str, ...]] = {
+    wrong_secret: ("access denied", "AWS_SECRET_ACCESS_KEY"),
+    no_such_bucket: ("not-there",),
+    store_down: ("the store did not answer", "check that it is up and reachable"),
+}
+"""What is wrong, and what the log has to name."""
+
+
+def stays_alive_and_unready(container: Container, parts: tuple[str, ...]) -> None:
+    """Check a container that has no model, over several of its tries."""
+    line = container.wait_for_log("No model yet: ")
+    assert all(part in line for part in parts), line
+    container.wait_for("/livez", 200)
+    container.wait_for("/readyz", 503)
+    before = container.processes()
+    assert set(before) == {"edge", "runner"}
+    for _ in range(15):
+        assert container.client.get("/livez").status_code == 200
+        assert container.client.get("/readyz").status_code == 503
+        time.sleep(0.2)
+    assert container.processes() == before
+    assert container.state("Running") == "true"
+    refused = container.client.post("/classify", content=b"x")
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert "Traceback" not in container.log
+
+
+@pytest.mark.parametrize("change", FAULTS, ids=lambda change: change.__name__)
+def test_no_model_to_be_had(serving_image: str, bucket: Bucket, started: Start, change: Change) -> None:
+    container = started(serving_image, **{**bucket.settings, **RETRIES, **change(bucket)})
+    stays_alive_and_unready(container, FAULTS[change])
+
+
+def test_a_corrupt_object_is_not_served_and_its_repair_is(
+    serving_image: str, bucket: Bucket, package: Path, started: Start
+) -> None:
+    own = make_bucket(bucket.ceph, package)
+    client = own.ceph.client()
+    listed = client.list_objects_v2(Bucket=own.name, Prefix="models/xception/1/openvino/")["Contents"]
+    keys = [entry["Key"] for entry in listed if entry["Key"].endswith(".bin")]
+    assert keys
+    bodies = {}
+    for key in keys:
+        bodies[key] = client.get_object(Bucket=own.name, Key=key)["Body"].read()
+        damaged = bytearray(bodies[key])
+        damaged[len(damaged) // 2] ^= 1
+        client.put_object(Bucket=own.name, Key=key, Body=bytes(damaged))
+    container = started(serving_image, **{**own.settings, **RETRIES})
+    stays_alive_and_unready(container, (".bin", "sha256"))
+    for key, body in bodies.items():
+        client.put_object(Bucket=own.name, Key=key, Body=body)
+    container.wait_for("/readyz", 200)
