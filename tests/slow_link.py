@@ -48,6 +48,7 @@ class SlowLink:
         self._thread = threading.Thread(target=self._loop.run_forever, name="slow-link", daemon=True)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._mended = 0
 
     @property
     def endpoint(self) -> str:
@@ -68,7 +69,8 @@ class SlowLink:
         self._loop.close()
 
     def mend(self) -> None:
-        """Let everything through again, and count from nothing."""
+        """Let everything through again, and count from nothing, without what old connections still hold."""
+        self._mended += 1
         self.cut_after = self.cut_each = self.stall_after = None
         self.received = self.connections = 0
 
@@ -145,7 +147,7 @@ class SlowLink:
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on what the server says, no faster than `rate`."""
         free_at = time.monotonic()
-        passed = 0
+        passed, mended = 0, self._mended
         while data := await reader.read(CHUNK_BYTES):
             while self._is_stalled():  # noqa: ASYNC110 -- set from other threads
                 await asyncio.sleep(0.02)
@@ -156,7 +158,8 @@ class SlowLink:
             writer.write(data)
             await writer.drain()
             passed += len(data)
-            self.received += len(data)
+            if mended == self._mended:
+                self.received += len(data)
             if self._is_cut():
                 self._cut()
             elif self.cut_each is not None and passed >= self.cut_each:
