@@ -54,7 +54,7 @@ test: $(STAMP) ## Run all tests but those of the images, on two processes; a fil
 	$(BIN)/python -m pytest --ignore tests/container --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-container: $(STAMP) ## Build the images and test them; as root, installs what that takes.
-	@scripts/container_tools.sh || [ -z "$${CI:-}" ]
+	@scripts/container_tools.sh test || [ -z "$${CI:-}" ]
 	$(BIN)/python -m pytest tests/container
 
 faults: $(STAMP) ## Break the processes under load on purpose, and print what became of the requests.

@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Install what building and testing the images takes: Podman, and where images cannot be pulled, mmdebstrap for a base
-# image from Debian's packages; Ceph's radosgw, the S3 server of the tests. Does nothing where all of it is there.
+# Install what building the images takes, Podman, or with `test` also what testing them does: mmdebstrap, for a base image
+# from Debian's packages where none can be pulled, and Ceph's radosgw, the S3 server. Does nothing where all of it is there.
 set -euo pipefail
 
-commands=(podman buildah runc mmdebstrap radosgw ceph-mon ceph-osd)
-packages=(podman buildah runc netavark aardvark-dns catatonit iptables mmdebstrap radosgw ceph-mon ceph-osd)
+commands=(podman)
+packages=(podman buildah runc netavark aardvark-dns catatonit iptables mmdebstrap)
+if [ "${1:-build}" = test ]; then
+  commands+=(buildah runc mmdebstrap radosgw ceph-mon ceph-osd)
+  packages+=(radosgw ceph-mon ceph-osd)
+fi
 
 missing=()
 for command in "${commands[@]}"; do
@@ -12,7 +16,7 @@ for command in "${commands[@]}"; do
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
-  echo "The images cannot be built and tested here: ${missing[*]} missing. On Debian, as root: scripts/container_tools.sh" >&2
+  echo "The images cannot be built or tested here: ${missing[*]} missing. On Debian, as root: $0 ${1:-build}" >&2
   exit 1
 fi
 echo "Installing ${packages[*]}"

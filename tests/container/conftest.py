@@ -33,8 +33,12 @@ def podman() -> Podman:
     """Podman, installed if this is CI."""
     if absent := missing():
         if not os.environ.get("CI"):
-            pytest.skip(f"no {', '.join(absent)} here; as root, scripts/container_tools.sh installs what is missing")
-        done = subprocess.run([str(SCRIPTS / "container_tools.sh")], capture_output=True, text=True, check=False)
+            pytest.skip(
+                f"no {', '.join(absent)} here; as root, scripts/container_tools.sh test installs what is missing"
+            )
+        done = subprocess.run(
+            [str(SCRIPTS / "container_tools.sh"), "test"], capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             pytest.fail(f"the images are not tested: podman cannot be installed\n{done.stdout}{done.stderr}")
     return Podman()
