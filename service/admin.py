@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .edge import Edge, answering, read_deadline
+from .edge import Edge, read_deadline
+from .endpoints import Answering
 from .errors import AccessDeniedError, ModelNotFoundError
 from .state import Target
 from .tfserving.models import format_status
@@ -24,8 +25,8 @@ class Admin:
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
-            Route(f"{MODEL_PATH}/reload", answering(self.reload), methods=["POST"]),
-            Route("/debug/batching", answering(self.batching), methods=["GET"]),
+            Route(f"{MODEL_PATH}/reload", Answering(self.reload), methods=["POST"]),
+            Route("/debug/batching", Answering(self.batching), methods=["GET"]),
         ]
 
     async def batching(self, request: Request) -> Response:

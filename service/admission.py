@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from .errors import DeadlineExceededError, NotReadyError, OverloadedError
 
@@ -76,18 +74,32 @@ class Deadline:
 
 
 class Permit:
-    """Proof that a request was admitted; what it takes of the bounds is given back when it ends."""
+    """Proof that a request was admitted: a block that holds its place, and gives back what it takes of the bounds."""
 
-    def __init__(self, admission: Admission, deadline: Deadline, priority: Priority, caller: Caller | None) -> None:
+    def __init__(
+        self, admission: Admission, deadline: Deadline, priority: Priority, size: int, caller: Caller | None
+    ) -> None:
         self.deadline = deadline
         self.priority = priority
         self._caller = caller
         self._spent = 0
+        self._size = size
         self.bytes = 0
         self.images = 0
         self._admission = admission
         self._began = time.monotonic()
         self._ahead = 0
+
+    def __enter__(self) -> Self:
+        self.reserve(self._size)
+        self._admission.requests += 1
+        self.count_images(1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.count_images(0)
+        self._admission.requests -= 1
+        self._admission.bytes -= self.bytes
 
     def reserve(self, size: int) -> None:
         """Take `size` more bytes of the memory for request bodies.
@@ -145,15 +157,14 @@ class Admission:
         """Admit nobody any more; those inside go on."""
         self._open = False
 
-    @contextmanager
     def admit(
         self,
         deadline: Deadline,
         priority: Priority = Priority.INTERACTIVE,
         size: int = 0,
         caller: Caller | None = None,
-    ) -> Iterator[Permit]:
-        """Hold a place, and `size` bytes, for as long as the block runs.
+    ) -> Permit:
+        """Return the block that holds a place, and `size` bytes, for as long as it runs.
 
         Args:
             deadline: When the caller stops waiting.
@@ -162,8 +173,8 @@ class Admission:
             caller: Who asks, where that is known.
 
         Raises:
-            OverloadedError: No place is left, or too few bytes, or the answer would come too late, or the caller has
-                had what they may have.
+            OverloadedError: No place is left, or the answer would come too late, or the caller has had what they may
+                have; when the block is entered, too few bytes.
             NotReadyError: The process is draining.
         """
         if not self._open:
@@ -179,16 +190,7 @@ class Admission:
                 reason="requests",
             )
         self._check_time(deadline, priority)
-        permit = Permit(self, deadline, priority, caller)
-        self.requests += 1
-        permit.count_images(1)
-        try:
-            permit.reserve(size)
-            yield permit
-        finally:
-            permit.count_images(0)
-            self.requests -= 1
-            self.bytes -= permit.bytes
+        return Permit(self, deadline, priority, size, caller)
 
     def ahead(self, priority: Priority) -> int:
         """Return the images under way that are answered before a newcomer of this priority."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import orjson
 from starlette.responses import Response
@@ -15,9 +14,7 @@ from . import metrics
 from .disconnect import ClientDisconnectedError
 from .errors import AccessDeniedError, InferenceError, ServiceError
 from .failures import report
-
-if TYPE_CHECKING:
-    from .edge import Inference
+from .inference import Inference
 
 log = logging.getLogger("bentoml.edge")
 

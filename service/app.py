@@ -131,8 +131,9 @@ class EdgeService:
 
 
 def _shortcut() -> ASGIApp:
-    """Return what stands around the routes that pass by BentoML's middlewares."""
-    app: ASGIApp = JsonErrorMiddleware(_app)
+    """Return the routes that pass by BentoML's middlewares, and Starlette's, with what stands around them."""
+    app: ASGIApp = AccessMiddleware(_app.router, _callers) if _callers else _app.router
+    app = JsonErrorMiddleware(app)
     if SETTINGS.access_log:
         app = AccessLogMiddleware(app)
     return RequestIdMiddleware(app)

@@ -1,10 +1,18 @@
-"""How many connections this process may hold, and how they end."""
+"""How many connections this process may hold, how it takes them, and how they end."""
 
 from __future__ import annotations
 
 import asyncio
 import resource
+import socket
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+from .transport import answer_in_one_write
+
+_AT_ONCE = 64
+"""Connections that are taken in one turn of the event loop, so that those who are here already are not forgotten."""
 
 _GOODBYE_S = 2.0
 
@@ -15,18 +23,60 @@ def allow_connections() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def limit_goodbyes() -> None:
-    """Have servers that are opened from now on wait 2 s for a caller to confirm the end of a TLS connection.
+def tend_connections() -> None:
+    """Have servers that are opened from now on take all callers that wait, and let them go soon.
 
-    Callers with idle connections often do not. The event loop would wait for 30 s, and hold up a stop until it is
-    killed; uvicorn has no setting for it.
+    uvloop takes one connection in each turn of its loop (as libuv does since 1.45). A turn is long when many ask at
+    once, and that is when many come: they would wait for seconds before anybody could refuse them.
+
+    At the end of a TLS connection callers have 2 s to confirm it. Those with idle connections often do not; the event
+    loop would wait for 30 s, and hold up a stop until it is killed. uvicorn has no setting for it.
     """
     loop = asyncio.get_running_loop()
     create_server = loop.create_server
 
-    def create(*arguments: Any, **options: Any) -> Any:
-        if options.get("ssl"):
-            options["ssl_shutdown_timeout"] = _GOODBYE_S
-        return create_server(*arguments, **options)
+    def create(make: Callable[[], asyncio.BaseProtocol], *arguments: Any, **options: Any) -> Any:
+        def protocol() -> asyncio.BaseProtocol:
+            return answer_in_one_write(make())
 
-    loop.create_server = create  # type: ignore[method-assign]
+        tls = {"ssl": options["ssl"], "ssl_shutdown_timeout": _GOODBYE_S} if options.get("ssl") else {}
+        if (listener := options.get("sock")) is not None:
+            protocol = _Reception(protocol, listener, tls).greet
+        return create_server(protocol, *arguments, **{**options, **tls})
+
+    loop.create_server = create  # type: ignore[method-assign,assignment]
+
+
+class _Reception:
+    """Takes the callers who wait behind one whom the event loop has taken."""
+
+    def __init__(
+        self, protocol: Callable[[], asyncio.BaseProtocol], listener: socket.socket, tls: dict[str, Any]
+    ) -> None:
+        self._protocol = protocol
+        self._listener = listener
+        self._tls = tls
+        self._welcomes: set[asyncio.Task[None]] = set()
+
+    def greet(self) -> asyncio.BaseProtocol:
+        """Return the protocol for a new connection, as a server asks for it; take those that wait, too."""
+        with suppress(OSError):  # Nobody waits, or there are no descriptors left; then the loop's own way meets it.
+            for _ in range(_AT_ONCE - 1):
+                connection, _ = self._listener.accept()
+                welcome = asyncio.get_running_loop().create_task(self._welcome(connection))
+                self._welcomes.add(welcome)
+                welcome.add_done_callback(self._welcomes.discard)
+        return self._protocol()
+
+    async def _welcome(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            connection.setblocking(False)
+            if connection.family != socket.AF_UNIX:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            transport, _ = await loop.connect_accepted_socket(self._protocol, connection, **self._tls)
+        except OSError:  # It is gone already, or speaks no TLS.
+            connection.close()
+            return
+        if self._listener.fileno() < 0:  # The server was closed meanwhile, and has said goodbye to all it knew of.
+            transport.close()

@@ -6,10 +6,7 @@ admit → read → choose a version → decode → submit (queue → batch → e
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +16,16 @@ from starlette.routing import Route
 
 from . import logs, metrics, tracing
 from .admission import Admission, Deadline, Permit, Priority
-from .answer import Answer, error_answer
+from .answer import Answer
 from .body import announced_size, extract_image, read_body
-from .connections import allow_connections, limit_goodbyes
+from .connections import allow_connections, tend_connections
 from .cpus import available_cpus
 from .decode import Decoder, ImageLimits
 from .digits import read_digits
 from .disconnect import unless_disconnected
-from .entry import Result
+from .endpoints import Answering, Timed
 from .errors import BadRequestError, ModelNotFoundError, PayloadTooLargeError, RunnerLostError
+from .inference import Inference
 from .memory import spare_garbage_collection
 from .openapi import INDEX_PAGE, openapi_document
 from .ranking import rank
@@ -43,20 +41,6 @@ Choose = Callable[[RunnerState], ServedModel]
 
 _QUERIES = {"top_k", "version", "label"}
 """The query parameters of `/classify`."""
-
-
-@dataclass(frozen=True)
-class Inference:
-    """The scores of a request, and how they came about."""
-
-    model: ServedModel
-    """The one version that gave all of them."""
-    result: Result
-    decode_s: float
-    began: float
-    """When decoding did, by `time.perf_counter`."""
-    ended: float
-    """When the scores were there."""
 
 
 class Edge:
@@ -80,7 +64,7 @@ class Edge:
         logs.configure(self.settings.log_format, "edge")
         tracing.start()
         allow_connections()
-        limit_goodbyes()
+        tend_connections()
         spare_garbage_collection()
         self.decoder.start()
         await self.runner.start(runner_url, runner_port)
@@ -154,7 +138,7 @@ class Edge:
         permit.answered()
         return Inference(model, result, decode_s, started, time.perf_counter())
 
-    def admit(self, request: Request) -> AbstractContextManager[Permit]:
+    def admit(self, request: Request) -> Permit:
         """Return the block in which a request holds its place, as `Admission.admit` does."""
         return self.admission.admit(
             read_deadline(request, self.settings.request_timeout_ms),
@@ -196,8 +180,8 @@ class Edge:
     def routes(self) -> list[Route]:
         """Return the routes that belong to no protocol."""
         return [
-            Route("/classify", timed("classify", self.classify), methods=["POST"]),
-            Route("/readyz", answering(self.ready), methods=["GET"]),
+            Route("/classify", Timed("classify", self.classify), methods=["POST"]),
+            Route("/readyz", Answering(self.ready), methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/docs.json", self.openapi, methods=["GET"]),
             Route("/", self.index, methods=["GET"]),
@@ -277,37 +261,3 @@ def read_top_k(request: Request, default: int, classes: int) -> int:
     if number is None or not 1 <= number <= classes:
         raise BadRequestError(f"top_k: {text[:99]!r} is not a whole number from 1 to {classes}")
     return number
-
-
-def answering(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """Turn the errors of an endpoint into answers."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except Exception as error:
-            return error_answer(error, request.scope)
-
-    return answer
-
-
-def timed(
-    route: str, endpoint: Callable[[Request], Coroutine[Any, Any, Answer]]
-) -> Callable[[Request], Awaitable[Response]]:
-    """Turn an endpoint's answer into a response with its timings, its errors into answers, and count both."""
-
-    async def answer(request: Request) -> Response:
-        started = time.perf_counter()
-        response: Response
-        done: Inference | None = None
-        try:
-            answered = await endpoint(request)
-            response, done = answered.response(), answered.done
-        except Exception as error:
-            response = error_answer(error, request.scope)
-        tracing.record(request.scope, route, response.status_code, started, done)
-        metrics.REQUESTS.labels(route, str(response.status_code)).inc()
-        metrics.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - started)
-        return response
-
-    return answer

@@ -32,7 +32,7 @@ def report(scope: Scope, status: int, reason: str, text: str) -> None:
     """
     if scope["path"] in _PROBES:
         return
-    metrics.FAILED_REQUESTS.labels(reason).inc()
+    metrics.failed(reason)
     level = logging.INFO if status < 500 else logging.ERROR
     if status in _PASSING:
         level = logging.WARNING

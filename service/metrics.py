@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -28,15 +29,15 @@ _READY = Gauge(
     "xception_ready", "1 while a checked version answers requests that name none.", multiprocess_mode=_NEWEST
 )
 
-REQUESTS = Counter("xception_requests", "Requests answered, by route and status.", ["route", "status"])
-REQUEST_SECONDS = Histogram(
+_REQUESTS = Counter("xception_requests", "Requests answered, by route and status.", ["route", "status"])
+_REQUEST_SECONDS = Histogram(
     "xception_request_seconds", "From the first byte to the answer.", ["route"], buckets=_SECONDS
 )
 DECODE_SECONDS = Histogram("xception_decode_seconds", "Decoding the images of a request.", buckets=_SECONDS)
 QUEUE_SECONDS = Histogram("xception_queue_seconds", "A request's wait in the runner.", buckets=_SECONDS)
 INSTANCES = Histogram("xception_request_images", "Images in a request.", buckets=_SIZES)
 
-FAILED_REQUESTS = Counter("xception_failed_requests", "Requests refused or failed, by the reason.", ["reason"])
+_FAILED_REQUESTS = Counter("xception_failed_requests", "Requests refused or failed, by the reason.", ["reason"])
 CALLER_IMAGES = Counter("xception_caller_images", "Images that the owner of an API key asked about.", ["caller"])
 RUNNER_RESTARTS = Counter("xception_runner_restarts", "Times that an edge found another runner in its place.")
 
@@ -101,6 +102,28 @@ _LANES = Gauge(
     ["model", "version"],
     multiprocess_mode=_NEWEST,
 )
+
+
+@cache
+def _of_route(route: str, status: int) -> tuple[Counter, Histogram]:
+    return _REQUESTS.labels(route, str(status)), _REQUEST_SECONDS.labels(route)
+
+
+@cache
+def _of_reason(reason: str) -> Counter:
+    return _FAILED_REQUESTS.labels(reason)
+
+
+def answered(route: str, status: int, seconds: float) -> None:
+    """Record an answer, whatever it is."""
+    requests, request_seconds = _of_route(route, status)
+    requests.inc()
+    request_seconds.observe(seconds)
+
+
+def failed(reason: str) -> None:
+    """Record that a request was refused or failed."""
+    _of_reason(reason).inc()
 
 
 class RunnerMetrics:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
-import uuid
+from collections.abc import Iterable
 
 import orjson
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .failures import REQUEST_ID, report
@@ -16,12 +19,12 @@ from .logs import Event
 
 log = logging.getLogger("bentoml.access")
 
-HEADER = "X-Request-Id"
+HEADER = b"x-request-id"
 
 _REASONS = {404: "no_such_path", 405: "no_such_method", 503: "not_ready"}
 """What Starlette and BentoML refuse."""
 
-_GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_GOOD_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 """What is taken over from the caller: printable ASCII, so that it can stand in any log line or header."""
 
 
@@ -35,12 +38,13 @@ class RequestIdMiddleware:
         """Pass a request on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        given = Headers(scope=scope).get(HEADER, "")
-        request_id = scope[REQUEST_ID] = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
+        given = next((value for name, value in scope["headers"] if name == HEADER), b"")
+        request_id = given if _GOOD_ID.fullmatch(given) else os.urandom(16).hex().encode()
+        scope[REQUEST_ID] = request_id.decode()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = request_id
+                message["headers"] = [*message["headers"], (HEADER, request_id)]
             await send(message)
 
         return await self.app(scope, receive, send_with_id)
@@ -95,8 +99,7 @@ class JsonErrorMiddleware:
         async def send_json(message: Message) -> None:
             nonlocal start
             if message["type"] == "http.response.start":
-                plain = Headers(raw=message["headers"]).get("content-type", "").startswith("text/plain")
-                if message["status"] >= 400 and plain:
+                if message["status"] >= 400 and _is_plain(message["headers"]):
                     start = message
                     return
             elif start is not None:
@@ -115,7 +118,14 @@ class JsonErrorMiddleware:
                 start = None
             await send(message)
 
-        return await self.app(scope, receive, send_json)
+        try:
+            await self.app(scope, receive, send_json)
+        except HTTPException as error:  # Of a router that nothing of Starlette's stands around.
+            await PlainTextResponse(error.detail, error.status_code, error.headers)(scope, receive, send_json)
+
+
+def _is_plain(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name.lower() == b"content-type" and value.startswith(b"text/plain") for name, value in headers)
 
 
 def _explain(status: int, text: str, scope: Scope) -> str:

@@ -19,11 +19,10 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from .failures import REQUEST_ID
+from .inference import Inference
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
-
-    from .edge import Inference
 
 _LAST_EXPORT_S = 3.0
 """How long a process that stops waits for the collector; left to itself the exporter would take half a minute."""

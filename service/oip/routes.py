@@ -9,7 +9,8 @@ from starlette.routing import Route
 from service.admission import Permit
 from service.answer import Answer
 from service.body import require_json
-from service.edge import Choose, Edge, answering, timed
+from service.edge import Choose, Edge
+from service.endpoints import Answering, Timed
 from service.errors import InvalidImageError
 from service.inflate import inflate
 
@@ -30,18 +31,18 @@ class OpenInference:
     def routes(self) -> list[Route]:
         """Return the routes of this API."""
         routes = [
-            Route("/v2", answering(self.server), methods=["GET"]),
-            Route("/v2/health/live", answering(self.live), methods=["GET"]),
-            Route("/v2/health/ready", answering(self.ready), methods=["GET"]),
-            Route("/v2/repository/index", answering(self.index), methods=["POST"]),
-            Route("/v2/repository/models/{model}/load", answering(self.control), methods=["POST"]),
-            Route("/v2/repository/models/{model}/unload", answering(self.control), methods=["POST"]),
+            Route("/v2", Answering(self.server), methods=["GET"]),
+            Route("/v2/health/live", Answering(self.live), methods=["GET"]),
+            Route("/v2/health/ready", Answering(self.ready), methods=["GET"]),
+            Route("/v2/repository/index", Answering(self.index), methods=["POST"]),
+            Route("/v2/repository/models/{model}/load", Answering(self.control), methods=["POST"]),
+            Route("/v2/repository/models/{model}/unload", Answering(self.control), methods=["POST"]),
         ]
         for path in PATHS:
             routes += [
-                Route(path, answering(self.model), methods=["GET"]),
-                Route(f"{path}/ready", answering(self.model_ready), methods=["GET"]),
-                Route(f"{path}/infer", timed("infer", self.infer), methods=["POST"]),
+                Route(path, Answering(self.model), methods=["GET"]),
+                Route(f"{path}/ready", Answering(self.model_ready), methods=["GET"]),
+                Route(f"{path}/infer", Timed("infer", self.infer), methods=["POST"]),
             ]
         return routes
 

@@ -13,8 +13,10 @@ from starlette.routing import Match, Route
 
 from service.answer import Answer
 from service.body import require_json
-from service.edge import Choose, Edge, Inference, answering, timed
+from service.edge import Choose, Edge
+from service.endpoints import Answering, Timed
 from service.errors import BadRequestError, InvalidImageError
+from service.inference import Inference
 from service.state import RunnerState, Target
 
 from . import models
@@ -67,13 +69,13 @@ class TensorFlowServing:
         known: list[Route] = []
         for path in PATHS:
             known += [
-                Route(f"{path}:predict", timed("predict", self.predict), methods=["POST"]),
-                Route(f"{path}:classify", timed("classify_examples", self.classify), methods=["POST"]),
-                Route(f"{path}:regress", timed("regress", self.regress), methods=["POST"]),
-                Route(f"{path}/metadata", answering(self.metadata), methods=["GET"]),
-                Route(path, answering(self.status), methods=["GET"]),
+                Route(f"{path}:predict", Timed("predict", self.predict), methods=["POST"]),
+                Route(f"{path}:classify", Timed("classify_examples", self.classify), methods=["POST"]),
+                Route(f"{path}:regress", Timed("regress", self.regress), methods=["POST"]),
+                Route(f"{path}/metadata", Answering(self.metadata), methods=["GET"]),
+                Route(path, Answering(self.status), methods=["GET"]),
             ]
-        return [*known, Route("/v1/{other:other}", answering(partial(refuse_malformed, known)), methods=_METHODS)]
+        return [*known, Route("/v1/{other:other}", Answering(partial(refuse_malformed, known)), methods=_METHODS)]
 
     async def predict(self, request: Request) -> Answer:
         """Answer `:predict`: the scores of images or pixels."""

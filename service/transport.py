@@ -1,0 +1,59 @@
+"""An answer in one write: its head goes out together with the beginning of its body."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+def answer_in_one_write(protocol: asyncio.BaseProtocol) -> asyncio.BaseProtocol:
+    """Return the protocol of a new connection, which will be given such a transport."""
+
+    def connection_made(transport: asyncio.BaseTransport) -> None:
+        del protocol.connection_made  # From here on it is its own again.
+        protocol.connection_made(cast(asyncio.Transport, AnswerTransport(cast(asyncio.Transport, transport))))
+
+    protocol.connection_made = connection_made  # type: ignore[method-assign]
+    return protocol
+
+
+class AnswerTransport:
+    """Stands between uvicorn and the transport of a connection, and keeps a head until the body follows.
+
+    uvicorn writes one after the other, and each write would be a system call here and a wake-up of the caller. What is
+    followed by nothing goes out in the next turn of the event loop. All else is the transport's own.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._head = b""
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep what ends like a head."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data))
+        elif data.endswith(_END_OF_HEAD):
+            self._head = data
+            self._loop.call_soon(self._send_head)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close once all is sent."""
+        self._send_head()
+        self._transport.close()
+
+    def _send_head(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
