@@ -13,6 +13,7 @@ import bentoml
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
+from uvicorn.config import HTTP_PROTOCOLS
 
 from model_store.errors import StoreError
 
@@ -25,7 +26,7 @@ from .oip.routes import OpenInference
 from .runner import Runner
 from .settings import load_settings
 from .shortcut import ShortcutMiddleware
-from .supervision import look_often
+from .supervision import leave_callers_to_edge, mend_supervisor
 from .tfserving.routes import TensorFlowServing
 from .wanted import pull_default
 from .wire import FrameAddress
@@ -42,6 +43,9 @@ _TLS = {"ciphers": "ECDHE+AESGCM:ECDHE+CHACHA20"}
 
 _TRACING = {"excluded_urls": ".*"}
 """No spans unless the configuration of BentoML asks for some: making them costs more than all the rest of a refusal."""
+
+HTTP_PROTOCOLS["auto"] = "service.connection:Connection"
+"""What uvicorn speaks; BentoML has no setting for it."""
 
 _runner = Runner(SETTINGS)
 
@@ -70,7 +74,7 @@ class RunnerService:
     @staticmethod
     def pull() -> None:
         """Pull and verify the model once, before any process starts; the runner goes on trying if this fails."""
-        look_often()
+        mend_supervisor()
         try:
             model = pull_default(SETTINGS)
             log.info("Version %d of %s is verified: %s", model.version, model.model, model.digest)
@@ -80,7 +84,10 @@ class RunnerService:
     @bentoml.on_startup
     async def start(self) -> None:
         """Begin to load the model."""
-        await _runner.start(FrameAddress.beside(_runner_url() or "", SETTINGS.runner_port))
+        address = FrameAddress.beside(_runner_url() or "", SETTINGS.runner_port)
+        if address.path:
+            leave_callers_to_edge()
+        await _runner.start(address)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""How many connections this process may hold, how it takes them, and how they end."""
+"""How many connections this process may hold, and how it takes them; `connection.py` has what one of them may do."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
-
-from .transport import answer_in_one_write
 
 _AT_ONCE = 64
 """Connections that are taken in one turn of the event loop, so that those who are here already are not forgotten."""
@@ -35,10 +33,7 @@ def tend_connections() -> None:
     loop = asyncio.get_running_loop()
     create_server = loop.create_server
 
-    def create(make: Callable[[], asyncio.BaseProtocol], *arguments: Any, **options: Any) -> Any:
-        def protocol() -> asyncio.BaseProtocol:
-            return answer_in_one_write(make())
-
+    def create(protocol: Callable[[], asyncio.BaseProtocol], *arguments: Any, **options: Any) -> Any:
         tls = {"ssl": options["ssl"], "ssl_shutdown_timeout": _GOODBYE_S} if options.get("ssl") else {}
         if (listener := options.get("sock")) is not None:
             protocol = _Reception(protocol, listener, tls).greet

@@ -1,14 +1,20 @@
 """What BentoML's supervisor does for the processes that it starts, and they for it.
 
 `bentoml serve` has circus look after its processes, and has it look every 10 s only. A runner that crashed would be
-missed for that long. BentoML has no setting for it; this is the only place that reaches into its supervisor.
+missed for that long. When it stops it keeps the socket that it opened for the edge until all have stopped: callers who
+come meanwhile would be connected to nobody, and be cut off at the end. There are no settings for either; this is the
+only place that reaches into that supervisor.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
+import socket
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 _EVERY_S = 0.25
@@ -17,12 +23,12 @@ _PR_SET_PDEATHSIG = 1
 """The number of the option, from Linux' prctl.h."""
 
 
-def look_often() -> None:
-    """Make the supervisor that this process is about to start look four times a second."""
+def mend_supervisor() -> None:
+    """Make the supervisor that this process is about to start look four times a second, and stop listening at once."""
     from circus.arbiter import Arbiter  # type: ignore[import-untyped]  # Only the supervisor needs it.
     from circus.exc import ConflictError  # type: ignore[import-untyped]
 
-    start, look = Arbiter.__init__, Arbiter.manage_watchers
+    start, look, stop = Arbiter.__init__, Arbiter.manage_watchers, Arbiter.stop
 
     def start_looking(arbiter: Any, *args: Any, **kwargs: Any) -> None:
         start(arbiter, *args, **{**kwargs, "check_delay": _EVERY_S})
@@ -33,7 +39,26 @@ def look_often() -> None:
         except ConflictError:  # It starts or stops processes at this moment.
             return None
 
-    Arbiter.__init__, Arbiter.manage_watchers = start_looking, look_unless_busy
+    def stop_listening(arbiter: Any, *args: Any, **kwargs: Any) -> Any:
+        arbiter.sockets.close_all()
+        return stop(arbiter, *args, **kwargs)
+
+    Arbiter.__init__, Arbiter.manage_watchers, Arbiter.stop = start_looking, look_unless_busy, stop_listening
+
+
+def leave_callers_to_edge() -> None:
+    """Close the ports that this process was handed and does not serve; held open they would connect callers to nobody.
+
+    The supervisor hands the sockets of all its processes to each of them. A runner that it has started beside an edge
+    is asked through Unix sockets alone.
+    """
+    if sys.platform != "linux":
+        return
+    for number in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+        with suppress(OSError), socket.socket(fileno=os.dup(number)) as held:
+            listens = held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if listens and held.family in (socket.AF_INET, socket.AF_INET6):
+                os.close(number)
 
 
 def end_with_supervisor() -> None:

@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 _END_OF_HEAD = b"\r\n\r\n"
-
-
-def answer_in_one_write(protocol: asyncio.BaseProtocol) -> asyncio.BaseProtocol:
-    """Return the protocol of a new connection, which will be given such a transport."""
-
-    def connection_made(transport: asyncio.BaseTransport) -> None:
-        del protocol.connection_made  # From here on it is its own again.
-        protocol.connection_made(cast(asyncio.Transport, AnswerTransport(cast(asyncio.Transport, transport))))
-
-    protocol.connection_made = connection_made  # type: ignore[method-assign]
-    return protocol
 
 
 class AnswerTransport:
@@ -26,8 +15,15 @@ class AnswerTransport:
     followed by nothing goes out in the next turn of the event loop. All else is the transport's own.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, take_s: float) -> None:
+        """Keep the transport.
+
+        Args:
+            transport: Of the connection.
+            take_s: How long a caller may take to fetch the last of an answer after which the connection is closed.
+        """
         self._transport = transport
+        self._take_s = take_s
         self._loop = asyncio.get_running_loop()
         self._head = b""
         self.is_closing = transport.is_closing
@@ -49,9 +45,11 @@ class AnswerTransport:
             self._transport.write(data)
 
     def close(self) -> None:
-        """Close once all is sent."""
+        """Close once all is sent, or when it takes too long."""
         self._send_head()
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(self._take_s, self._transport.abort)
 
     def _send_head(self) -> None:
         if self._head:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import threading
 import time
 from base64 import b64encode
@@ -242,6 +243,22 @@ def test_told_to_stop_under_load_it_answers_what_it_has_taken(
     assert (tally.refused, tally.failed, tally.wrong) == (0, 0, 0), tally
     assert not [began for began in traffic.lost_began if began < at], traffic.tally
     record_fault(Row("pod: SIGTERM", EIGHT_CLIENTS, tally, None))
+
+
+def test_who_comes_while_it_stops_is_turned_away(store_url: str, started: Start) -> None:
+    """A request that is on its way holds up the stop; callers who come meanwhile are not connected to nobody."""
+    server = started(MODEL_STORE_URL=store_url, ENGINE="openvino", BODY_TIMEOUT_MS="3000")
+    server.wait_for("/readyz")
+    assert server.process is not None
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as slow:
+        slow.sendall(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        assert slow.recv(4096).startswith(b"HTTP/1.1 408 ")
+    assert server.process.wait(30) == 0, server.log
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed(store_url: str, started: Start) -> None:

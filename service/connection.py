@@ -1,0 +1,145 @@
+"""One caller's connection: uvicorn's HTTP/1.1, with bounds and in a form for which it has no settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from . import metrics
+from .logs import Event
+from .transport import AnswerTransport
+
+log = logging.getLogger("bentoml.edge")
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a head, of what stands behind a body in chunks, and between the chunks; what one read brings may be more."""
+
+_FIRST_S = 60.0
+"""How long a connection may stay without a request; gateways open some in advance."""
+
+_HEAD_S = 10.0
+"""How long a head may take, once it has begun."""
+
+_TAKE_S = 20.0
+"""How long a caller may leave an answer lying."""
+
+
+class Connection(HttpToolsProtocol):
+    """Reads requests, and closes where nothing comes of it: heads without an end, callers who send or take nothing.
+
+    All of this is before admission: nobody has been asked for a key yet, and no deadline runs.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._unread = 0
+        """Bytes since the last that were part of something complete, or of a body."""
+        self._alarm: asyncio.TimerHandle | None = None
+        self._left_lying: asyncio.TimerHandle | None = None
+        self._whole = True
+        """Whether the newest request has come to its end."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, and wait for the first request."""
+        super().connection_made(AnswerTransport(transport, _TAKE_S))  # type: ignore[arg-type]
+        self._wait(_FIRST_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._come_on()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless what came before makes no sense without an end."""
+        self._unread += len(data)
+        super().data_received(data)
+        if not self._unread or self.transport.is_closing():
+            return
+        if self._unread > MAX_HEAD_BYTES:
+            self._refuse(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head is over the limit of {MAX_HEAD_BYTES} bytes"
+            )
+        elif self._unread == len(data):  # It has begun with these.
+            self._wait(_HEAD_S)
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer."""
+        self._come_on()
+        self._whole = False
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._unread = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of the request."""
+        self._come_on()
+        self._whole = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go over to the next request; what is left of this one is not waited for as if it mattered."""
+        super().on_response_complete()
+        if not self._whole:
+            self._wait(_HEAD_S)
+
+    def pause_writing(self) -> None:
+        """Stop sending, and give the caller some time to take what was sent."""
+        super().pause_writing()
+        self._left_lying = self.loop.call_later(_TAKE_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Send on."""
+        if self._left_lying:
+            self._left_lying.cancel()
+            self._left_lying = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # Says less than ours.
+        """Refuse what is no HTTP."""
+        self._refuse(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request")
+
+    def _wait(self, seconds: float) -> None:
+        self._silence()
+        self._alarm = self.loop.call_later(seconds, self._give_up)
+
+    def _come_on(self) -> None:
+        self._unread = 0
+        self._silence()
+
+    def _silence(self) -> None:
+        if self._alarm:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _give_up(self) -> None:
+        self._alarm = None
+        if self.transport.is_closing():
+            return
+        if self._unread:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"the head did not arrive within {_HEAD_S:.0f} s")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: HTTPStatus, text: str) -> None:
+        if self.cycle and not self.cycle.response_complete:  # It would stand before, or in, that answer.
+            self.transport.abort()
+            return
+        reason = "slow_request" if status is HTTPStatus.REQUEST_TIMEOUT else "bad_request"
+        metrics.failed(reason)
+        log.warning(Event("request refused", status=int(status), reason=reason, error=text))
+        body = orjson.dumps({"error": text})
+        self.transport.write(
+            f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+            + body
+        )
+        self.transport.close()

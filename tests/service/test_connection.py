@@ -1,0 +1,225 @@
+"""What a connection may do, through uvicorn's own server and real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import orjson
+import pytest
+import uvicorn
+import uvloop
+from starlette.types import Receive, Scope, Send
+
+from service import connection
+from service.connection import MAX_HEAD_BYTES, Connection
+from service.connections import tend_connections
+
+LONG = 4 * 2**20
+"""Bytes of an answer that no socket's buffer holds."""
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+ServerOf = tuple[uvicorn.Server, tuple[str, int]]
+
+
+async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the path, or with many bytes; `/early` does not wait for the body."""
+    if scope["path"] == "/hold":
+        await asyncio.sleep(0.8)
+    if scope["method"] == "POST" and scope["path"] != "/early":
+        while (await receive()).get("more_body"):
+            pass
+    body = b"x" * LONG if scope["path"] == "/long" else scope["path"].encode()
+    length = str(len(body)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[ServerOf]:
+    tend_connections()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(answer, http=Connection, loop="none", lifespan="off", log_config=None, timeout_keep_alive=30)
+        )
+        running = asyncio.create_task(server.serve([listener]))
+        await until(lambda: server.started)
+        try:
+            yield server, listener.getsockname()
+        finally:
+            server.should_exit = True
+            await asyncio.wait_for(running, 10)
+
+
+def on_uvloop(test: Callable[[ServerOf], Awaitable[None]]) -> Callable[[], None]:
+    async def run() -> None:
+        async with serving() as server:
+            await asyncio.wait_for(test(server), 20)
+
+    def wrapped() -> None:
+        uvloop.run(run())
+
+    wrapped.__name__, wrapped.__doc__ = test.__name__, test.__doc__  # type: ignore[attr-defined]
+    return wrapped
+
+
+async def until(come_true: Callable[[], bool]) -> None:
+    while not come_true():  # noqa: ASYNC110  # uvicorn tells nobody.
+        await asyncio.sleep(0.01)
+
+
+async def ask(address: tuple[str, int], *parts: bytes, pause_s: float = 0.0) -> bytes:
+    """Send parts and return what comes until the connection is closed."""
+    reader, writer = await asyncio.open_connection(*address)
+    for part in parts:
+        writer.write(part)
+        await asyncio.sleep(pause_s)
+    received = await reader.read()
+    writer.close()
+    return received
+
+
+def status_and_error(received: bytes) -> tuple[int, str]:
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"connection: close" in head
+    return int(head.split()[1]), orjson.loads(body)["error"]
+
+
+@on_uvloop
+async def test_an_answer_is_one_write(server: ServerOf) -> None:
+    with socket.create_connection(server[1]) as caller:
+        caller.setblocking(False)
+        loop = asyncio.get_running_loop()
+        for _ in range(20):
+            await loop.sock_sendall(caller, GET)
+            received = await loop.sock_recv(caller, 65536)
+            assert received.startswith(b"HTTP/1.1 200 OK\r\n"), received
+            assert received.endswith(b"\r\n\r\n/"), received
+
+
+@on_uvloop
+async def test_all_who_wait_are_taken_in_one_turn(server: ServerOf) -> None:
+    """uvloop alone takes one in a turn."""
+    callers = [socket.create_connection(server[1]) for _ in range(60)]
+    for _ in range(8):  # Turns in which the first is seen, the others are taken, and all begin.
+        await asyncio.sleep(0)
+    assert len(server[0].server_state.connections) == 60
+    for caller in callers:
+        caller.close()
+
+
+@pytest.mark.parametrize("piece", [b"a" * 4096, b"x: y\r\n" * 700], ids=["no end of a line", "no end of lines"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET /",
+        b"GET / HTTP/1.1\r\nx: ",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx: ",
+    ],
+    ids=["path", "head", "behind the body"],
+)
+def test_a_head_has_a_limit(start: bytes, piece: bytes) -> None:
+    @on_uvloop
+    async def test(server: ServerOf) -> None:
+        reader, writer = await asyncio.open_connection(*server[1])
+        sent = 0
+        writer.write(start)
+        with_an_end = asyncio.create_task(reader.read())
+        while not with_an_end.done():
+            assert sent < 20 * MAX_HEAD_BYTES
+            writer.write(piece)
+            sent += len(piece)
+            await asyncio.sleep(0.002)
+        writer.close()
+
+    test()
+
+
+@on_uvloop
+async def test_a_refused_head_is_told_why(server: ServerOf) -> None:
+    status, error = status_and_error(await ask(server[1], b"GET / HTTP/1.1\r\n", b"x: " + b"a" * MAX_HEAD_BYTES))
+    assert (status, error) == (431, "the head is over the limit of 65536 bytes")
+
+
+@on_uvloop
+async def test_a_head_in_pieces_before_a_long_body_is_taken(server: ServerOf) -> None:
+    head = b"POST /first HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\nConnection: close\r\n\r\n"
+    received = await ask(server[1], head[:20], head[20:] + b"x" * 150_000, b"x" * 150_000, pause_s=0.05)
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@on_uvloop
+async def test_what_is_no_http_is_refused_as_json(server: ServerOf) -> None:
+    assert status_and_error(await ask(server[1], b"\x16\x03\x01\x02\x00")) == (400, "this is no HTTP/1.1 request")
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience of half a second."""
+    for name in ("_FIRST_S", "_HEAD_S", "_TAKE_S"):
+        monkeypatch.setattr(connection, name, 0.5)
+
+
+@pytest.mark.usefixtures("short")
+class TestPatience:
+    """Callers for whom nobody waits for ever."""
+
+    def test_half_a_head(self) -> None:
+        @on_uvloop
+        async def test(server: ServerOf) -> None:
+            status, error = status_and_error(await ask(server[1], b"GET / HT", b"TP/1.1\r\n", b"x: y\r\n", pause_s=0.1))
+            assert status == 408
+            assert "the head did not arrive" in error
+
+        test()
+
+    def test_nothing_at_all(self) -> None:
+        @on_uvloop
+        async def test(server: ServerOf) -> None:
+            assert await ask(server[1]) == b""
+
+        test()
+
+    def test_a_body_that_nobody_waits_for(self) -> None:
+        @on_uvloop
+        async def test(server: ServerOf) -> None:
+            head = b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+            received = await ask(server[1], head)
+            assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+
+        test()
+
+    def test_an_answer_longer_than_that(self) -> None:
+        @on_uvloop
+        async def test(server: ServerOf) -> None:
+            reader, writer = await asyncio.open_connection(*server[1])
+            writer.write(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            writer.close()
+
+        test()
+
+    @pytest.mark.parametrize("path", [b"/long", b"/short"])
+    @pytest.mark.parametrize("stopping", [False, True], ids=["while serving", "while stopping"])
+    def test_an_answer_that_nobody_takes(self, path: bytes, stopping: bool) -> None:
+        """The server gets rid of the connection; were it to wait for the caller, it could not stop."""
+
+        @on_uvloop
+        async def test(server: ServerOf) -> None:
+            with socket.socket() as caller:
+                caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                caller.connect(server[1])
+                caller.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path * 20)
+                await asyncio.sleep(0.2)
+                assert len(server[0].server_state.connections) == 1
+                if stopping:
+                    server[0].should_exit = True
+                elif path == b"/short":
+                    return  # All of it lies in the socket's buffer: nothing is held here.
+                await until(lambda: not server[0].server_state.connections)
+
+        test()
