@@ -13,6 +13,7 @@ COMMANDS = {
     "swap": ("measurements.swap", "versions swapped, rolled back and broken under load"),
     "unload": ("measurements.unload", "what a version costs in memory, and gives back"),
     "overload": ("measurements.overload", "what is left of the service when it is asked far more than it can answer"),
+    "refusal": ("measurements.refusal", "what it costs to refuse a request, beside a server that does nothing else"),
     "soak": ("measurements.soak", "memory, descriptors and latency of the service over a long time"),
     "container_start": (
         "measurements.container_start",

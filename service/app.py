@@ -104,7 +104,7 @@ _callers = SETTINGS.api_keys_file and Callers(SETTINGS.api_keys_file, SETTINGS.e
 # Within the application, so that BentoML still sees which paths are not its own, those of the page's scripts.
 _door = [Middleware(AccessMiddleware, callers=_callers)] if _callers else []
 _app = Starlette(routes=[route for api in _apis for route in api.routes()], middleware=_door)
-_app.router.redirect_slashes = False  # It would be to a host that the caller names.
+_app.router.redirect_slashes = False  # As in `ShortcutMiddleware`.
 
 
 @bentoml.service(

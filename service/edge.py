@@ -5,6 +5,7 @@ admit → read → choose a version → decode → submit (queue → batch → e
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
@@ -26,7 +27,7 @@ from .disconnect import unless_disconnected
 from .endpoints import Answering, Timed
 from .errors import BadRequestError, ModelNotFoundError, PayloadTooLargeError, RunnerLostError
 from .inference import Inference
-from .memory import spare_garbage_collection
+from .memory import give_back_often, spare_garbage_collection
 from .openapi import INDEX_PAGE, openapi_document
 from .ranking import rank
 from .runner_client import RunnerClient
@@ -67,11 +68,13 @@ class Edge:
         tend_connections()
         spare_garbage_collection()
         self.decoder.start()
+        self._tidying = asyncio.create_task(give_back_often())
         await self.runner.start(runner_url, runner_port)
 
     async def stop(self) -> None:
         """Admit nobody any more, then let go of threads and connections."""
         self.admission.close()
+        self._tidying.cancel()
         await self.decoder.stop()
         await self.runner.stop()
         await tracing.stop()

@@ -7,7 +7,7 @@ import logging
 from starlette.types import Scope
 
 from . import metrics
-from .logs import Event
+from .logs import Event, shorten
 
 log = logging.getLogger("bentoml.edge")
 
@@ -46,7 +46,7 @@ def report(scope: Scope, status: int, reason: str, text: str) -> None:
             status=status,
             reason=reason,
             method=scope["method"],
-            path=scope["path"],
+            path=shorten(scope["path"]),
             request_id=scope.get(REQUEST_ID),
             caller=caller.name if caller else None,
             error=text,

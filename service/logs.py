@@ -13,6 +13,10 @@ _BARE = re.compile(r"[\w./:+@%-]+", re.ASCII)
 """Values that need no quotes."""
 
 
+_LONGEST_PATH = 500
+"""Characters of a path; callers may send a hundred times as many."""
+
+
 class Event:
     """What happened, and the fields that tell the particulars; given to a logger in the place of a text."""
 
@@ -69,3 +73,8 @@ def _quoted(value: str) -> str:
     if _BARE.fullmatch(value):
         return value
     return '"' + value.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+
+
+def shorten(path: str) -> str:
+    """Return a path, or its beginning."""
+    return path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"

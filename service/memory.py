@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
 import sys
 
 _ARENAS = 2
 """Heaps that glibc's threads share; by default it makes eight for each core, and each keeps pages of its own."""
+
+_GIVE_BACK_EVERY_S = 60.0
+"""It takes a millisecond, 20 after a storm."""
 
 _M_ARENA_MAX = -8
 """The number of the option, from glibc's malloc.h."""
@@ -34,6 +38,13 @@ def give_back_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
         if trim is not None:
             trim(0)
+
+
+async def give_back_often() -> None:
+    """Do so every minute, for ever: what the largest backlog or picture took is not kept for the next one."""
+    while True:
+        await asyncio.sleep(_GIVE_BACK_EVERY_S)
+        await asyncio.to_thread(give_back_memory)
 
 
 def spare_garbage_collection() -> None:

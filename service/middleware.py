@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .failures import REQUEST_ID, report
-from .logs import Event
+from .logs import Event, shorten
 
 log = logging.getLogger("bentoml.access")
 
@@ -76,7 +76,7 @@ class AccessLogMiddleware:
                     "request answered",
                     status=status,
                     method=scope["method"],
-                    path=scope["path"],
+                    path=shorten(scope["path"]),
                     ms=round(1000 * (time.perf_counter() - started), 2),
                     request_id=scope.get(REQUEST_ID),
                 )
@@ -129,8 +129,9 @@ def _is_plain(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def _explain(status: int, text: str, scope: Scope) -> str:
+    path = shorten(scope["path"])
     if status == 404:
-        return f"no such path: {scope['path']}"
+        return f"no such path: {path}"
     if status == 405:
-        return f"{scope['path']} does not take {scope['method']}"
+        return f"{path} does not take {scope['method']}"
     return text.strip() or "failed"

@@ -30,6 +30,7 @@ class ShortcutMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Step to the front at the start; pass everything else on."""
         if scope["type"] == "lifespan":
+            scope["app"].router.redirect_slashes = False  # It would be to a host that the caller names.
             scope["app"].middleware_stack = _Fork(self._shortcut, self._prefixes, scope["app"].middleware_stack)
         await self.app(scope, receive, send)
 

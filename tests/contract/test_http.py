@@ -123,6 +123,18 @@ class TestRoutes:
         assert error_of(answer) == "/classify does not take GET"
         assert answer.headers["allow"] == "POST"
 
+    @pytest.mark.parametrize("path", ["/livez/", "/metrics/", "/classify/", "/v1/models/xception/", "/docs.json/"])
+    def test_nobody_is_sent_elsewhere(self, server: Server, path: str) -> None:
+        """A redirect would lead to the host that the caller names."""
+        answer = server.client.get(path, headers={"Host": "elsewhere.example"})
+        assert answer.status_code in (400, 404)
+        assert "location" not in answer.headers
+
+    def test_a_path_is_quoted_in_part(self, server: Server) -> None:
+        answer = server.client.get(f"/{'a' * 20_000}")
+        assert (answer.status_code, len(error_of(answer))) == (404, len("no such path: ") + 501)
+        assert "a" * 501 not in server.log
+
     def test_metrics_of_edge_and_runner(self, server: Server, eight: bytes) -> None:
         for _ in range(3):
             post(server, "/classify", eight, "image/png")
