@@ -28,7 +28,8 @@ SERVE_EXTRAS := --extra container --extra signing --extra tracing
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup serve model test test-container faults check format lock loadtest loadtest-ui audit bento container clean
+.PHONY: help setup serve model test test-container faults check format lock loadtest loadtest-ui audit bento \
+	bento-container container clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -87,6 +88,10 @@ audit: $(STAMP) ## Look for known vulnerabilities in what serving needs; asks Py
 
 bento: $(STAMP) ## Build the Bento; it holds no weights.
 	$(BIN)/bentoml build
+
+bento-container: $(STAMP) ## Build the image xception-service-bento with podman, by `bentoml containerize`.
+	@scripts/container_tools.sh
+	$(BIN)/python scripts/container_bento.py
 
 container: ## Build the images xception-service and xception-service-tensorflow with podman; TARGETS chooses others.
 	@scripts/container_tools.sh

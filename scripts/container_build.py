@@ -43,9 +43,14 @@ _LENT_CERTIFICATES = "/run/secrets/ca.crt"
 
 
 def image_name(target: str) -> str:
-    """Return the full name of a target's image; its tag is the version of the project."""
+    """Return the full name of a target's image."""
+    return versioned(IMAGES[target])
+
+
+def versioned(image: str) -> str:
+    """Return the full name of an image, with the version of the project as its tag."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return f"localhost/{IMAGES[target]}:{project['version']}"
+    return f"localhost/{image}:{project['version']}"
 
 
 def base_image() -> str:
@@ -104,6 +109,16 @@ def _existing_folder(place: Path) -> Path | None:
     return place.parent if place.name == "simple" else place
 
 
+def build_arguments(name: str, base: str) -> dict[str, str]:
+    """Return what the build of an image is told: what to build on, and what its labels say."""
+    revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return {
+        "BASE_IMAGE": base,
+        "VERSION": name.rpartition(":")[2],
+        "REVISION": revision.stdout.strip() or "unknown",
+    }
+
+
 def build(target: str, base: str) -> str:
     """Build a target and return the name of its image.
 
@@ -111,17 +126,15 @@ def build(target: str, base: str) -> str:
         SystemExit: The build failed; what it said was printed.
     """
     name = image_name(target)
-    revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    arguments = {
-        "BASE_IMAGE": base,
-        "VERSION": name.rpartition(":")[2],
-        "REVISION": revision.stdout.strip() or "unknown",
-    }
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [
                 *(PODMAN, "build", "--format", "docker", "--network", "host", "--target", target, "--tag", name),
-                *(word for key, value in arguments.items() for word in ("--build-arg", f"{key}={value}")),
+                *(
+                    word
+                    for key, value in build_arguments(name, base).items()
+                    for word in ("--build-arg", f"{key}={value}")
+                ),
                 *lend_pip(Path(folder)),
                 str(ROOT),
             ],
@@ -136,18 +149,22 @@ def _succeeds(*words: str) -> bool:
     return subprocess.run([PODMAN, *words], capture_output=True, check=False).returncode == 0
 
 
+def print_size(name: str) -> None:
+    """Print what came out, as the last line: the name of an image and its size in MB."""
+    said = subprocess.run(
+        [PODMAN, "image", "inspect", "--format", "{{.Size}}", name], capture_output=True, text=True, check=True
+    )
+    print(f"{name}: {int(said.stdout) / 1e6:.0f} MB")
+
+
 def main() -> None:
     """Build what is asked for, and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="+", choices=tuple(IMAGES), metavar="TARGET", help=" ".join(IMAGES))
     options = parser.parse_args()
     base = base_image()
-    names = [build(target, base) for target in options.targets]
-    for name in names:
-        said = subprocess.run(
-            [PODMAN, "image", "inspect", "--format", "{{.Size}}", name], capture_output=True, text=True, check=True
-        )
-        print(f"{name}: {int(said.stdout) / 1e6:.0f} MB")
+    for name in [build(target, base) for target in options.targets]:
+        print_size(name)
 
 
 if __name__ == "__main__":

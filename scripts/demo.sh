@@ -54,6 +54,15 @@ else
     *) fail "$said" ;;
   esac
 fi
+# A picture to try it out with: of the digits, of which one of each class is there, in order, an 8.
+example=
+images=("$package"/golden/*.*g)
+if [ -f "${images[0]}" ]; then
+  [ -z "$weights" ] && [ -f "$package/golden/08.png" ] && images=("$package/golden/08.png")
+  example=$base/example.${images[0]##*.}
+  cp "${images[0]}" "$example"
+  example=${example#"$PWD"/}
+fi
 [ "$target" = serve ] || exit 0
 
 export MODEL_NAME=$name
@@ -74,15 +83,10 @@ say_ready() {
     sleep 0.3
   done
   say "Ready after $SECONDS s: $url (the API, to try out), $url/metrics"
-  images=("$package"/golden/*.*g)
-  if [ -f "${images[0]}" ]; then
-    # Of the digits, one of each class is there, in order.
-    [ -z "$weights" ] && [ -f "$package/golden/08.png" ] && images=("$package/golden/08.png")
-    cp "${images[0]}" "$base/example.${images[0]##*.}"
-    example=$base/example.${images[0]##*.}
-    printf '\n  curl -F image=@%s %s/classify\n' "${example#"$PWD"/}" "$url"
+  if [ -n "$example" ]; then
+    printf '\n  curl -F image=@%s %s/classify\n' "$example" "$url"
     printf '\n  echo "{\\"instances\\": [{\\"b64\\": \\"$(base64 -w0 %s)\\"}]}" | curl -d @- %s/v1/models/%s:predict\n\n' \
-      "${example#"$PWD"/}" "$url" "$name"
+      "$example" "$url" "$name"
   fi
 }
 

@@ -72,7 +72,10 @@ def missing() -> list[str]:
 
 
 class Container:
-    """One container of the service on a port of this machine. It is not started yet."""
+    """One container of the service on a port of this machine. It is not started yet.
+
+    `serve` names the service that is told to `bentoml serve`; with None the image starts what it starts by itself.
+    """
 
     def __init__(
         self,
@@ -82,7 +85,7 @@ class Container:
         cpus: str = "1",
         memory_mib: int = MEMORY_MIB,
         volume: str | None = None,
-        serve: str = "service.app:EdgeService",
+        serve: str | None = "service.app:EdgeService",
         **settings: str,
     ) -> None:
         self.port = free_port()
@@ -97,7 +100,7 @@ class Container:
             *("--memory", f"{memory_mib}m", *BOUNDS),
             *("--volume", f"{self.volume}:{CACHE}"),
             *(word for name, value in environment.items() for word in ("--env", f"{name}={value}")),
-            *(image, "bentoml", "serve", serve),
+            *(image, *(("bentoml", "serve", serve) if serve else ())),
         )
 
     def start(self) -> None:
@@ -180,8 +183,18 @@ class Container:
 
 def build(target: str) -> str:
     """Build a target of the Dockerfile, by the script that `make container` calls, and return the image's name."""
+    return run_build("container_build.py", target)
+
+
+def build_bento() -> str:
+    """Build the image of `bentoml containerize`, as `make bento-container` does, and return its name."""
+    return run_build("container_bento.py")
+
+
+def run_build(script: str, *words: str) -> str:
+    """Run a script that builds an image and prints its name and size last; return the name."""
     done = subprocess.run(
-        [sys.executable, str(SCRIPTS / "container_build.py"), target],
+        [sys.executable, str(SCRIPTS / script), *words],
         capture_output=True,
         text=True,
         timeout=590,

@@ -1,0 +1,172 @@
+"""The image of `bentoml build` and `bentoml containerize`: the same as `serving` in what it holds and what it does."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.test_processes import is_eight
+from tests.faults.traffic import Traffic
+from tests.server import free_port
+
+from .conftest import SHORT_WARM_UP, Bucket, Start
+from .podman import MEMORY_MIB, Container, Podman, build_bento
+from .test_serving import best
+
+BENTO = "/home/bentoml/bento/"
+
+OF_BENTOML = {"LANG", "LC_ALL", "PYTHONIOENCODING", "BENTO_PATH", "BENTOML_HF_CACHE_DIR"}
+"""Variables that BentoML's own Dockerfile sets, and ours does not."""
+
+LABEL = "org.opencontainers.image."
+
+DIGESTS = """
+import hashlib, json, os
+found = {}
+for root, folders, files in os.walk("/"):
+    if root == "/":
+        folders[:] = [name for name in folders if name not in ("proc", "sys", "dev")]
+    for name in files:
+        path = os.path.join(root, name)
+        if os.path.islink(path) or name.endswith(".pyc"):
+            found[path] = os.path.islink(path) and os.readlink(path)
+        else:
+            readable = os.access(path, os.R_OK)
+            found[path] = readable and hashlib.sha256(open(path, "rb").read()).hexdigest()
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def image(serving_image: str) -> str:
+    """The name of the image; its layers of packages are those that the build of `serving` left behind."""
+    return build_bento()
+
+
+@pytest.fixture(scope="module")
+def container(podman: Podman, image: str, bucket: Bucket) -> Iterator[Container]:
+    """One that was told nothing but its settings."""
+    running = Container(podman, image, serve=None, **bucket.settings)  # type: ignore[arg-type]
+    try:
+        running.start()
+        running.wait_for("/readyz")
+        yield running
+    finally:
+        running.remove()
+
+
+def contents(podman: Podman, image: str) -> dict[str, Any]:
+    """Return what each file of an image comes to; of bytecode, which holds times, only that it is there."""
+    found: dict[str, Any] = json.loads(podman.within(image, "python", "-c", DIGESTS))
+    assert len(found) > 10_000
+    return found
+
+
+def below(folder: str, files: dict[str, Any]) -> dict[str, Any]:
+    """Return the files below a folder, by what follows its name."""
+    return {path.removeprefix(folder): value for path, value in files.items() if path.startswith(folder)}
+
+
+def test_its_files_are_those_of_serving(podman: Podman, image: str, serving_image: str) -> None:
+    """So there are no weights, no compiler and no pip in it, and it is as small: test_image.py has looked there."""
+    served, bento = contents(podman, serving_image), contents(podman, image)
+    # But for the code, which is elsewhere, and names of accounts and of the machine.
+    apart = ("/app/", "/home/", "/etc/")
+    common = [{path: files[path] for path in files if not path.startswith(apart)} for files in (served, bento)]
+    assert common[0] == common[1]
+    for package in ("service/", "model_store/"):
+        code = below(f"/app/{package}", served)
+        assert len(code) > 20
+        assert code == below(f"{BENTO}src/{package}", bento)
+    assert {path.partition("/")[0] for path in below(BENTO, bento)} == {"README.md", "apis", "bento.yaml", "env", "src"}
+    assert "/etc/pip.conf" not in bento
+
+
+def test_it_is_started_and_looked_at_as_serving_is(podman: Podman, image: str, serving_image: str) -> None:
+    served, bento = podman.inspect(serving_image), podman.inspect(image)
+    assert bento["Healthcheck"] == served["Healthcheck"]
+    before, after = served["Config"], bento["Config"]
+    assert after["Entrypoint"] == [*before["Entrypoint"], f"{BENTO}env/docker/entrypoint.sh"]
+    for name in ("User", "ExposedPorts", "Volumes"):
+        assert after.get(name) == before.get(name), name
+    wanted, found = (dict(entry.split("=", 1) for entry in config["Env"]) for config in (before, after))
+    assert {name: value for name, value in found.items() if name not in OF_BENTOML} == wanted
+    assert set(after["Labels"]) == set(before["Labels"])
+    for label in ("version", "revision", "base.name"):
+        assert after["Labels"][f"{LABEL}{label}"] == before["Labels"][f"{LABEL}{label}"]
+
+
+def test_no_secret_and_no_address_in_it(podman: Podman, image: str) -> None:
+    """The packages were installed in another stage; what BentoML wrote down names no index."""
+    history = podman.run("history", "--no-trunc", "--format", "{{.CreatedBy}}", image).stdout
+    assert "dumb-init" in history
+    assert "/opt/pip" not in history
+    assert "http" not in history.replace("http://127.0.0.1", "")
+    script = f"cd {BENTO} && find bento.yaml env src/requirements -type f -exec cat {{}} +"
+    written = [line.strip() for line in podman.within(image, "sh", "-c", script).splitlines()]
+    assert "bentoml==1" in "".join(written)
+    told = [line for line in written if not line.startswith("#")]
+    assert not [line for line in told if "://" in line.replace("http://127.0.0.1", "")]
+    assert not [line for line in told if line.startswith(("--index", "--extra-index", "--find-links", "--trusted"))]
+
+
+def test_every_digit_is_recognised(container: Container, golden: list[Path]) -> None:
+    assert [best(container, image) for image in golden] == [str(number) for number in range(10)]
+
+
+def test_it_serves_the_bento_within_the_bounds(podman: Podman, container: Container) -> None:
+    assert f'from "{BENTO.rstrip("/")}"' in container.wait_for_log("Starting production HTTP BentoServer")
+    assert podman.run("healthcheck", "run", container.name).stdout.strip() in {"", "healthy"}
+    assert container.within("id", "-u").strip() == "10001"
+    status = dict(line.split(":", 1) for line in container.within("cat", "/proc/1/status").splitlines())
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
+    for folder in (BENTO, "/opt/venv", "/var/lib"):
+        assert podman.run("exec", container.name, "touch", f"{folder}/new", check=False).returncode != 0, folder
+    assert container.peak_mib() < MEMORY_MIB
+
+
+def test_a_runner_that_was_killed_is_replaced(container: Container, golden: list[Path]) -> None:
+    """BentoML would end instead, had its own Dockerfile told it that it runs in a container."""
+    before = container.processes()
+    container.within("sh", "-c", f"kill -KILL {before['runner']}")
+    container.wait(
+        "another runner runs", lambda: container.processes().get("runner", before["runner"]) != before["runner"]
+    )
+    container.wait_for("/readyz")
+    assert best(container, golden[4]) == "4"
+    assert container.processes()["edge"] == before["edge"]
+
+
+def test_a_runner_alone_feeds_an_edge(image: str, bucket: Bucket, started: Start, golden: list[Path]) -> None:
+    """What `deploy/` tells the images to start finds the code here, too."""
+    frames = str(free_port())
+    runner = started(image, serve="service.app:RunnerService", RUNNER_PORT=frames, **bucket.settings)
+    runner.wait_for("/readyz")
+    assert "xception" in runner.within("python", "-m", "model_store", "show", "xception")
+    settings = {"RUNNER_URL": runner.url, "RUNNER_PORT": frames, **SHORT_WARM_UP}
+    edge = started(image, serve=None, MODEL_STORE_URL=bucket.settings["MODEL_STORE_URL"], **settings)
+    edge.wait_for("/readyz")
+    assert best(edge, golden[5]) == "5"
+
+
+def test_told_to_stop_under_load_it_answers_what_it_has_taken(container: Container, golden: list[Path]) -> None:
+    """The last one here, as the container ends."""
+    eight = json.dumps({"instances": [{"b64": b64encode(golden[8].read_bytes()).decode()}]}).encode()
+    with Traffic(container.url, eight, is_eight) as traffic:
+        traffic.wait_for_answers(50)
+        at = time.monotonic()
+        stopping = threading.Thread(target=container.stop)
+        stopping.start()
+        traffic.stop_asking()
+        stopping.join()
+    tally = traffic.tally
+    assert container.state("ExitCode") == "0", container.log
+    assert (tally.refused, tally.failed, tally.wrong) == (0, 0, 0), tally
+    assert not [began for began in traffic.lost_began if began < at], tally
