@@ -1,10 +1,12 @@
 """The load test, as Locust runs it: `make loadtest`, `make loadtest-ui`, or with workers. docs/loadtest.md tells how.
 
 Each process that makes load has a `Sender`; the master, or the only process, has a `Conductor` that leads them all.
+An API key comes from the environment alone: options are seen in the list of processes, on the page and in reports.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from argparse import ArgumentParser
 from dataclasses import dataclass
@@ -27,6 +29,9 @@ from loadtest.load.report import write_report
 from loadtest.load.report_folder import report_folder
 from loadtest.load.sender import Asked, Phase, Sender
 from loadtest.load.target import TargetError, require_ready
+
+API_KEY_VARIABLE = "LOADTEST_API_KEY"
+"""Holds the key that is sent with every request, where the service asks for one."""
 
 _SPAWN_RATE = 100
 """Clients that a closed loop starts a second; Locust warns of more."""
@@ -147,7 +152,8 @@ def prepare(environment: Environment, **_: Any) -> None:
             context={},
         )
 
-    client = Client(environment.host or "", options.answer_timeout)
+    api_key = os.environ.get(API_KEY_VARIABLE, "").strip()  # Files of secrets often end with a line break.
+    client = Client(environment.host or "", options.answer_timeout, api_key)
     mix = Mix.of(options.content, options.model)
     seed = f"{options.seed}/{getattr(runner, 'worker_index', 0)}"
     station.sender = Sender(

@@ -60,12 +60,13 @@ class Reply:
 class Client:
     """Asks one service, from as many greenlets as want to, each over a connection of its own."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, api_key: str = "") -> None:
         """Begin; nothing is connected before it is needed.
 
         Args:
             url: Of the service, as in `http://127.0.0.1:3000`; a path in it comes before that of every question.
             timeout_s: How long an answer may take, in seconds.
+            api_key: Sent with every question, unless it is empty.
         """
         parts = urlsplit(url)
         self._host = parts.hostname or ""
@@ -74,6 +75,7 @@ class Client:
         self._netloc = parts.netloc.rpartition("@")[2]
         self._prefix = parts.path.rstrip("/")
         self._timeout_s = timeout_s
+        self._headers = (f"Authorization: Bearer {api_key}",) if api_key else ()
         self._tls = ssl.create_default_context() if self._secure else None
         self._idle: list[_Connection] = []
         self._wires: dict[Question, bytes] = {}
@@ -107,7 +109,7 @@ class Client:
     def _wire(self, question: Question) -> bytes:
         wire = self._wires.get(question)
         if wire is None:
-            more = "".join(f"{line}\r\n" for line in question.headers)
+            more = "".join(f"{line}\r\n" for line in (*self._headers, *question.headers))
             head = (
                 f"POST {self._prefix}{question.path} HTTP/1.1\r\nHost: {self._netloc}\r\nAccept: */*\r\n{more}"
                 f"Content-Type: {question.content_type}\r\nContent-Length: {len(question.body)}\r\n\r\n"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from model_store.manifest import Variant
 from model_store.verify import VerifiedModel
+
+# Where its package for that is installed, OpenVINO tells its maker of every import: it leaves an identity in the home
+# folder, and calls out from a thread. What stands here as None cannot be imported, and OpenVINO goes without it.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+
+import openvino  # noqa: E402 -- only now
 
 MAX_LANES = 16
 """Lanes on a machine of many cores, unless more are asked for: each keeps the intermediate results of a batch."""

@@ -1,8 +1,9 @@
 """The pods of deploy/ run: `podman kube play` takes their templates, init container, volumes, bounds and all.
 
 Podman is no cluster. What differs is changed here, and nothing else: the image has the name that it was built with; the
-network is that of the machine, so that the port has to be a free one; volumes, emptyDir too, are podman's, with names
-that nobody else uses; the bucket is the test's own; a GPU is not asked for. No probe is asked, and no fsGroup is set.
+network is that of the machine, so that the port has to be a free one; volumes, emptyDir too, Secrets and ConfigMaps of
+files are podman's, with names that nobody else uses; the bucket is the test's own; a GPU is not asked for. No probe is
+asked, and no fsGroup is set.
 """
 
 from __future__ import annotations
@@ -16,18 +17,27 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from loadtest.measurements.versions import derive_version
+from model_store.publish import publish as publish_version
+from model_store.remote import Remote
+from model_store.signing import Signer
+from tests.deploy.exchanges import exchanged
 from tests.deploy.manifests import Manifest, containers, find, overlay, pod_of
+from tests.model_store.keys import write_key
+from tests.model_store.web_server import serve_folder, write_certificate
 from tests.server import free_port
 
 from .conftest import SHORT_WARM_UP, Bucket
 from .podman import Podman
+from .test_serving import pod_limits
 
 START_TIMEOUT_S = 120.0
 
@@ -43,7 +53,13 @@ class Pod:
     """The pod of a Deployment of an overlay. Use it as a context manager."""
 
     def __init__(
-        self, podman: Podman, image: str, folder: Path, name: str, deployment: str = "xception", **settings: str
+        self,
+        podman: Podman,
+        image: str,
+        folder: Path,
+        manifests: list[Manifest],
+        deployment: str = "xception",
+        **settings: str,
     ) -> None:
         self._podman = podman
         self._folder = folder
@@ -51,9 +67,10 @@ class Pod:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
-        self.settings: Manifest = copy.deepcopy(find(overlay(name), "ConfigMap", "xception-settings"))
+        self.settings: Manifest = copy.deepcopy(find(manifests, "ConfigMap", "xception-settings"))
         self.settings["data"] |= settings
-        workload = copy.deepcopy(find(overlay(name), "Deployment", deployment))
+        self._files: list[Manifest] = []
+        workload = copy.deepcopy(find(manifests, "Deployment", deployment))
         self._adapt(workload, image, settings)
         self.manifest = {
             "apiVersion": "v1",
@@ -82,14 +99,17 @@ class Pod:
             volume["name"] = self.volume(volume["name"])
             if "persistentVolumeClaim" in volume:
                 volume["persistentVolumeClaim"]["claimName"] = volume["name"]
+            if "configMap" in volume:
+                volume["configMap"]["name"] = self.volume(volume["configMap"]["name"])
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._podman.run("pod", "rm", "--force", "--time", "40", self.name, check=False)
-        for volume in ("cache", "tmp", "store"):
-            self._podman.run("volume", "rm", "--force", self.volume(volume), check=False)
+        files = [file["metadata"]["name"] for file in self._files]  # Podman makes a volume of each.
+        for volume in (*map(self.volume, ("cache", "tmp", "store")), *files):
+            self._podman.run("volume", "rm", "--force", volume, check=False)
         self._podman.run("secret", "rm", self.volume("credentials"), check=False)
         self.http.close()
 
@@ -112,10 +132,15 @@ class Pod:
         file.write_text(json.dumps(coded if old else {**head, "data": coded}))
         self._podman.run("secret", "create", self.volume("credentials"), str(file))
 
+    def make_config_map(self, name: str, file: str, path: Path) -> None:
+        """Make a ConfigMap with one file, as `kubectl create configmap NAME --from-file=FILE=PATH` does."""
+        head = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": self.volume(name)}}
+        self._files.append({**head, "data": {file: path.read_text()}})
+
     def play(self) -> None:
         """Run the init container to its end, then start the server."""
         file = self._folder / "pod.yaml"
-        file.write_text(yaml.safe_dump_all([self.settings, self.manifest]))
+        file.write_text(yaml.safe_dump_all([self.settings, *self._files, self.manifest]))
         self._podman.run("kube", "play", str(file))
 
     def inspect(self, form: str) -> str:
@@ -134,16 +159,16 @@ class Pod:
         done = self._podman.run("logs", f"{self.name}-server")
         return f"{done.stdout}{done.stderr}"
 
-    def wait(self, path: str, status: int) -> httpx.Response:
-        """Return the answer of a path once it has a status."""
+    def wait(self, path: str, status: int, text: str = "") -> httpx.Response:
+        """Return the answer of a path once it has a status, and a text in its body."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             with suppress(httpx.TransportError):
-                if (answer := self.http.get(path)).status_code == status:
+                if (answer := self.http.get(path)).status_code == status and text in answer.text:
                     return answer
             assert self.inspect("{{.State.Running}}") == "true", self.log
             time.sleep(0.2)
-        raise AssertionError(f"{path} did not become {status}:\n{self.log}")
+        raise AssertionError(f"{path} did not become {status} {text!r}:\n{self.log}")
 
     def classify(self, image: Path) -> str:
         """Return the best class of a picture."""
@@ -163,8 +188,12 @@ MakePod = Callable[..., Pod]
 
 @pytest.fixture
 def pod(podman: Podman, serving_image: str, tmp_path: Path) -> MakePod:
-    """What makes a pod of an overlay, with some settings changed."""
-    return lambda name, **options: Pod(podman, serving_image, tmp_path, name, **options)
+    """What makes a pod of an overlay, or of other manifests, with some settings changed."""
+
+    def make(of: str | list[Manifest], **options: Any) -> Pod:
+        return Pod(podman, serving_image, tmp_path, overlay(of) if isinstance(of, str) else of, **options)
+
+    return make
 
 
 def publish(store_url: str, folder: Path) -> None:
@@ -181,7 +210,9 @@ def test_the_local_overlay_serves_from_its_volume(pod: MakePod, store_url: str, 
         assert played.classify(golden[8]) == "8"
         assert played.cached >= BOTH
         assert played.inspect("{{.HostConfig.ReadonlyRootfs}}") == "true"
-        assert played.inspect("{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}") == f"{2 * 2**30} {2 * 10**9}"
+        cpus, memory_mib = pod_limits()
+        assert played.inspect("{{.HostConfig.Memory}}") == str(memory_mib * 2**20)
+        assert played.inspect("{{.HostConfig.NanoCpus}}") == str(int(cpus) * 10**9)
         assert played.within("id", "-u").strip() == "10001"
         status = dict(line.split(":", 1) for line in played.within("cat", "/proc/self/status").splitlines())
         assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
@@ -216,6 +247,30 @@ def test_the_pod_of_production_pulls_with_credentials_that_only_read(
         played.wait("/readyz", 200)
         assert played.classify(golden[5]) == "5"
         assert played.cached >= BOTH
+
+
+def test_a_pod_trusts_an_authority_and_a_signer_of_ones_own(
+    pod: MakePod, package: Path, golden: list[Path], tmp_path: Path
+) -> None:
+    ours, theirs = (write_key(tmp_path, name, ec.generate_private_key(ec.SECP256R1())) for name in ("ours", "theirs"))
+    store = tmp_path / "store"
+    remote = Remote.open(f"file://{store}", publishing=True)
+    publish_version(package, remote, "xception", labels=["stable"], signer=Signer.from_file(ours))
+    other = derive_version(package, tmp_path / "other", shift=1)  # The same bytes, once signed with ours, would do.
+    publish_version(other, remote, "xception", labels=["canary"], signer=Signer.from_file(theirs))
+    certificate = write_certificate(tmp_path)
+    manifests = exchanged("production", tmp_path, "certificate-authority", "signed-models")
+    with (
+        serve_folder(store, certificate) as url,
+        pod(manifests, MODEL_STORE_URL=url, PRECISION="fp32", **SHORT_WARM_UP) as played,
+    ):
+        played.make_config_map("xception-authority", "ca.crt", certificate[0])
+        played.make_config_map("xception-signer", "key.pub", ours.with_suffix(".pub"))
+        played.play()
+        played.wait("/readyz", 200)
+        assert played.classify(golden[4]) == "4"
+        assert played.cached >= BOTH
+        played.wait("/v1/models/xception/versions/2", 200, "is signed with another key than the one")
 
 
 def test_edges_without_a_model_serve_what_the_runner_has(pod: MakePod, bucket: Bucket, golden: list[Path]) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.deploy.manifests import find, overlay, pod_of
+
 from .conftest import Bucket, Start, make_bucket
-from .podman import Container
+from .podman import BOUNDS, CACHE, Container, Podman
 
 RETRIES = {"MODEL_STORE_TIMEOUT_S": "1", "LOAD_RETRY_MAX_S": "1"}
 
@@ -81,3 +85,32 @@ def test_a_corrupt_object_is_not_served_and_its_repair_is(
     for key, body in bodies.items():
         client.put_object(Bucket=own.name, Key=key, Body=body)
     container.wait_for("/readyz", 200)
+
+
+def pull_first(podman: Podman, image: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the init container of `deploy/overlays/production` alone, with some settings changed."""
+    (container,) = pod_of(find(overlay("production"), "Deployment", "xception"))["initContainers"]
+    given = {one["name"]: one["value"] for one in container["env"]}
+    environment = {**find(overlay("production"), "ConfigMap", "xception-settings")["data"], **given, **settings}
+    memory = container["resources"]["limits"]["memory"].removesuffix("i").lower()
+    words = ("--rm", "--network", "host", "--memory", memory, *BOUNDS, "--volume", CACHE)
+    named = (word for name, value in environment.items() for word in ("--env", f"{name}={value}"))
+    return podman.run("run", *words, *named, image, *container["args"], check=False)
+
+
+def test_an_init_container_that_pulls_says_so(podman: Podman, serving_image: str, bucket: Bucket) -> None:
+    done = pull_first(podman, serving_image, **bucket.settings)
+    assert done.returncode == 0, done.stderr
+    assert "Pulled xception" in done.stdout
+    assert "not pulled" not in done.stderr
+
+
+@pytest.mark.parametrize("change", FAULTS, ids=lambda change: change.__name__)
+def test_an_init_container_that_cannot_pull_says_why_and_ends_well(
+    podman: Podman, serving_image: str, bucket: Bucket, change: Change
+) -> None:
+    done = pull_first(podman, serving_image, **{**bucket.settings, **change(bucket)})
+    assert done.returncode == 0, done.stderr
+    *_, reason, end = done.stderr.splitlines()  # Podman has words of its own before.
+    assert all(part in reason for part in FAULTS[change]), reason
+    assert re.fullmatch(r"not pulled \(exit status [1-9]\d*\); the server goes on trying", end), end

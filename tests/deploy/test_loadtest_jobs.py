@@ -8,14 +8,19 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.server import ROOT, Server, free_port
+from tests.conftest import run_module
+from tests.server import ROOT, Demo, Server, free_port
 
 from .manifests import Manifest, find, overlay, pod_of
 
 TIMEOUT_S = 120.0
+
+API_KEY_VARIABLE = "LOADTEST_API_KEY"
+"""As `loadtest/locustfile.py` has it; importing that would patch this process."""
 
 
 def job(name: str) -> Manifest:
@@ -62,28 +67,64 @@ def test_the_objectives_are_those_of_the_image() -> None:
     assert (ROOT / settings()["OBJECTIVES"]).is_file()
 
 
-@pytest.mark.parametrize(("objective", "status"), [("max_failed_share = 1", 0), ("max_p50_ms = 0.001", 1)])
-def test_leader_and_workers_put_load_on_and_judge_it(
-    server: Server, tmp_path: Path, objective: str, status: int
-) -> None:
-    objectives = tmp_path / "objectives.toml"
+def carry_out(folder: Path, url: str, objective: str, **secret: str) -> tuple[list[int], dict[str, Any]]:
+    """Run the leader and two workers.
+
+    Args:
+        folder: For objectives and report.
+        url: Of the service.
+        objective: That the scenario is judged by.
+        secret: What is in the environment of the workers besides.
+
+    Returns:
+        The exit statuses, the leader's first, and the report.
+    """
+    objectives = folder / "objectives.toml"
     objectives.write_text(f"[single]\n{objective}\n")
-    changed = {"HOST": server.url, "SCENARIO": "single", "DURATION": "2", "OBJECTIVES": str(objectives)}
+    changed = {"HOST": url, "SCENARIO": "single", "DURATION": "2", "OBJECTIVES": str(objectives)}
     port = str(free_port())
-    report = f"--report={tmp_path / 'report'}"
-    leading = [*command("xception-loadtest", **changed), "--master-bind-port", port, report]
+    leading = [*command("xception-loadtest", **changed), "--master-bind-port", port, f"--report={folder / 'report'}"]
     following = [*command("xception-loadtest-workers"), "--master-host=127.0.0.1", "--master-port", port]
-    environment = {**os.environ, "HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path)}
+    environment = {**os.environ, "HOME": str(folder), "MPLCONFIGDIR": str(folder)}
     processes = [
-        subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for words in (leading, following, following)
+        subprocess.Popen(
+            words, cwd=ROOT, env={**environment, **more}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for words, more in ((leading, {}), (following, secret), (following, secret))
     ]
     try:
         said = [process.communicate(timeout=TIMEOUT_S)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [status, 0, 0], "\n".join(said)
-    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    report = folder / "report" / "summary.json"
+    assert report.is_file(), "\n".join(said)
+    assert not any(value in text for value in map(str.strip, secret.values()) for text in (*said, report.read_text()))
+    return [process.returncode for process in processes], json.loads(report.read_text())
+
+
+@pytest.mark.parametrize(("objective", "status"), [("max_failed_share = 1", 0), ("max_p50_ms = 0.001", 1)])
+def test_leader_and_workers_put_load_on_and_judge_it(
+    server: Server, tmp_path: Path, objective: str, status: int
+) -> None:
+    statuses, summary = carry_out(tmp_path, server.url, objective)
+    assert statuses == [status, 0, 0]
     assert summary["measured"]["good"] > 0
     assert summary["met"] is (status == 0)
+
+
+def test_a_key_comes_from_a_secret_that_need_not_be_there() -> None:
+    (container,) = pod_of(job("xception-loadtest-workers"))["containers"]
+    ((name, source),) = [(one["name"], one["valueFrom"]["secretKeyRef"]) for one in container["env"]]
+    assert name == API_KEY_VARIABLE
+    assert source == {"name": "xception-loadtest-key", "key": "key", "optional": True}
+    (leader,) = pod_of(job("xception-loadtest"))["containers"]
+    assert "env" not in leader
+
+
+def test_what_workers_ask_with_the_key_is_answered(demo: Demo, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    key = run_module("service.keys", "add", "loadtest", "--file", str(keys)).stdout.strip()
+    with demo(API_KEYS_FILE=str(keys)) as guarded:
+        _, summary = carry_out(tmp_path, guarded.url, "max_failed_share = 0", **{API_KEY_VARIABLE: f"{key}\n"})
+    assert summary["measured"]["good"] == summary["measured"]["asked"] > 0

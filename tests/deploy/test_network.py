@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from .manifests import WORKLOADS, Manifest, containers, find, labels_of, of_kind, overlay, selects
 
 LOCKED = ("production", "gpu", "loadtest")
+
+STORES = ("203.0.113.9", "10.1.2.3", "2001:db8::9", "fd12:3456::9")
+"""Where a store may be: anywhere, or within a private network; of both kinds of addresses."""
+
+METADATA = ("169.254.169.254", "169.254.170.23", "fe80::1", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")
+"""Where clouds tell a node, or a pod, about itself: Amazon's instances and pods, Google's instances, and the link."""
 
 closed = pytest.mark.parametrize("name", LOCKED)
 
@@ -108,3 +115,20 @@ def test_edges_before_a_gpu_reach_the_runner_and_names_alone() -> None:
     policy = find(overlay("gpu"), "NetworkPolicy", "xception")
     reached = [peer for peers, _ in rules(policy, "egress", "to") for peer in peers]
     assert not any("ipBlock" in peer for peer in reached)
+
+
+def allows(policy: Manifest, address: str) -> bool:
+    """Tell whether a policy lets pods connect to an address outside of the cluster."""
+    asked = ip_address(address)
+    return any(
+        asked in ip_network(block["cidr"]) and not any(asked in ip_network(one) for one in block.get("except", []))
+        for peers, _ in rules(policy, "egress", "to")
+        for block in (peer["ipBlock"] for peer in peers if "ipBlock" in peer)
+    )
+
+
+@pytest.mark.parametrize(("name", "policy"), [("production", "xception"), ("gpu", "xception-runner")])
+def test_the_store_is_reached_and_what_gives_out_the_rights_of_the_node_is_not(name: str, policy: str) -> None:
+    found = find(overlay(name), "NetworkPolicy", policy)
+    assert all(allows(found, address) for address in STORES)
+    assert [address for address in METADATA if allows(found, address)] == []

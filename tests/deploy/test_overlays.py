@@ -8,6 +8,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
+from .exchanges import EXCHANGES, exchanged
 from .manifests import DEPLOY, OVERLAYS, WORKLOADS, Manifest, build, containers, find, of_kind, overlay, pod_of
 
 KUBERNETES = "1.30"
@@ -16,26 +17,6 @@ CUSTOM = {"ServiceMonitor", "PrometheusRule", "ScaledObject"}
 """Kinds whose schemas come with an operator: only built here, not checked against one."""
 
 CLUSTER_WIDE = {"Namespace", "PriorityClass"}
-
-EXCHANGES = {
-    "keda": ("../../components/hpa #", "../../components/keda #"),
-    "annotations": ("../../monitoring #", "../../monitoring/annotations #"),
-    "workload-identity": ("# - ../../components/workload-identity", "- ../../components/workload-identity"),
-    "api-keys": ("# - ../../components/api-keys", "- ../../components/api-keys"),
-    "no-init-container": ("  - ../../components/pull\n", ""),
-}
-"""What the comments of overlays/production offer: what is written there, and what to write instead."""
-
-
-def changed(name: str, folder: Path) -> list[Manifest]:
-    """Return production with one of the exchanges."""
-    copy = shutil.copytree(DEPLOY, folder / "deploy")
-    file = copy / "overlays" / "production" / "kustomization.yaml"
-    before, after = EXCHANGES[name]
-    text = file.read_text()
-    assert text.count(before) == 1, f"{file} no longer offers {name}"
-    file.write_text(text.replace(before, after))
-    return build(file.parent)
 
 
 def require_valid(manifests: list[Manifest]) -> None:
@@ -59,7 +40,7 @@ def test_none_is_forgotten() -> None:
 
 @pytest.mark.parametrize("name", EXCHANGES)
 def test_what_production_offers_is_valid(name: str, tmp_path: Path) -> None:
-    require_valid(changed(name, tmp_path))
+    require_valid(exchanged("production", tmp_path, name))
 
 
 def test_a_wrong_field_would_be_noticed() -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from .test_dashboard import QUERIES
 
 CASES = sorted((ROOT / "tests" / "deploy" / "rules").glob("*.yaml"))
 PAGE = (ROOT / "docs" / "monitoring.md").read_text()
+TO_ASK = re.findall(r"`([^`]+\[14d\][^`]*)`", PAGE)
+"""What the page would have a person ask, to set thresholds."""
 
 
 def rules() -> list[dict[str, Any]]:
@@ -80,13 +83,21 @@ def test_the_rules_of_the_operator_are_those_of_the_files(promtool: str) -> None
     check(promtool, "check", "rules", "--lint=all", "--lint-fatal", *map(str, RULES))
 
 
+def test_what_a_person_is_to_ask_can_be_asked(promtool: str, tmp_path: Path) -> None:
+    assert len(TO_ASK) >= 7
+    asked = [{"record": f"asked:{number}", "expr": query} for number, query in enumerate(TO_ASK)]
+    file = tmp_path / "asked.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": asked}]}))
+    check(promtool, "check", "rules", str(file))
+
+
 def test_in_a_hurry_nothing_but_durations_changes() -> None:
     assert hurried('- name: g\n  interval: 15s # why\nrate(x{le="1.0"}[5m]) > 6 * sum(y[3d])\nfor: 15m\nz[1h]') == (
         '- name: g\nrate(x{le="1.0"}[5s]) > 6 * sum(y[72m])\nfor: 15s\nz[1m]'
     )
 
 
-@pytest.mark.parametrize("expression", [rule["expr"] for rule in rules()] + [query for _, query in QUERIES])
+@pytest.mark.parametrize("expression", [rule["expr"] for rule in rules()] + [query for _, query in QUERIES] + TO_ASK)
 def test_what_is_asked_for_exists(expression: str) -> None:
     used = set(re.findall(r"\b(?:(?:job|pod):)?xception_[\w:]+", expression))
     assert used <= series() | RECORDED, used - series() - RECORDED

@@ -24,9 +24,12 @@ class Slow(BaseHTTPRequestHandler):
     turn: ClassVar[threading.Lock] = threading.Lock()
     connections: ClassVar[set[object]] = set()
     """That were opened."""
+    keys: ClassVar[list[str | None]] = []
+    """What each request said in `Authorization`."""
 
     def do_POST(self) -> None:
         self.connections.add(self.client_address)
+        self.keys.append(self.headers["Authorization"])
         self.rfile.read(int(self.headers["Content-Length"]))
         how = self.path.removeprefix("/v1/models/").partition(":")[0]
         if how == "slow":

@@ -78,6 +78,20 @@ def test_a_connection_is_used_again_unless_the_service_closes_it(url: str, how: 
     assert len(Slow.connections) - before == connections
 
 
+@pytest.mark.parametrize(("key", "said"), [("", None), ("a key", "Bearer a key")])
+def test_a_key_is_sent_where_there_is_one(url: str, key: str, said: str | None) -> None:
+    before = len(Slow.keys)
+
+    def run() -> int:
+        client = Client(url, 5.0, key)
+        statuses = [client.ask(question("good")).status for _ in range(2)]
+        client.close()
+        return sum(statuses)
+
+    assert in_gevent(run) == 400
+    assert Slow.keys[before:] == [said, said]
+
+
 def test_several_images_need_as_many_answers() -> None:
     several = Mix.of("instances", "xception").questions[0]
     rows = b",".join([b"[0.5,0.5]"] * several.images)

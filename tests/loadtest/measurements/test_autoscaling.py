@@ -4,7 +4,18 @@ import math
 
 import pytest
 
-from loadtest.measurements.autoscaling import MAX_REPLICAS, MIN_REPLICAS, Autoscaler, Pod, desired, main, simulate
+from loadtest.measurements.autoscaling import (
+    ASSUMED_S,
+    MAX_REPLICAS,
+    MIN_REPLICAS,
+    MODELS,
+    Autoscaler,
+    Pod,
+    desired,
+    main,
+    simulate,
+)
+from tests.server import ROOT
 
 
 @pytest.mark.parametrize(
@@ -56,17 +67,25 @@ def test_nothing_happens_where_nothing_changes() -> None:
 
 def test_what_was_concluded_holds() -> None:
     """Of docs/autoscaling.md: each signal alone is worse, and what a start costs is paid by those who are refused."""
+    speed, start_s = MODELS["71 × 71"].speed, ASSUMED_S + MODELS["71 × 71"].start_s
     backlog, load, both = (
-        simulate(356.0, 9.5, signals, before=356.0, after=1424.0)
+        simulate(speed, start_s, signals, before=speed, after=4 * speed)
         for signals in (("backlog",), ("load",), ("load", "backlog"))
     )
     assert backlog.turns > 3
     assert both.turns <= 1
     assert both.enough_s < load.enough_s
     assert both.refused < load.refused
-    slow = simulate(356.0, 60.0, ("load", "backlog"), before=356.0, after=1424.0)
+    slow = simulate(speed, start_s + 50, ("load", "backlog"), before=speed, after=4 * speed)
     assert slow.refused > both.refused
-    assert slow.enough_s == pytest.approx(both.enough_s + 50.5, abs=1)
+    assert slow.enough_s == pytest.approx(both.enough_s + 50, abs=1)
+
+
+def test_the_tables_are_those_of_the_documentation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    tables = capsys.readouterr().out.strip()
+    page = (ROOT / "docs" / "autoscaling.md").read_text()
+    assert all(table in page for table in tables.split("\n\n")), tables
 
 
 def test_the_tables_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
