@@ -19,6 +19,10 @@ COMMANDS = {
         "measurements.container_start",
         "the same of a container, beside an image with the model in it",
     ),
+    "container_memory": (
+        "measurements.container_memory",
+        "what memory a container takes under load, at several limits",
+    ),
     "autoscaling": ("measurements.autoscaling", "how replicas follow a step of load, worked out from measured figures"),
     "pull": ("measurements.pull", "a pull beside a plain download of the same bytes"),
     "big_model": ("measurements.big_model", "make and publish the full-size model to measure with"),
@@ -32,7 +36,7 @@ def main(arguments: list[str]) -> int:
         [
             "usage: python -m loadtest COMMAND …",
             "",
-            *(f"  {name:<16}{meaning}" for name, (_, meaning) in COMMANDS.items()),
+            *(f"  {name:<18}{meaning}" for name, (_, meaning) in COMMANDS.items()),
             "",
             "Each has --help. Load from Locust: make loadtest.",
         ]

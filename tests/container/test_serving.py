@@ -11,15 +11,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from loadtest.measurements.versions import derive_version
+from tests.ceph import Ceph
+from tests.conftest import run_module
 from tests.faults.test_processes import is_eight
 from tests.faults.traffic import Traffic
-from tests.server import free_port
+from tests.faults.versions import AUTH, MODEL, TOKEN, named_and_real
+from tests.server import ROOT, free_port
 
-from .conftest import SHORT_WARM_UP, Bucket, Start
+from .conftest import SHORT_WARM_UP, Bucket, Start, make_bucket
 from .podman import MEMORY_MIB, TENSORFLOW_MEMORY_MIB, Container, Podman
 
 THREADS = """
@@ -102,6 +108,54 @@ def test_memory_stays_within_the_limit_under_load(container: Container, eight: b
     peak = container.peak_mib()
     print(f"peak {peak:.0f} of {MEMORY_MIB} MiB")
     assert 200 < peak < MEMORY_MIB
+
+
+def test_versions_change_places_within_the_limit_of_a_pod(
+    serving_image: str, ceph: Ceph, package: Path, tmp_path: Path, started: Start, eight: bytes
+) -> None:
+    """Twice, under load, with the bounds that deploy/base gives: two versions are in memory each time.
+
+    Version n takes a digit for the one n - 1 places further, so that an answer that names a version can be checked.
+    """
+    bucket = make_bucket(ceph, package)
+    owner = ceph.owner.environment(ceph.endpoint)
+    store = ("--store", bucket.settings["MODEL_STORE_URL"])
+    for shift in (1, 2):
+        folder = derive_version(package, tmp_path / str(shift), shift)
+        run_module("model_store", "publish", str(folder), *store, "--model", "xception", **owner)
+    cpus, memory_mib = pod_limits()
+    settings = {"PRECISION": "fp32", "ADMIN_TOKEN": TOKEN, "MODEL_POLL_SECONDS": "0", "WARMUP_BUDGET_S": "3"}
+    container = started(serving_image, cpus=cpus, memory_mib=memory_mib, **{**bucket.settings, **settings})
+    container.wait_for("/readyz")
+    before = container.processes()
+    with Traffic(container.url, eight, is_eight_of_its_version, timeout_ms=30_000) as traffic:
+        for version in (2, 3):
+            traffic.wait_for_answers(20, seconds=120)
+            run_module("model_store", "label", "xception", "stable", str(version), *store, **owner)
+            answer = container.client.post(f"{MODEL}/reload", headers=AUTH)
+            assert answer.status_code == 200, answer.text
+            assert named_and_real(container.client.post(f"{MODEL}:predict", content=eight)) == (version, version - 1)
+        traffic.wait_for_answers(20, seconds=120)
+    assert traffic.tally.answered == traffic.tally.sent, traffic.tally
+    assert container.state("OOMKilled") == "false"
+    assert container.processes() == before
+    peak = container.peak_mib()
+    print(f"peak {peak:.0f} of {memory_mib} MiB")
+    assert 200 < peak < memory_mib
+
+
+def is_eight_of_its_version(answer: httpx.Response) -> bool:
+    version, shift = named_and_real(answer)
+    return shift == version - 1
+
+
+def pod_limits() -> tuple[str, int]:
+    """Return the CPUs, and the MiB of memory, that the server may have in deploy/base."""
+    deployment = yaml.safe_load((ROOT / "deploy" / "base" / "deployment.yaml").read_text())
+    (server,) = deployment["spec"]["template"]["spec"]["containers"]
+    limits = server["resources"]["limits"]
+    number, unit = limits["memory"][:-2], limits["memory"][-2:]
+    return limits["cpu"], int(number) * {"Mi": 1, "Gi": 1024}[unit]
 
 
 def large_picture() -> bytes:
