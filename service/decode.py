@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +11,14 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from model_store.manifest import InputContract
 
 from .admission import Permit
-from .errors import DeadlineExceededError, InvalidImageError
+from .errors import DeadlineExceededError, InvalidImageError, NotReadyError
+from .picture_file import check_file, check_size
+from .strips import upright_rgb
 from .workers import Workers
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
@@ -29,16 +30,8 @@ _DRAFT_MARGIN = 2
 Of a picture of 12 megapixels this saves four fifths of the time; on average a level differs by 0.1 to 1.3 of 255.
 """
 
-_MOST_SCANS = 200
-"""Of a JPEG; progressive ones have about ten. Each passes over all pixels, and takes a few bytes to ask for."""
-
-_MOST_APP1 = 1000
-"""Segments of Exif and XMP of a JPEG, of up to 64 KiB; Pillow copies all Exif so far with each of them."""
-
-_SEQUENTIAL, _APP1, _SOI, _EOI, _SOS = (0xC0, 0xC1), 0xE1, 0xD8, 0xD9, 0xDA
-
-_JPEG_MARKER = re.compile(rb"\xff[\x02-\xc7\xc9-\xcf\xd8-\xef\xfe]")
-"""The next marker that has a length behind it, or is one of `_SOI` and `_EOI`; FF 00 in a scan is none."""
+_WEBP_WEIGHT = 2
+"""How often a pixel of a WebP counts: libwebp keeps two canvases and gives a third, 16 bytes a pixel with Pillow's."""
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # Callers could fill the log with what is odd about their pictures.
 Image.MAX_IMAGE_PIXELS = None  # ImageLimits refuses large pictures, with a message that names the limit.
@@ -51,7 +44,7 @@ class ImageLimits:
     max_bytes: int
     """Encoded size."""
     max_pixels: int
-    """Width × height, as the file's header says, before anything is decoded."""
+    """Width × height, as the file's header says, before anything is decoded; of a WebP half as many."""
 
 
 def decode_image(data: bytes, contract: InputContract, limits: ImageLimits) -> NDArray[np.uint8]:
@@ -70,70 +63,30 @@ def decode_image(data: bytes, contract: InputContract, limits: ImageLimits) -> N
 
     Raises:
         InvalidImageError: Empty, not such a file, truncated, or beyond the limits.
+        NotReadyError: There is no memory for it now.
     """
     if not data:
         raise InvalidImageError("the image is empty")
     if len(data) > limits.max_bytes:
         raise InvalidImageError(f"the image has {len(data)} bytes; the limit is {limits.max_bytes}")
-    if data.startswith(b"\xff\xd8"):
-        _check_jpeg(data)
+    check_file(data, limits.max_pixels)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > limits.max_pixels:
-                raise InvalidImageError(
-                    f"the image has {image.width} × {image.height} pixels; the limit is {limits.max_pixels} in all"
-                )
-            size = (contract.width, contract.height)
+            if image.format == "WEBP":
+                check_size(*image.size, limits.max_pixels // _WEBP_WEIGHT, " of a WebP")
+            check_size(*image.size, limits.max_pixels)
             image.draft(None, (_DRAFT_MARGIN * contract.width, _DRAFT_MARGIN * contract.height))
-            rgb = _to_rgb(ImageOps.exif_transpose(image))
-            return np.asarray(rgb.resize(size, Image.Resampling.BILINEAR))
+            image.load()
+            return np.asarray(upright_rgb(image, (contract.width, contract.height)))
     except InvalidImageError:
         raise
     except UnidentifiedImageError:
         names = ", ".join(FORMATS)
         raise InvalidImageError(f"the bytes are not an image of a known format ({names})") from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them stumble over.
+        if isinstance(error, MemoryError) or "out of memory" in str(error):
+            raise NotReadyError("there is not enough memory now to decode the image", reason="memory") from None
         raise InvalidImageError(f"the image cannot be decoded: {error}") from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel: keep the upper eight.
-        levels = np.asarray(image) >> 8
-        image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
-
-
-def _check_jpeg(data: bytes) -> None:
-    """Refuse a JPEG that is small and yet takes minutes.
-
-    Raises:
-        InvalidImageError: It has too many scans, or segments of Exif; the message names the limit.
-    """
-    components = b""  # Of a sequential JPEG; one whose first scan holds all of them can have no other.
-    scans = segments = at = 0
-    while found := _JPEG_MARKER.search(data, at):
-        marker, at = data[found.end() - 1], found.end()
-        if marker == _EOI and scans:
-            return
-        if marker in (_SOI, _EOI):
-            continue
-        if marker in _SEQUENTIAL:
-            components = data[at + 7 : at + 8]
-        segments += marker == _APP1
-        scans += marker == _SOS
-        first = marker == _SOS and scans == 1
-        if first and (data[at + 2 : at + 3] == components or data.count(b"\xff\xda", at) < _MOST_SCANS):
-            return
-        if scans > _MOST_SCANS or segments > _MOST_APP1:
-            raise InvalidImageError(
-                f"the image has more scans or segments of Exif than a JPEG needs; the limits are {_MOST_SCANS} and "
-                f"{_MOST_APP1}"
-            )
-        at += int.from_bytes(data[at : at + 2], "big")
 
 
 class Decoder:
@@ -159,6 +112,7 @@ class Decoder:
 
         Raises:
             InvalidImageError: One of them cannot be decoded; its `index` says which.
+            NotReadyError: There is no memory for one of them now.
             DeadlineExceededError: The deadline passed; images not yet begun are left alone.
         """
         pixels = np.empty((len(images), contract.height, contract.width, 3), np.uint8)

@@ -11,7 +11,7 @@
     ├── UnsupportedMediaTypeError  415  the body's content type is not taken here
     ├── OverloadedError            429  a queue is full, or the answer would come too late
     ├── InferenceError             500  the engine failed on this input
-    ├── NotReadyError              503  no checked model yet, runner away, or draining
+    ├── NotReadyError              503  no checked model yet, no memory, runner away, or draining
     │   └── RunnerLostError        503  the runner went away with the question
     └── DeadlineExceededError      504  the deadline passed before the answer was there
 
@@ -138,7 +138,7 @@ class InferenceError(ServiceError):
 
 
 class NotReadyError(ServiceError):
-    """There is no checked model yet, the runner is away, or the process is draining."""
+    """There is no checked model yet, no memory for an image, the runner is away, or the process is draining."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     reason = "not_ready"

@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     """Largest encoded image, in MiB."""
 
     max_image_megapixels: Count = 64
-    """Largest image, in millions of pixels; checked before anything is decoded."""
+    """Largest image, in millions of pixels, of a WebP half as many; checked before anything is decoded."""
 
     max_instances: Count = 64
     """Most images in one request."""

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from .errors import NotReadyError
+from .logs import Event
 from .priority import WORK, give_way
 
+log = logging.getLogger("bentoml.workers")
+
 T = TypeVar("T")
+
+_PATIENCE_S = 5.0
+"""How long `Workers.stop` waits in all; the largest picture takes about 2 s of a core."""
 
 _Job = tuple["asyncio.Future[Any]", Callable[[], Any]]
 
@@ -35,8 +43,12 @@ class Workers:
             thread.start()
             self._threads.append(thread)
 
-    async def stop(self) -> None:
-        """End the threads, each after the work that it has in hand; what waits is cancelled."""
+    async def stop(self, patience_s: float = _PATIENCE_S) -> None:
+        """End the threads, each after the work that it has in hand; what waits is cancelled.
+
+        Args:
+            patience_s: How long that may take; what is not done by then ends with the process, and is logged.
+        """
         with suppress(Empty):
             while True:  # A thread may take the last one meanwhile, so that nothing is waited for here.
                 if job := self._jobs.get_nowait():
@@ -44,8 +56,11 @@ class Workers:
         for _ in self._threads:
             self._jobs.put(None)
         threads, self._threads = self._threads, []
+        end = time.monotonic() + patience_s
         for thread in threads:
-            await asyncio.to_thread(thread.join)
+            await asyncio.to_thread(thread.join, max(0.0, end - time.monotonic()))
+        if busy := [thread.name for thread in threads if thread.is_alive()]:
+            log.warning(Event("threads left at their work", threads=",".join(busy), waited_s=patience_s))
 
     def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Have a thread do `work`; a future that is cancelled before its turn keeps it from being begun.

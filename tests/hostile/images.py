@@ -169,19 +169,30 @@ def _bombs(sound: dict[str, bytes]) -> Iterator[Picture]:
     texts = b"".join(chunk(b"zTXt", b"%d\0\0" % number + text) for number in range(200))
     yield Picture("png with 200 texts of 1 MiB", png(1, 1, texts), True)
     yield Picture("png with 60 texts of 1 MiB", png(1, 1, texts[: len(texts) // 200 * 60]), True)
-    yield Picture("png of 80,000 empty chunks", png(1, 1, chunk(b"abCd", b"") * 80_000), True)
+    yield Picture("png of 80,000 empty chunks", png(1, 1, chunk(b"abCd", b"") * 80_000), False)
     yield Picture("png of 2^31 frames", png(1, 1, chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0))), True)
+    for kind, head in (("iCCP", b"p\0\0"), ("iTXt", b"k\0\1\0\0\0")):
+        yield Picture(f"png with 900 {kind} of 1 MiB", png(1, 1, chunk(kind.encode(), head + text) * 900), False)
+    yield Picture("png of 10,001 empty chunks", png(1, 1, chunk(b"abCd", b"") * 10_001), False)
+    yield Picture("png of 70,000 × 1", png(70_000, 1, pixels=zlib.compress(bytes(70_001))), False)
+    yield Picture("png of 1 × 70,000", png(1, 70_000, pixels=zlib.compress(bytes(140_000))), False)
+    yield Picture("turned palette png as large as may be", turned_palette_png(1000, 1000), True)
     yield Picture("png with Exif of 65,535 tags", png(1, 1, chunk(b"eXIf", crowded_exif())), True)
     gif = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff"
     yield Picture("gif of 20,000 frames", gif + gif_frame(1, 1) * 20_000 + b";", True)
+    yield Picture("gif that disposes of 4 gigapixels", gif + gif_control(2) + gif_frame(65_535, 65_535), False)
+    yield Picture("gif of 500,000 stray bytes", gif + b"\1" * 500_000 + gif_frame(1, 1), False)
     yield Picture(
-        "gif with 400,000 blocks of comment", gif + b"!\xfe" + b"\1x" * 400_000 + b"\0" + gif_frame(1, 1), True
+        "gif with 400,000 blocks of comment", gif + b"!\xfe" + b"\1x" * 400_000 + b"\0" + gif_frame(1, 1), False
     )
     yield Picture("gif of 100,000 extensions", gif + b"!\xf9\4\0\0\0\0\0" * 100_000 + gif_frame(1, 1), True)
     frames = io.BytesIO()
     shades = [Image.new("RGB", (4, 4), (shade, shade, shade)) for shade in range(250)]
     shades[0].save(frames, "WEBP", save_all=True, append_images=shades[1:], lossless=True)
     yield Picture("webp of 250 frames", frames.getvalue(), True)
+    large = io.BytesIO()
+    Image.new("RGB", (1000, 501)).save(large, "WEBP", lossless=True)
+    yield Picture("webp of half a megapixel and more", large.getvalue(), False)
     yield Picture("bmp of runs of one", run_length_bmp(1000, 1000, b"\1\0" * 400_000), True)
     yield Picture("bmp of empty lines", run_length_bmp(1000, 1000, b"\0\0" * 1000), True)
     yield Picture("jpeg of 20,000 scans", many_scans(20_000), False)
@@ -191,7 +202,11 @@ def _bombs(sound: dict[str, bytes]) -> Iterator[Picture]:
     yield Picture("jpeg of 90,000 pieces of Exif", jpeg[:2] + piece * 90_000 + jpeg[2:], False)
     yield Picture("jpeg with Exif behind its end mark", jpeg[:2] + b"\xff\xd9" + piece * 90_000 + jpeg[2:], False)
     yield Picture("jpeg with Exif behind a mark without length", jpeg[:2] + b"\xff\xf0\xff\xff" + piece * 90_000, False)
-    yield Picture("jpeg of 200,000 comments", jpeg[:2] + segment(0xFE, b"") * 200_000 + jpeg[2:], True)
+    yield Picture("jpeg of 200,000 comments", jpeg[:2] + segment(0xFE, b"") * 200_000 + jpeg[2:], False)
+    for name, stray in (("zeros", b"\0"), ("fill", b"\xff"), ("restarts", b"\xff\xd0"), ("beginnings", b"\xff\xd8")):
+        yield Picture(f"jpeg with 900 kB of {name}", jpeg[:2] + stray * (900_000 // len(stray)) + jpeg[2:], False)
+    tables = segment(0xDB, b"\0" + b"\1" * 64)
+    yield Picture("jpeg of 10,000 tables", jpeg[:2] + tables * 10_000 + jpeg[2:], False)
     yield Picture(
         "jpeg with crowded Exif", jpeg[:2] + segment(0xE1, b"Exif\0\0" + crowded_exif()[:65_000]) + jpeg[2:], True
     )
@@ -295,6 +310,20 @@ def png(width: int, height: int, *chunks: bytes, pixels: bytes | None = None) ->
 def gif_frame(width: int, height: int) -> bytes:
     """Return a frame of a GIF with one pixel, whatever its size is said to be."""
     return b"," + struct.pack("<HHHH", 0, 0, width, height) + b"\0\2\2\x4c\1\0"
+
+
+def gif_control(disposal: int) -> bytes:
+    """Return the extension that says what becomes of a frame: 2 wipes its place."""
+    return b"!\xf9\4" + bytes([disposal << 2]) + b"\0\0\0\0"
+
+
+def turned_palette_png(width: int, height: int) -> bytes:
+    """Return a PNG in one of 256 colours, each more or less transparent, that is to be turned by a quarter."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))
+    turned = b"MM\0*\0\0\0\x08\0\1" + struct.pack(">HHIHHI", _EXIF_ORIENTATION, 3, 1, 6, 0, 0)
+    parts = [chunk(b"PLTE", bytes(768)), chunk(b"tRNS", bytes(range(256))), chunk(b"eXIf", turned)]
+    pixels = chunk(b"IDAT", zlib.compress(bytes((width + 1) * height), 9))
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(parts) + pixels + chunk(b"IEND", b"")
 
 
 def segment(marker: int, data: bytes) -> bytes:

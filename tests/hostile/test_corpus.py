@@ -27,8 +27,8 @@ REQUEST_MIB, IMAGE_MIB, DECODE_THREADS = 2, 1, 2
 LONGEST_TEXT = 2100
 """Characters of the text of an error, whatever is quoted in it."""
 
-BYTES_A_PIXEL = 32
-"""While a picture is decoded: some copies of up to 4 bytes, on their way to RGB."""
+BYTES_A_PIXEL = 16
+"""While a picture is decoded, at most; of a WebP, which takes more than others."""
 
 PNG_TEXTS_MIB = 64
 """The most that Pillow keeps of a PNG's compressed texts."""

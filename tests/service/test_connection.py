@@ -103,7 +103,7 @@ async def test_an_answer_is_one_write(server: ServerOf) -> None:
 
 @on_uvloop
 async def test_all_who_wait_are_taken_in_one_turn(server: ServerOf) -> None:
-    """uvloop alone takes one in a turn."""
+    """Without `tend_connections` uvloop takes one in a turn."""
     callers = [socket.create_connection(server[1]) for _ in range(60)]
     for _ in range(8):  # Turns in which the first is seen, the others are taken, and all begin.
         await asyncio.sleep(0)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +24,8 @@ from model_store.manifest import InputContract
 from service.admission import Admission, Deadline
 from service.decode import Decoder, ImageLimits, decode_image
 from service.errors import DeadlineExceededError, InvalidImageError
+from tests.hostile.images import png
+from tests.server import ROOT
 
 CONTRACT = InputContract(height=8, width=12)
 LIMITS = ImageLimits(max_bytes=4 * 2**20, max_pixels=1_000_000)
@@ -123,10 +130,12 @@ def huge_png() -> bytes:
         (encoded(plain("RGB", RED), "TIFF"), "known format"),
         (encoded(Image.effect_noise((200, 200), 50), "JPEG")[:2000], "cannot be decoded"),
         (encoded(Image.effect_noise((200, 200), 50), "PNG")[:2000], "cannot be decoded"),
+        (png(100_000, 1, pixels=zlib.compress(bytes(100_001))), r"100000 × 1 pixels; the limit is 65535 a side"),
+        (encoded(Image.new("RGB", (1000, 501)), "WEBP"), r"1000 × 501 pixels; the limit is 500000 in all of a WebP"),
         (huge_png(), r"60000 × 60000 pixels; the limit is 1000000"),
         (b"\xff\xd8" + b"x" * 5 * 2**20, "the limit is 4194304"),
     ],
-    ids=["empty", "text", "svg", "tiff", "cut-jpeg", "cut-png", "bomb", "large"],
+    ids=["empty", "text", "svg", "tiff", "cut-jpeg", "cut-png", "long", "webp", "bomb", "large"],
 )
 def test_broken_images_are_refused_with_the_reason(data: bytes, reason: str) -> None:
     with pytest.raises(InvalidImageError, match=reason):
@@ -143,6 +152,63 @@ def test_flipped_bytes_never_raise_anything_else() -> None:
                 broken[place] = noise.integers(0, 256)
             with suppress(InvalidImageError):
                 decoded(bytes(broken))
+
+
+def test_memory_is_little_more_than_the_picture_has() -> None:
+    """Six bytes a pixel, where Pillow's RGB has four; with a copy of each step it was up to twenty."""
+    side = 3000
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    palette = plain("P", 0, (side, side))
+    palette.putpalette([*RED] * 256)
+    limits = ImageLimits(max_bytes=2**24, max_pixels=side * side)
+    for name, data in {
+        "RGB": encoded(plain("RGB", RED, (side, side)), "PNG", exif=exif),
+        "RGBA": encoded(plain("RGBA", (*RED, 9), (side, side)), "PNG", exif=exif),
+        "RGBA, upright": encoded(plain("RGBA", (*RED, 9), (side, side)), "PNG"),
+        "LA": encoded(plain("LA", (9, 9), (side, side)), "PNG", exif=exif),
+        "palette": encoded(palette, "PNG", transparency=bytes(range(256)), exif=exif),
+        "16 bits": encoded(plain("I;16", 9999, (side, side)), "PNG", exif=exif),
+        "GIF": encoded(palette, "GIF", transparency=0),
+    }.items():
+        growth = peak_growth(partial(decode_image, data, CONTRACT, limits))
+        assert growth <= 6 * side * side + 24 * 2**20, f"{name}: {growth / 2**20:.0f} MiB"
+
+
+def peak_growth(work: Callable[[], object]) -> int:
+    """Return by how many bytes the memory of this process was at most larger than before."""
+
+    def memory(field: str) -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition(f"{field}:")[2].split()[0]) * 1024
+
+    ctypes.CDLL(None).malloc_trim(0)  # What earlier pictures have left behind would hide what this one takes.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory("VmRSS")
+    work()
+    return memory("VmHWM") - before
+
+
+WITHOUT_MEMORY = """
+import io, resource
+from PIL import Image
+from model_store.manifest import InputContract
+from service.decode import ImageLimits, decode_image
+from service.errors import NotReadyError
+out = io.BytesIO()
+Image.new("L", (8000, 8000)).save(out, "PNG")
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**24, -1))
+try:
+    decode_image(out.getvalue(), InputContract(height=8, width=12), ImageLimits(2**24, 64_000_000))
+except NotReadyError as error:
+    print(error.status.value, error.reason, error)
+"""
+
+
+def test_a_lack_of_memory_is_not_the_callers_fault() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "503 memory there is not enough memory now to decode the image\n", done.stderr
 
 
 async def test_decoder_keeps_the_order_and_names_the_bad_one() -> None:

@@ -54,6 +54,20 @@ async def test_stop_ends_what_runs_and_cancels_what_waits() -> None:
     assert (await running)[1]
 
 
+async def test_stop_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    workers, gate, entered = Workers(2, "test"), threading.Event(), threading.Barrier(3)
+    workers.start()
+    running = [workers.run(lambda: entered.wait(5) >= 0 and gate.wait(30)) for _ in "ab"]
+    await asyncio.to_thread(entered.wait, 5)
+    await asyncio.wait_for(workers.stop(patience_s=0.05), 10)
+    assert not any(future.done() for future in running)
+    assert [record.getMessage() for record in caplog.records] == [
+        'threads left at their work threads="test-0,test-1" waited_s=0.05'
+    ]
+    gate.set()
+    assert await asyncio.gather(*running) == [True, True]
+
+
 async def test_nothing_is_taken_on_that_nobody_would_do() -> None:
     workers = Workers(1, "test")
     with pytest.raises(NotReadyError):

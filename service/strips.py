@@ -1,0 +1,106 @@
+"""From a picture as its file holds it to the size of a model, in RGB: in strips, so that little more memory is taken.
+
+Turning it upright, converting it and laying it on white take a copy each; of a whole picture they are 16 bytes a pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import ExifTags, Image
+
+_STRIP = 2**20
+"""Pixels; smaller pictures are one strip."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by the orientation of Exif: 1 is upright."""
+
+_Box = tuple[int, int, int, int]
+"""Left, top, right and bottom, in pixels."""
+
+
+def upright_rgb(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Turn a loaded picture as its Exif says, lay it on white, convert it to RGB, and resize it (bilinear).
+
+    Args:
+        image: Of any mode; stays as it is.
+        size: Width and height of what is returned.
+
+    Returns:
+        The same pixels that each of these steps would give if done with the whole picture.
+    """
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if orientation not in _TURNS:
+        orientation = 1
+    if orientation == 1 and _is_rgb(image):
+        return image.resize(size, Image.Resampling.BILINEAR)
+    width, height = image.size if orientation < 5 else image.size[::-1]
+    if width * height <= _STRIP:
+        return _turned(image, orientation).resize(size, Image.Resampling.BILINEAR)
+    by_columns = _columns_first((width, height), size)
+    middle = Image.new("RGB", (width, size[1]) if by_columns else (size[0], height))
+    for box in _strips(width, height, by_columns):
+        left, top, right, bottom = box
+        strip = _turned(image.crop(_in_file(box, image.size, orientation)), orientation)
+        narrowed = (right - left, size[1]) if by_columns else (size[0], bottom - top)
+        middle.paste(strip.resize(narrowed, Image.Resampling.BILINEAR), (left, top))
+    return middle.resize(size, Image.Resampling.BILINEAR)
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return _to_rgb(image.transpose(_TURNS[orientation]) if orientation in _TURNS else image)
+
+
+def _is_rgb(image: Image.Image) -> bool:
+    return image.mode == "RGB" and not image.has_transparency_data
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if _is_rgb(image):
+        return image
+    if image.mode.startswith("I"):  # 16 bits a pixel: keep the upper eight.
+        levels = np.asarray(image) >> 8
+        image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _columns_first(before: tuple[int, int], after: tuple[int, int]) -> bool:
+    """Return whether Pillow's resize would go over the columns first; the order is worth a level of 255."""
+    shorter = before[1] - after[1]
+    return shorter > 0 and shorter > 2 * (before[0] - after[0])
+
+
+def _strips(width: int, height: int, by_columns: bool) -> Iterator[_Box]:
+    if by_columns:
+        step = max(1, _STRIP // height)
+        for left in range(0, width, step):
+            yield left, 0, min(left + step, width), height
+    else:
+        step = max(1, _STRIP // width)
+        for top in range(0, height, step):
+            yield 0, top, width, min(top + step, height)
+
+
+def _in_file(box: _Box, size: tuple[int, int], orientation: int) -> _Box:
+    """Return where a part of the upright picture is in the file's, which has this size."""
+    left, top, right, bottom = box
+    if orientation >= 5:
+        left, top, right, bottom = top, left, bottom, right
+    if orientation in (2, 3, 7, 8):
+        left, right = size[0] - right, size[0] - left
+    if orientation in (3, 4, 6, 7):
+        top, bottom = size[1] - bottom, size[1] - top
+    return left, top, right, bottom
