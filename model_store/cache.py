@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -82,7 +82,7 @@ class Cache:
         Raises:
             DiskError: The cache cannot be written.
         """
-        path = self.root / ".incoming" / f"{resolved.model}-{_folder_name(resolved)}.lock"
+        path = self._lock_of(self.incoming(resolved))
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path, timeout=LOCK_TIMEOUT_S)
@@ -94,7 +94,10 @@ class Cache:
                 lock.release()
 
     def sweep(self) -> None:
-        """Remove parts that were left behind more than a day ago."""
+        """Remove parts, and entries in the making, that were left behind more than a day ago.
+
+        None that is being pulled: its lock is held, or its files are younger.
+        """
         oldest = time.time() - STALE_PART_S
         for part in self.parts.glob("*"):
             try:
@@ -102,6 +105,11 @@ class Cache:
                     part.unlink()
             except OSError:
                 continue  # another process swept it, or will
+        for made in (self.root / ".incoming").glob("*/sha256-*/"):
+            with suppress(OSError, Timeout, NotImplementedError):
+                if _changed(made) < oldest:
+                    with FileLock(self._lock_of(made), timeout=0):
+                        self._evict(made)
 
     def verified(
         self,
@@ -157,15 +165,18 @@ class Cache:
 
         Raises:
             UsageError: The name or the selector cannot be meant.
+            DiskError: The cache may not be entered.
         """
         wanted = parse_selector(str(selector))
-        try:
-            record = _LastGood.model_validate_json(self._last_good(model, wanted).read_bytes())
-        except (OSError, ValidationError):
-            return None
-        label = wanted if isinstance(wanted, str) and not is_digest(wanted) else None
-        resolved = Resolved(model, record.version, record.manifest, label)
-        return resolved if self.entry(resolved).is_dir() else None
+        path = self._last_good(model, wanted)
+        with disk_errors(path):
+            try:
+                record = _LastGood.model_validate_json(path.read_bytes())
+            except (FileNotFoundError, NotADirectoryError, ValidationError):
+                return None
+            label = wanted if isinstance(wanted, str) and not is_digest(wanted) else None
+            resolved = Resolved(model, record.version, record.manifest, label)
+            return resolved if self.entry(resolved).is_dir() else None
 
     def shrink(self, model: str, most: int, needed: Collection[str]) -> list[str]:
         """Remove the oldest versions of a model beyond `most`, and return their digests.
@@ -190,11 +201,23 @@ class Cache:
             spare = [path for path in entries if path.name not in kept]
             gone = spare[: max(0, len(entries) - most)]
             for path in gone:
-                beside = self.root / ".incoming" / f"evicted-{token()}"
-                beside.parent.mkdir(parents=True, exist_ok=True)
-                path.rename(beside)
-                shutil.rmtree(beside, ignore_errors=True)
+                self._evict(path)
         return [path.name.replace("-", ":", 1) for path in gone]
+
+    def _evict(self, folder: Path) -> None:
+        """Remove a folder in one step as others see it.
+
+        Raises:
+            OSError: The disk refuses.
+        """
+        beside = self.root / ".incoming" / f"evicted-{token()}"
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(beside)
+        shutil.rmtree(beside, ignore_errors=True)
+
+    def _lock_of(self, incoming: Path) -> Path:
+        """Return the file whose lock is held by who makes an entry."""
+        return self.root / ".incoming" / f"{incoming.parent.name}-{incoming.name}.lock"
 
     def _served_last(self, model: str) -> set[str]:
         found = set()
@@ -213,6 +236,11 @@ class Cache:
 
 def _folder_name(resolved: Resolved) -> str:
     return resolved.manifest_digest.replace(":", "-")
+
+
+def _changed(folder: Path) -> float:
+    """Return when something in a folder was last written or made, in seconds since 1970."""
+    return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
 
 
 def _acquire(lock: FileLock) -> bool:

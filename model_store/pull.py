@@ -174,9 +174,15 @@ def _pull_once(
 
 
 def _seems_complete(cache: Cache, resolved: Resolved, select: Select | None) -> bool:
-    """Compare names and sizes only; spares hashing what will be hashed again under the lock."""
+    """Compare names and sizes only; spares hashing what will be hashed again under the lock.
+
+    Raises:
+        DiskError: The cache may not be entered.
+    """
     entry = cache.entry(resolved)
-    if not entry.is_dir() or (known := _manifest_in(entry, resolved)) is None:
+    with disk_errors(entry):
+        there = entry.is_dir()
+    if not there or (known := _manifest_in(entry, resolved)) is None:
         return False
     _, manifest = known
     chosen = chosen_files(manifest, select(manifest) if select else None)

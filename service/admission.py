@@ -76,14 +76,12 @@ class Deadline:
 class Permit:
     """Proof that a request was admitted: a block that holds its place, and gives back what it takes of the bounds."""
 
-    def __init__(
-        self, admission: Admission, deadline: Deadline, priority: Priority, size: int, caller: Caller | None
-    ) -> None:
+    def __init__(self, admission: Admission, deadline: Deadline, priority: Priority, caller: Caller | None) -> None:
         self.deadline = deadline
         self.priority = priority
         self._caller = caller
         self._spent = 0
-        self._size = size
+        self._placed = False
         self.bytes = 0
         self.images = 0
         self._admission = admission
@@ -91,15 +89,34 @@ class Permit:
         self._ahead = 0
 
     def __enter__(self) -> Self:
-        self.reserve(self._size)
-        self._admission.requests += 1
-        self.count_images(1)
+        self._take_place()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.count_images(0)
-        self._admission.requests -= 1
+        self.step_aside()
         self._admission.bytes -= self.bytes
+
+    def step_aside(self) -> None:
+        """Give the place back while the body is waited for: who sends none must not keep others out for long."""
+        self.count_images(0)
+        self._admission.requests -= self._placed
+        self._placed = False
+
+    def step_back(self) -> None:
+        """Take a place again, now that the body is there; who never stepped aside has theirs.
+
+        Raises:
+            OverloadedError: There is none, or the answer would come too late by now.
+        """
+        if not self._placed:
+            self._admission.require_place(self.deadline, self.priority)
+            self._began = time.monotonic()  # How long a slow body took says nothing about answers.
+            self._take_place()
+
+    def _take_place(self) -> None:
+        self._admission.requests += 1
+        self._placed = True
+        self.count_images(1)
 
     def reserve(self, size: int) -> None:
         """Take `size` more bytes of the memory for request bodies.
@@ -107,7 +124,8 @@ class Permit:
         Raises:
             OverloadedError: The process already holds too many bytes.
         """
-        self._admission.take_bytes(size)
+        self._admission.require_bytes(size, self.priority, self.bytes)
+        self._admission.bytes += size
         self.bytes += size
 
     def follow(self, timeout_s: float | None, priority: Priority | None) -> None:
@@ -139,6 +157,8 @@ class Permit:
 class Admission:
     """The bounds of one edge process, in requests, in bytes of their bodies, and in time.
 
+    A request whose body keeps it waiting is none of those counted (`Permit.step_aside`); what has come of it is.
+
     Requests are answered in their order, so one that came while n images were under way and took t seconds says
     that an image takes t / n. From that, what a newcomer has to wait is known before its body is read.
     """
@@ -164,17 +184,18 @@ class Admission:
         size: int = 0,
         caller: Caller | None = None,
     ) -> Permit:
-        """Return the block that holds a place, and `size` bytes, for as long as it runs.
+        """Return the block that holds a place for as long as it runs, and what it reserves of the bytes.
 
         Args:
             deadline: When the caller stops waiting.
             priority: Which queue to wait in.
-            size: Bytes of the body as its sender announced them; 0 where it did not.
+            size: Bytes of the body as its sender announced them; 0 where it did not. They must be free, and are not
+                taken yet: else a few who announce much and send nothing would shut out all others.
             caller: Who asks, where that is known.
 
         Raises:
-            OverloadedError: No place is left, or the answer would come too late, or the caller has had what they may
-                have; when the block is entered, too few bytes.
+            OverloadedError: No place is left, or too few bytes, or the answer would come too late, or the caller has
+                had what they may have.
             NotReadyError: The process is draining.
         """
         if not self._open:
@@ -182,15 +203,9 @@ class Admission:
         if caller:
             caller.require_room()
             priority = max(priority, caller.priority)
-        if self.requests >= priority.share_of(self.max_requests):
-            raise OverloadedError(
-                f"{self.requests} requests are in flight, the most that are taken at once"
-                + (" of low priority" if priority else ""),
-                retry_after_s=self._wait_s(),
-                reason="requests",
-            )
-        self._check_time(deadline, priority)
-        return Permit(self, deadline, priority, size, caller)
+        self.require_place(deadline, priority)
+        self.require_bytes(size, priority)
+        return Permit(self, deadline, priority, caller)
 
     def ahead(self, priority: Priority) -> int:
         """Return the images under way that are answered before a newcomer of this priority."""
@@ -201,20 +216,40 @@ class Admission:
         known = self.pace_s[priority]
         self.pace_s[priority] = known + _LEARN * (seconds - known) if known else seconds
 
-    def take_bytes(self, size: int) -> None:
-        """Count `size` more bytes.
+    def require_place(self, deadline: Deadline, priority: Priority) -> None:
+        """Refuse a request for which there is no place, or no time.
 
         Raises:
-            OverloadedError: That would be more than `max_bytes`.
+            OverloadedError: No place is left, or the answer would come too late.
         """
-        if self.bytes + size > self.max_bytes:
+        if self.requests >= priority.share_of(self.max_requests):
+            raise OverloadedError(
+                f"{self.requests} requests are in flight, the most that are taken at once"
+                + (" of low priority" if priority else ""),
+                retry_after_s=self._wait_s(),
+                reason="requests",
+            )
+        self._check_time(deadline, priority)
+
+    def require_bytes(self, size: int, priority: Priority, own: int = 0) -> None:
+        """Refuse `size` more bytes of a body for which there is no room.
+
+        Args:
+            size: How many.
+            priority: Whose share they are to come from; a body that is larger than the share may have all, alone.
+            own: Bytes that the request holds already.
+
+        Raises:
+            OverloadedError: There would be more than are taken at once.
+        """
+        held, bound = self.bytes + size, priority.share_of(self.max_bytes)
+        if held > bound and (self.bytes > own or held > self.max_bytes):
             raise OverloadedError(
                 f"request bodies in flight hold {self.bytes} bytes; "
-                f"{size} more are over the {self.max_bytes} that are taken at once",
+                f"{size} more are over the {bound} that are taken at once" + (" of low priority" if priority else ""),
                 retry_after_s=self._wait_s(),
                 reason="body_bytes",
             )
-        self.bytes += size
 
     def _check_time(self, deadline: Deadline, priority: Priority) -> None:
         ahead = self.ahead(priority)

@@ -314,12 +314,17 @@ class Batcher:
         return reversed(queues) if self._batches % BULK_TURN == BULK_TURN - 1 else iter(queues)
 
     async def _run(self, model: Batchable, batch: list[Slice], turn: Turn) -> None:
-        """Run one batch; if it fails and held several images, run each alone, so that only the bad ones fail."""
+        """Run one batch; if it fails and held several images, run each alone, so that only the bad ones fail.
+
+        Those that nobody waits for any more by then are left out.
+        """
         try:
             error = await self._run_together(model, batch, turn)
             if error and sum(map(len, batch)) > 1:
                 for piece in batch:
                     for index in range(piece.start, piece.stop):
+                        if piece.entry.future.done():
+                            break
                         single = Slice(piece.entry, index, index + 1)
                         if failure := await self._run_together(model, [single], turn):
                             piece.entry.fail(InferenceError(f"the engine failed on image {index}: {failure}"))

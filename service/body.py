@@ -19,6 +19,9 @@ from .errors import BadRequestError, PayloadTooLargeError, SlowRequestError, Uns
 _PLAIN_CURL = "application/x-www-form-urlencoded"
 """What curl calls the body of `-d` and `--data-binary` unless it is told otherwise."""
 
+_PATIENCE_S = 1.0
+"""How long a request holds its place while its body arrives; ordinary ones need some ms."""
+
 _JSON_TYPES = {"", "application/json", "application/octet-stream", "text/plain", _PLAIN_CURL}
 _RAW_TYPES = {"", "application/octet-stream", _PLAIN_CURL}
 
@@ -45,27 +48,33 @@ def announced_size(request: Request, max_bytes: int) -> int:
 
 
 async def read_body(request: Request, permit: Permit, max_bytes: int, timeout_s: float) -> bytes:
-    """Read the body, reserving memory for what was not announced.
+    """Read the body, reserving memory for what of it has come.
+
+    A request whose body is slow gives its place back meanwhile: there is nothing to do for it yet. So callers who
+    send heads and nothing else do not shut out others by being many.
 
     Raises:
         PayloadTooLargeError: It is longer than the limit.
-        OverloadedError: The process holds too many bytes already.
+        OverloadedError: The process holds too many bytes already, or the body was slow and the places are taken.
         SlowRequestError: It has not arrived within `timeout_s`, or the deadline of the request.
         ClientDisconnectedError: The caller hung up before its end.
     """
     body = bytearray()
+    patience = asyncio.get_running_loop().call_later(_PATIENCE_S, permit.step_aside)
     try:
         async with asyncio.timeout(min(timeout_s, permit.deadline.remaining_s())):
             async for chunk in request.stream():
                 if len(body) + len(chunk) > max_bytes:
                     raise PayloadTooLargeError(f"the body has more than {max_bytes} bytes, which is the limit")
-                if len(body) + len(chunk) > permit.bytes:
-                    permit.reserve(len(body) + len(chunk) - permit.bytes)
+                permit.reserve(len(chunk))
                 body += chunk
     except ClientDisconnect:
         raise ClientDisconnectedError from None
     except TimeoutError:
         raise SlowRequestError(f"the body did not arrive in time; {len(body)} bytes of it did") from None
+    finally:
+        patience.cancel()
+    permit.step_back()
     return bytes(body)
 
 

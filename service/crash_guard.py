@@ -54,10 +54,11 @@ class CrashGuard:
                 mark.unlink()
 
     def forgive(self) -> None:
-        """Forget all deaths."""
-        for mark in self._folder.glob("*"):
-            with suppress(OSError):
-                mark.unlink()
+        """Forget all deaths; of a folder that may not be read, none."""
+        with suppress(OSError):
+            for mark in list(self._folder.iterdir()):
+                with suppress(OSError):
+                    mark.unlink()
 
     def _mark(self, digest: str) -> Path:
         return self._folder / digest.replace(":", "-")

@@ -18,6 +18,10 @@ from .wire import AnswerHead, FrameAddress, Question
 
 _CONNECT_TIMEOUT_S = 2.0
 
+MAX_UNSENT_BYTES = 256 * 2**20
+"""Pixels that wait until the runner reads on; those of one request come on top. A queue of the default size, which
+`QUEUE_MAX_MIB` bounds, would not take more of them either. A runner that is well reads so much within half a second."""
+
 _AWAY = "the runner does not answer ({}); it may be starting again"
 
 
@@ -49,7 +53,7 @@ class FrameClient:
         Raises:
             ServiceError: Whatever the runner met, as the class that it was there.
             RunnerLostError: The runner is away, or went away.
-            NotReadyError: It is silent for longer than `timeout_s`.
+            NotReadyError: It is silent for longer than `timeout_s`, or does not read what it was sent before.
         """
         connection = self._connection
         if connection is None or connection.lost:
@@ -97,13 +101,20 @@ class FrameClient:
 
 
 class _Connection(FrameProtocol):
-    """One connection, and who waits for what on it."""
+    """One connection, and who waits for what on it.
+
+    A question is handed to the transport only when the runner has read what was sent before: what the transport holds
+    cannot be taken back, and would stay when its caller has long gone.
+    """
 
     def __init__(self, told: Callable[[], None]) -> None:
         super().__init__()
         self.lost = False
         self._told = told
         self._waiting: dict[int, asyncio.Future[Result]] = {}
+        self._unsent: dict[int, Question] = {}
+        """Questions that wait until the runner reads on, in their order."""
+        self._unsent_bytes = 0
         self._answer: AnswerHead | None = None
 
     def peer(self) -> Peer:
@@ -113,18 +124,40 @@ class _Connection(FrameProtocol):
         return Peer(connected)
 
     async def ask(self, question: Question, timeout_s: float) -> Result:
-        """Send a question and wait for its answer."""
+        """Send a question, as soon as the runner reads, and wait for its answer."""
+        if self._unsent_bytes >= MAX_UNSENT_BYTES:
+            raise NotReadyError(f"the runner does not read: {self._unsent_bytes} bytes of pixels wait to be sent to it")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting[question.number] = future
         alarm = loop.call_later(timeout_s, self._fail, question.number, NotReadyError(_AWAY.format("silent")))
-        self.send(question.head(), question.body())
+        self._unsent[question.number] = question
+        self._unsent_bytes += question.pixels.nbytes
+        self._send_on()
         try:
             return await future
         finally:
             alarm.cancel()
-            if self._waiting.pop(question.number, None):  # Nobody waits any more, and no answer has come.
-                self.send(Question.give_up(question.number))
+            if self._waiting.pop(question.number, None) and not self._withdraw(question):
+                self.send(Question.give_up(question.number))  # Nobody waits any more, and no answer has come.
+
+    def resume_writing(self) -> None:
+        """Send what has waited for this."""
+        super().resume_writing()
+        self._send_on()
+
+    def _send_on(self) -> None:
+        while self._unsent and not self.paused:
+            question = next(iter(self._unsent.values()))
+            self._withdraw(question)
+            self.send(question.head(), question.body())
+
+    def _withdraw(self, question: Question) -> bool:
+        """Take a question out of those that wait to be sent; tell whether it was there."""
+        if self._unsent.pop(question.number, None) is None:
+            return False
+        self._unsent_bytes -= question.pixels.nbytes
+        return True
 
     def begin(self, head: bytearray) -> int:
         """Read the head of an answer."""
@@ -152,6 +185,7 @@ class _Connection(FrameProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- the protocol's name
         """Tell who waits."""
         self.lost = True
+        self._unsent.clear()
         for number in tuple(self._waiting):
             self._fail(number, RunnerLostError(_AWAY.format("connection lost")))
         self._told()

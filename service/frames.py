@@ -15,12 +15,18 @@ from .wire import HEAD_BYTES
 _SOCKET_BUFFER = 2**20
 """Bytes that the kernel should hold for a connection: several images of 299 × 299."""
 
+_WRITE_BUFFER = 2**20
+"""Bytes beyond these for which the transport says that it holds enough: so many, too, that a turn of the event loop
+sends all that came up in it."""
+
 
 class FrameProtocol(asyncio.BufferedProtocol):
     """One connection: heads of a fixed length, each followed by as many bytes as it says."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
+        self.paused = False
+        """Whether the peer takes less than it is sent, so that what is sent now stays in this process."""
         self._head = bytearray(HEAD_BYTES)
         self._body: NDArray[np.uint8] | None = None
         self._filled = 0
@@ -40,6 +46,7 @@ class FrameProtocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(_WRITE_BUFFER)
         connected: socket.socket = transport.get_extra_info("socket")
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             connected.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
@@ -64,6 +71,14 @@ class FrameProtocol(asyncio.BufferedProtocol):
         if self._filled == len(self._body):
             body, self._body, self._filled = self._body, None, 0
             self.complete(body)
+
+    def pause_writing(self) -> None:
+        """Take note that the transport holds enough of what was sent."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """Take note that nearly all of it has left."""
+        self.paused = False
 
     def send(self, *parts: bytes | memoryview) -> None:
         """Send a frame, unless the connection is gone."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from filelock import FileLock
 from pydantic import ValidationError
 
 from model_store.disk import write_whole
@@ -18,29 +20,35 @@ from .callers import KeyEntry, KeyFile, read_keys
 _KEY_BYTES = 32
 """256 random bits need no slow hash: there is nothing to guess."""
 
+_OWNER_ONLY = 0o600
+"""The rights of the file."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        new = options.command == "add" and not options.file.exists()
-        file = KeyFile(keys=[]) if new else read_keys(options.file)
-        if options.command == "add":
-            return _add(file, options)
-        if options.command == "remove":
-            return _remove(file, options)
+        if options.command == "list":
+            return _list(options)
+        # Of two who change the file at once, the second reads what the first has written.
+        with FileLock(options.file.with_name(options.file.name + ".lock"), mode=_OWNER_ONLY):
+            return _add(options) if options.command == "add" else _remove(options)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         return _fail(f"{first['loc'][0]}: {first['msg']}")
     except (ValueError, OSError) as error:
         return _fail(str(error))
-    for entry in file.keys:
+
+
+def _list(options: argparse.Namespace) -> int:
+    for entry in read_keys(options.file).keys:
         rate = f"{entry.images_per_second:g} images/s" if entry.images_per_second else "no limit"
         print(f"{entry.name}\t{entry.priority}\t{rate}\t{entry.sha256[:12]}")
     return 0
 
 
-def _add(file: KeyFile, options: argparse.Namespace) -> int:
+def _add(options: argparse.Namespace) -> int:
+    file = read_keys(options.file) if options.file.exists() else KeyFile(keys=[])
     key = secrets.token_urlsafe(_KEY_BYTES)
     entry = KeyEntry(
         name=options.name,
@@ -54,7 +62,8 @@ def _add(file: KeyFile, options: argparse.Namespace) -> int:
     return 0
 
 
-def _remove(file: KeyFile, options: argparse.Namespace) -> int:
+def _remove(options: argparse.Namespace) -> int:
+    file = read_keys(options.file)
     kept = [
         entry
         for entry in file.keys
@@ -67,8 +76,11 @@ def _remove(file: KeyFile, options: argparse.Namespace) -> int:
 
 
 def _write(path: Path, file: KeyFile) -> None:
-    write_whole(path, [file.model_dump_json(indent=2).encode(), b"\n"], path.with_name(path.name + ".partial"))
-    path.chmod(0o600)
+    """Write the keys so that nobody else may read them at any moment, and no reader finds half a file."""
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)  # Of a command that was killed.
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY))
+    write_whole(path, [file.model_dump_json(indent=2).encode(), b"\n"], partial)
 
 
 def _fail(text: str) -> int:

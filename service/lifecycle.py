@@ -123,10 +123,10 @@ class Lifecycle:
         while True:
             self._wake.clear()
             reloads, self._reloads = self._reloads, []
-            if reloads:
-                self._given_up.clear()
-                await asyncio.to_thread(self._loader.forgive)
             try:
+                if reloads:
+                    self._given_up.clear()
+                    await asyncio.to_thread(self._loader.forgive)
                 problem = await self._follow_labels()
             except Exception as error:  # Nothing may end this task, or no label would ever be followed again.
                 problem = self._report("following the labels failed", error)
@@ -199,9 +199,14 @@ class Lifecycle:
 
     async def _fall_back(self, failed: Resolved | None = None) -> None:
         """Serve the version that served here last, where nothing answers by default yet."""
-        if self.ready or (resolved := await asyncio.to_thread(self._source.remembered)) is None:
+        if self.ready:
             return
-        if failed and failed.manifest_digest == resolved.manifest_digest:
+        try:
+            resolved = await asyncio.to_thread(self._source.remembered)
+        except StoreError as error:
+            log.warning("%s: which version served here last cannot be read: %s", self.versions.model, error)
+            return
+        if resolved is None or (failed and failed.manifest_digest == resolved.manifest_digest):
             return
         if not await self._bring_to_life(resolved):
             log.warning("%s: version %d, which served here last, serves on", self.versions.model, resolved.version)

@@ -60,6 +60,8 @@ def configure(kind: Literal["text", "json"], service: str) -> None:
     """
     for unused in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks", "_srcfile"):
         setattr(logging, unused, None)
+    # What is wrong with a form stands in our own line.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     if kind == "text":
         return
     formatter = JsonFormatter(service)

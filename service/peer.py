@@ -30,9 +30,12 @@ class Peer:
         """End the process at once; tell whether there was one to end."""
         if self._handle is None:
             return False
-        with suppress(OSError):
+        try:
             signal.pidfd_send_signal(self._handle, signal.SIGKILL)
-        self.close()
+        except OSError:  # It has ended by itself.
+            return False
+        finally:
+            self.close()
         return True
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from .admission import Deadline, Permit
 from .entry import Result
 from .errors import DeadlineExceededError, NotReadyError, RunnerLostError, ServiceError
 from .frame_client import FrameClient
+from .memory import give_back_memory
 from .state import BatchingState, RunnerState, ServedModel
 
 log = logging.getLogger("bentoml.edge")
@@ -190,19 +191,29 @@ class RunnerClient:
 
     async def _watch(self) -> None:
         """Keep a request open that the runner answers as soon as it serves something else."""
-        silences = 0
+        heard, silences = False, 0
         while True:
             revision = self._state.revision if self._state else ""
             try:
                 await self._describe(revision, wire.WATCH_S + _SILENCE_S)
                 if self._frames:
                     await self._frames.connect(_DESCRIBE_TIMEOUT_S)
-                self._away, silences = None, 0
+                heard, silences = True, 0
+                was_away, self._away = self._away is not None, None
+                if was_away:  # The pixels of all who waited for it are free now.
+                    await asyncio.to_thread(give_back_memory)
             except ServiceError as error:
                 self._away = str(error)
-                silences = silences + 1 if error.reason == _SILENT else 0
+                heard = heard and error.reason == _SILENT  # One that has said nothing yet is still starting.
+                silences = silences + 1 if heard else 0
                 if silences >= _SILENCES and self._frames and self._frames.peer and self._frames.peer.kill():
+                    heard = False
                     log.critical("The runner has been silent for too long, and was killed; another takes its place")
+                await asyncio.sleep(_WATCH_PAUSE_S)
+            except Exception as error:  # Nothing may end this task, or no change would ever be heard of again.
+                if self._away != (away := f"the runner cannot be watched: {error}"):
+                    log.exception("The runner cannot be watched")
+                self._away = away
                 await asyncio.sleep(_WATCH_PAUSE_S)
 
     def _lose(self) -> None:

@@ -45,6 +45,8 @@ class Plan:
     patience_s: float = 35.0
     """How long an answer is waited for."""
     seed: str = ""
+    api_key: str = ""
+    """Sent with every request, unless it is empty; stands in the list of processes."""
 
     @classmethod
     def from_json(cls, text: str) -> Plan:

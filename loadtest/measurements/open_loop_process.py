@@ -52,7 +52,7 @@ def main() -> None:
     plan = Plan.from_json(sys.argv[1])
     allow_connections()
     asked: list[Asked] = []
-    client = Client(plan.url, plan.patience_s)
+    client = Client(plan.url, plan.patience_s, plan.api_key)
     sender = Sender(
         client,
         mix_of(plan),

@@ -1,6 +1,6 @@
 """What it costs to refuse a request: `python -m loadtest refusal`.
 
-The service holds one request whose body never comes, and may hold one: whatever else is asked is refused. Beside it a
+The service gives the owner of the key that is used one image in a day: whatever else is asked is refused. Beside it a
 uvicorn application that answers 429 and does nothing else. Both are asked in turn, at the same rate, for the same
 pictures; the CPU time of the process that answers is divided by its refusals.
 """
@@ -8,17 +8,19 @@ pictures; the CPU time of the process that answers is divided by its refusals.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
 from tqdm import tqdm
@@ -26,12 +28,12 @@ from tqdm import tqdm
 from loadtest.figures import percentile, spread
 from loadtest.intruders import Watch
 from loadtest.machine import describe_machine
+from loadtest.pictures import SIZES, predict_body
 from loadtest.processes import free_port
+from service.callers import KeyEntry, KeyFile
 
 from .local_server import LocalServer
 from .open_loop import OpenLoop, Plan
-
-_HOLD_S = 3600
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,11 @@ def main(arguments: list[str]) -> int:
     os.environ["MODEL_NAME"] = options.model
     turns: dict[str, list[Turn]] = {"the service": [], "bare uvicorn": []}
     watch = Watch()
-    with tempfile.TemporaryDirectory() as folder, full_service(Path(folder)) as service, bare_refuser() as bare:
+    key = secrets.token_urlsafe()
+    with tempfile.TemporaryDirectory() as folder, full_service(Path(folder), key) as service, bare_refuser() as bare:
         for _ in tqdm(range(options.rounds), leave=False):
             for name, (url, process) in zip(turns, (service, bare), strict=True):
-                turns[name].append(ask(url, process, options))
+                turns[name].append(ask(url, process, options, key))
     report(turns, options)
     if (others := watch.look()).spoils:
         print(f"\nOthers were at work: {others.text}")
@@ -71,16 +74,18 @@ def main(arguments: list[str]) -> int:
 
 
 @contextmanager
-def full_service(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """Start a service that has no place left; yield its URL and the process that refuses."""
-    patience = str(_HOLD_S * 1000)
-    settings = {"MAX_IN_FLIGHT": "1", "REQUEST_TIMEOUT_MS": patience, "BODY_TIMEOUT_MS": patience}
-    with LocalServer(folder / "server", **settings) as server:
+def full_service(folder: Path, key: str) -> Iterator[tuple[str, psutil.Process]]:
+    """Start a service of which the owner of the key has had enough; yield its URL and the process that refuses."""
+    entry = KeyEntry(name="load", sha256=hashlib.sha256(key.encode()).hexdigest(), images_per_second=1 / 86_400)
+    keys = folder / "keys.json"
+    keys.write_text(KeyFile(keys=[entry]).model_dump_json())
+    with LocalServer(folder / "server", API_KEYS_FILE=str(keys)) as server:
         (edge,) = server.processes()["edge"]
-        parts = urlsplit(server.url)
-        with socket.create_connection((parts.hostname, parts.port)) as holder:
-            holder.sendall(b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n.")
-            yield server.url, edge
+        question = urllib.request.Request(
+            server.predict, predict_body(SIZES[1], 2), {"Authorization": f"Bearer {key}"}, method="POST"
+        )
+        urllib.request.urlopen(question).close()
+        yield server.url, edge
 
 
 @contextmanager
@@ -103,9 +108,9 @@ def bare_refuser() -> Iterator[tuple[str, psutil.Process]]:
         process.wait()
 
 
-def ask(url: str, process: psutil.Process, options: argparse.Namespace) -> Turn:
+def ask(url: str, process: psutil.Process, options: argparse.Namespace, key: str) -> Turn:
     """Ask for a while, and return what was seen."""
-    plan = Plan(url, options.model, ((options.seconds, options.rate),), "pictures")
+    plan = Plan(url, options.model, ((options.seconds, options.rate),), "pictures", api_key=key)
     before = process.cpu_times()
     with OpenLoop(plan) as load:
         load.wait()

@@ -13,6 +13,7 @@ import orjson
 
 from model_store.manifest import Tensor
 from service.errors import BadRequestError, ModelNotFoundError, NotReadyError
+from service.parse_json import parse_json
 from service.state import RunnerState, ServedModel, State, Target
 
 SERVER_NAME: Final = "xception-service"
@@ -163,11 +164,12 @@ def parse_index_request(body: bytes) -> bool:
 
     Raises:
         BadRequestError: The body is neither empty nor such a request.
+        PayloadTooLargeError: It would unfold to too much.
     """
     if not body:
         return False
     try:
-        document = orjson.loads(body)
+        document = parse_json(body)
     except orjson.JSONDecodeError as error:
         raise BadRequestError(f"the body is not JSON: {error}") from None
     if not isinstance(document, dict) or type(document.get("ready", False)) is not bool:

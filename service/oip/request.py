@@ -22,6 +22,9 @@ from .tensor import decode_text, read_binary_images, read_binary_pixels, read_js
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """The HTTP header with the length of the JSON, in bytes, when binary data follows it."""
 
+_MAX_RANK = 16
+"""Numbers in the longest shape that is looked through, and quoted back; the model's have four."""
+
 _HIGHEST_PRIORITY = 1
 """Triton's; larger numbers wait longer, and 0 stands for no word on it."""
 
@@ -125,6 +128,7 @@ def parse_infer(body: bytes, header_length: int | None, model: ServedModel, max_
 
     Raises:
         BadRequestError: It is not such a request; the message names the field.
+        PayloadTooLargeError: Its JSON would unfold to too much.
     """
     choices = inputs_of(model)
     if header_length == 0:
@@ -176,6 +180,8 @@ def _choose(request: _Part, choices: dict[str, ModelInput]) -> tuple[_Part, Mode
 def _shape(tensor: _Part, chosen: ModelInput, max_images: int) -> tuple[int, ...]:
     """Return the shape of the input, which the model takes."""
     field, shape = tensor.at("shape"), tensor.content.get("shape")
+    if isinstance(shape, list) and len(shape) > _MAX_RANK:
+        raise BadRequestError(f"{field}: has {len(shape)} sizes; the limit is {_MAX_RANK}")
     if not isinstance(shape, list) or any(type(size) is not int or size < 1 for size in shape):
         raise BadRequestError(f"{field}: must be a list of whole numbers from 1")
     wanted = list(chosen.tensor.shape[1:])

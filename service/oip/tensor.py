@@ -16,6 +16,9 @@ from service.errors import BadRequestError
 _LENGTH_BYTES = 4
 """Of the little-endian number before each element of binary BYTES."""
 
+_LEVELS = frozenset(range(256))
+"""What a pixel may be."""
+
 
 def read_json_images(data: Any, shape: Sequence[int], field: str) -> tuple[list[bytes], list[str]]:
     """Return the elements of a BYTES tensor in JSON, and where each of them stands.
@@ -50,7 +53,7 @@ def read_json_pixels(data: Any, shape: Sequence[int], field: str) -> NDArray[np.
             return np.frombuffer(bytes(values), np.uint8).reshape(shape)
         except (ValueError, OverflowError):  # Below 0 or above 255.
             pass
-    index = next(index for index, value in enumerate(values) if not _is_level(value))
+    index = _first_fault(values)
     found = f"is {values[index]}; " if type(values[index]) in (int, float) else ""
     raise BadRequestError(f"{_path(field, index, sizes)}: {found}must be a whole number from 0 to 255")
 
@@ -131,5 +134,9 @@ def _path(field: str, index: int, sizes: tuple[int, ...]) -> str:
     return field + "".join(f"[{step}]" for step in steps)
 
 
-def _is_level(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= 255
+def _first_fault(values: list[Any]) -> int:
+    """Return the index of the first value that is no whole number from 0 to 255; there is one."""
+    types = list(map(type, values))
+    end = min(map(types.index, set(types) - {int}), default=len(values))
+    fits = list(map(_LEVELS.__contains__, values[:end]))
+    return end if all(fits) else fits.index(False)

@@ -54,6 +54,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
     Raises:
         BadRequestError: Not a JSON object, or its signature's name is no string.
+        PayloadTooLargeError: It would unfold to too much.
     """
     if not body:
         raise BadRequestError("JSON Parse error: The document is empty")

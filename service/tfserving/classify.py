@@ -31,6 +31,9 @@ _MAX_FEATURES = 1000
 Kind = Literal["bytes", "float", "int64"]
 """The lists that a feature of a `tf.train.Example` can hold."""
 
+_TYPES: dict[Kind, set[type]] = {"bytes": {str, dict}, "float": {float}, "int64": {int, bool}}
+"""What their values are in JSON; an object must be bytes in base64."""
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -128,15 +131,23 @@ def _read_feature(name: str, content: Any, field: str) -> _Feature:
     values = content if isinstance(content, list) else [content]
     if not values:
         return _Feature(None, values, field)
-    types = set(map(type, values))
-    if len(types) == 1 and types <= {int, float, str}:  # Many numbers: only the largest one has to be looked at.
-        largest = max(values, key=abs) if types == {float} else max(values)
-        return _Feature(_kind(name, largest, field), values, field)
     kind = _kind(name, values[0], field)
-    for value in values[1:]:
-        if _kind(name, value, field) != kind:
-            raise BadRequestError(f"Unexpected element type in feature: {name} expecting type: {kind} ({field})")
+    types = list(map(type, values))  # Many numbers are looked through by few passes that Python makes in C.
+    end = min(map(types.index, set(types) - _TYPES[kind]), default=len(values))
+    _require_small(name, kind, values[:end], field)
+    if end < len(values):
+        _kind(name, values[end], field)
+        raise BadRequestError(f"Unexpected element type in feature: {name} expecting type: {kind} ({field})")
     return _Feature(kind, values, field)
+
+
+def _require_small(name: str, kind: Kind, values: list[Any], field: str) -> None:
+    """Refuse values that their kind cannot hold; of many numbers only the largest has to be looked at."""
+    if kind == "bytes":
+        for value in values:
+            _kind(name, value, field)
+    else:
+        _kind(name, max(values, key=abs) if kind == "float" else max(values), field)
 
 
 def _kind(name: str, value: Any, field: str) -> Kind:

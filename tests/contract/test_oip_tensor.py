@@ -70,6 +70,7 @@ class TestImages:
             (images(text(A), shape=[]), "inputs[0].shape: is []; image_bytes takes [n]"),
             (images(text(A), shape=[1, 2]), "inputs[0].shape: is [1, 2]; image_bytes takes [n]"),
             (images(text(A), shape=[1, 1, 1]), "inputs[0].shape: is [1, 1, 1]; image_bytes takes [n]"),
+            (images(text(A), shape=[1] * 17), "inputs[0].shape: has 17 sizes; the limit is 16"),
             (images(text(A), shape=[5]), "inputs[0].shape: has 5 images; the limit is 4"),
             (images(text(A), shape=[2**63]), f"inputs[0].shape: has {2**63} images; the limit is 4"),
         ],

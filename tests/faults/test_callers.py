@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import select
 import socket
 import threading
 import time
@@ -48,6 +49,13 @@ def byte_by_byte(server: Server, body: bytes) -> int:
         return 0
 
 
+def head_only(server: Server, body: bytes) -> int:
+    """Announce as much as a request may have, and send nothing."""
+    with connect(server) as connection:
+        connection.sendall(HEAD.format(32 * 2**20).encode())
+        return read_status(connection)
+
+
 def half_a_body(server: Server, body: bytes) -> int:
     with connect(server) as connection:
         connection.sendall(HEAD.format(len(body)).encode() + body[: len(body) // 2])
@@ -67,7 +75,8 @@ def gone_halfway(server: Server, body: bytes) -> int:
 
 
 @pytest.mark.parametrize(
-    ("caller", "status"), [(byte_by_byte, 408), (half_a_body, 408), (gone_at_once, 0), (gone_halfway, 0)]
+    ("caller", "status"),
+    [(byte_by_byte, 408), (half_a_body, 408), (head_only, 408), (gone_at_once, 0), (gone_halfway, 0)],
 )
 def test_bad_callers_do_not_disturb_the_others(
     server: Server, eight: bytes, record_fault: RecordFault, caller: Callable[[Server, bytes], int], status: int
@@ -88,6 +97,25 @@ def test_bad_callers_do_not_disturb_the_others(
     assert seen == [status] * 50
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
     record_fault(Row(f"callers: 50 {caller.__name__.replace('_', ' ')}", "4 clients", traffic.tally, None))
+
+
+def test_who_sends_heads_only_takes_no_place_for_long(demo: Demo, eight: bytes) -> None:
+    with demo(MAX_IN_FLIGHT="16", BODY_TIMEOUT_MS="30000") as server, ExitStack() as stack:
+        silent = [stack.enter_context(connect(server)) for _ in range(24)]
+        for connection in silent:
+            connection.sendall(HEAD.format(len(eight)).encode())
+        until = time.monotonic() + 15
+        while len(silent) > 16:  # As many as there are places for; the others are refused.
+            assert time.monotonic() < until
+            for connection in select.select(silent, [], [], 1)[0]:
+                assert read_status(connection) == 429
+                silent.remove(connection)
+        while (answer := server.client.post(PREDICT, content=eight)).status_code != 200:
+            assert time.monotonic() < until, answer.text
+            time.sleep(0.1)
+        assert select.select(silent, [], [], 0)[0] == []  # Nobody was sent away for it,
+        silent[0].sendall(eight)
+        assert read_status(silent[0]) == 200  # and who sends a body in the end is answered.
 
 
 def test_two_thousand_idle_connections(server: Server, eight: bytes, record_fault: RecordFault) -> None:

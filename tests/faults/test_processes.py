@@ -223,7 +223,7 @@ def test_a_clock_that_jumps_changes_nothing(broken: Broken, record_fault: Record
         broken.inject("")
         traffic.wait_for_answers(30)
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
-    record_fault(Row(f"clock: {seconds:+d} s", EIGHT_CLIENTS, traffic.tally, None))
+    record_fault(Row(f"clock, as Python reads it: {seconds:+d} s", EIGHT_CLIENTS, traffic.tally, None))
 
 
 def test_told_to_stop_under_load_it_answers_what_it_has_taken(

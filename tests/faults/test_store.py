@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -23,6 +26,10 @@ from .versions import Start, Store, ask, named_and_real, states, wait_until
 
 SOON_S = 60.0
 """A guard against waiting for ever: a version is pulled, loaded and warmed beside eight clients."""
+
+
+DISK_BYTES = 512 * MIB
+"""What may be filled, in memory."""
 
 
 class DistantStore:
@@ -205,4 +212,69 @@ def test_a_disk_that_takes_no_more_leaves_the_old_version_serving(
     assert f"version {version} (label 'stable') cannot be served" in server.log
     assert "File too large; check the folder and its rights" in server.log
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
+    record_fault(Row("disk: files of 8 MiB at most, in the middle of a pull", EIGHT_CLIENTS, traffic.tally, None))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own that holds two versions. Where it may not be mounted, but in CI, there is no test."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no file system may be mounted: {mounted.stderr}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Write until nothing more goes in."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        while shutil.disk_usage(disk).free:
+            with suppress(OSError):
+                file.write(bytes(MIB))
+    return ballast
+
+
+def test_a_disk_that_is_full_leaves_the_old_version_serving(
+    distant: DistantStore, started: Start, small_disk: Path, eight: bytes, record_fault: RecordFault
+) -> None:
+    """Somebody else fills the disk while a version comes in, for which there was room when the pull began."""
+    distant.publish(1)
+    server = started(**distant.settings, MODEL_CACHE_DIR=str(small_disk / "cache"))
+    server.wait_for("/readyz")
+    failed = 'xception_model_failures_total{error_code="RESOURCE_EXHAUSTED"'
+    with distant.traffic(server, eight) as traffic:
+        traffic.wait_for_answers(30)
+        before, serving = metric(server, failed), ask(server, eight)
+        distant.link.rate = 2 * MIB
+        version = distant.publish(3)
+        wait_until(lambda: pulled_bytes(small_disk / "cache") > MIB, SOON_S)
+        ballast = fill(small_disk)
+        wait_until(lambda: metric(server, failed) > before, SOON_S)
+        traffic.wait_for_answers(50)
+        assert ask(server, eight) == serving
+        distant.link.rate = 0
+        ballast.unlink()
+        distant.wait_for_version(server, eight, version)
+        traffic.wait_for_answers(30)
+    assert f"version {version} (label 'stable') cannot be served" in server.log
+    assert "the disk is full (" in server.log
+    assert traffic.tally.answered == traffic.tally.sent, traffic.tally
+    assert server.stop() == 0
     record_fault(Row("disk: full in the middle of a pull", EIGHT_CLIENTS, traffic.tally, None))
+
+
+def pulled_bytes(cache: Path) -> int:
+    """Return how much of a version is under way."""
+    found = 0
+    for part in (cache / ".incoming" / "parts").glob("sha256-*"):
+        with suppress(FileNotFoundError):
+            found += part.stat().st_size
+    return found

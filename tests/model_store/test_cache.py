@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from model_store.reference import Resolved, resolve
 from model_store.verify import VerifiedModel
 
 from .conftest import Store
-from .samples import write_version
+from .samples import WatchedRemote, write_version
 
 
 @pytest.fixture
@@ -100,6 +101,41 @@ def test_sweeps_old_parts_only(tmp_path: Path) -> None:
     os.utime(old, (past, past))
     cache.sweep()
     assert [old.exists(), new.exists()] == [False, True]
+
+
+def age(folder: Path) -> None:
+    past = time.time() - STALE_PART_S - 10
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (past, past))
+
+
+def test_sweeps_pulls_that_nobody_goes_on_with(file_store: Store, small: Path, tmp_path: Path) -> None:
+    """All were interrupted or are under way: long ago, today, in another process, and the one that is gone on with."""
+    remote, cache = file_store.open(), Cache(tmp_path / "cache")
+    publish(small, remote, "xception", labels=["stable"])
+    resolved = resolve(remote, "xception")
+    left, today, held = (Resolved("xception", 1, f"sha256:{number:064x}", None) for number in range(3))
+    for one in (left, today, held, resolved):
+        (cache.incoming(one) / "variables").mkdir(parents=True)
+        (cache.incoming(one) / "variables" / "empty").write_bytes(b"")
+    for one in (left, held, resolved):
+        age(cache.incoming(one))
+    with cache.lock(held):
+        pull(remote, resolved, cache)
+    assert [cache.incoming(one).exists() for one in (left, today, held, resolved)] == [False, True, True, False]
+    assert list((cache.root / ".incoming").glob("evicted-*")) == []
+    cache.sweep()
+    assert [cache.incoming(one).exists() for one in (left, today, held)] == [False, True, False]
+
+
+def test_an_old_pull_is_gone_on_with_and_not_swept(file_store: Store, small: Path, tmp_path: Path) -> None:
+    remote, cache = WatchedRemote(file_store.url), Cache(tmp_path / "cache")
+    publish(small, file_store.open(), "xception", labels=["stable"])
+    resolved = resolve(remote, "xception")
+    shutil.copytree(small, cache.incoming(resolved))
+    age(cache.incoming(resolved))
+    pull(remote, resolved, cache)
+    assert remote.streamed == set()
 
 
 def test_the_oldest_go_but_none_that_is_needed(file_store: Store, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from service.admission import Admission, Deadline, Priority
+from service.admission import Admission, Deadline, Permit, Priority
 from service.errors import NotReadyError, OverloadedError
 
 
@@ -20,19 +20,77 @@ def test_places_are_bounded_and_given_back() -> None:
         assert admission.requests == 1
 
 
+def reserve(permit: Permit, *sizes: int) -> None:
+    for size in sizes:
+        permit.reserve(size)
+
+
 def test_bytes_are_bounded_and_given_back_also_after_an_error() -> None:
     admission = Admission(max_requests=9, max_bytes=100)
-    with admission.admit(Deadline(1), size=60) as permit:
-        permit.reserve(40)
+    with admission.admit(Deadline(1)) as permit:
+        reserve(permit, 60, 40)
         assert admission.bytes == 100
+        with (
+            pytest.raises(OverloadedError, match="100 bytes; 1 more are over the 100"),
+            admission.admit(Deadline(1), size=1),
+        ):
+            pass
     with (
         pytest.raises(OverloadedError, match="60 bytes; 50 more are over the 100"),
-        admission.admit(Deadline(1), size=60) as permit,
+        admission.admit(Deadline(1)) as permit,
     ):
-        permit.reserve(50)
+        reserve(permit, 60, 50)
     assert (admission.bytes, admission.requests) == (0, 0)
     with pytest.raises(OverloadedError), admission.admit(Deadline(1), size=101):
         pass
+    assert (admission.bytes, admission.requests) == (0, 0)
+
+
+def test_what_was_announced_takes_nothing_until_it_comes() -> None:
+    admission = Admission(max_requests=9, max_bytes=100)
+    with ExitStack() as silent:
+        for _ in range(8):
+            silent.enter_context(admission.admit(Deadline(1), size=100))
+        assert admission.bytes == 0
+        with admission.admit(Deadline(1), size=100) as permit:
+            permit.reserve(100)
+    assert (admission.bytes, admission.requests) == (0, 0)
+
+
+def test_who_waits_for_a_slow_body_leaves_the_place_to_others() -> None:
+    admission = Admission(max_requests=1, max_bytes=100)
+    answer(admission, 0.1)
+    with admission.admit(Deadline(5)) as slow:
+        slow.reserve(60)
+        slow.step_aside()
+        assert (admission.requests, admission.bytes, admission.ahead(Priority.INTERACTIVE)) == (0, 60, 0)
+        with admission.admit(Deadline(5)):
+            with pytest.raises(OverloadedError, match="1 requests are in flight"):
+                slow.step_back()
+            assert admission.requests == 1
+        time.sleep(0.2)
+        for _ in range(2):
+            slow.step_back()
+            assert (admission.requests, admission.ahead(Priority.INTERACTIVE)) == (1, 1)
+        slow.answered()
+        assert admission.pace_s[Priority.INTERACTIVE] < 0.1  # Waiting for its body taught nothing.
+    assert (admission.bytes, admission.requests) == (0, 0)
+
+
+def test_bulk_fills_three_quarters_of_the_bytes_and_all_only_alone() -> None:
+    admission = Admission(max_requests=9, max_bytes=100)
+    with admission.admit(Deadline(1), Priority.BULK, size=75) as bulk:
+        bulk.reserve(75)
+        with pytest.raises(OverloadedError, match="1 more are over the 75 that are taken at once of low priority"):
+            admission.admit(Deadline(1), Priority.BULK, size=1)
+        with admission.admit(Deadline(1), size=25) as permit:
+            permit.reserve(25)
+            with pytest.raises(OverloadedError):
+                bulk.reserve(1)
+    with admission.admit(Deadline(1), Priority.BULK, size=100) as bulk:
+        reserve(bulk, *[10] * 10)
+        with pytest.raises(OverloadedError):
+            bulk.reserve(1)
     assert (admission.bytes, admission.requests) == (0, 0)
 
 

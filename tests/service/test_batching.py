@@ -59,6 +59,27 @@ async def test_one_bad_image_fails_alone(batcher: Batcher) -> None:
         await bad
 
 
+async def test_what_was_given_up_is_not_run_alone_when_its_batch_has_failed(batcher: Batcher) -> None:
+    loop = asyncio.get_running_loop()
+
+    class Left(SyntheticEngine):
+        def run(self, pixels: NDArray[np.uint8], lane: int | None) -> NDArray[np.float32]:
+            if len(pixels) > 1:
+                loop.call_soon_threadsafe(given_up.cancel)
+            return super().run(pixels, lane)
+
+    engine = Left(batch_size=4)
+    first = await held_up(batcher, engine)
+    given_up, bad, kept = (submit(batcher, engine, *values) for values in ((1, 2), (BAD,), (3,)))
+    await asyncio.sleep(0.01)
+    engine.gate.set()
+    await first
+    assert (await kept).scores[0, 0] == 3
+    with pytest.raises(InferenceError, match="bad pixel"):
+        await bad
+    assert engine.batches == [[0], [1, 2, BAD, 3], [BAD], [3]]
+
+
 async def test_interactive_leaves_before_bulk(batcher: Batcher) -> None:
     engine = SyntheticEngine(batch_size=2)
     first = await held_up(batcher, engine)

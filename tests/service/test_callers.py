@@ -154,3 +154,15 @@ def test_the_command_makes_lists_and_removes_keys(tmp_path: Path) -> None:
     bad = keys("add", "a b", "--file", str(file))
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr.startswith("error: name: ")
+
+
+def test_keys_that_are_made_at_once_are_all_kept_and_nobody_else_may_read_them(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    (tmp_path / "keys.json.partial").write_text("{")  # Of a command that was killed; others may read it.
+    command = [sys.executable, "-m", "service.keys", "add", "shop", "--file", str(file)]
+    made = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    keys = [process.communicate(timeout=60)[0].strip() for process in made]
+    assert {Callers(file, 1).identify(f"Bearer {key}").name for key in keys} == {"shop"}
+    assert len(read_keys(file).keys) == 6
+    assert [path for path in tmp_path.iterdir() if path.stat().st_mode & 0o077] == []
+    assert not (tmp_path / "keys.json.partial").exists()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from service.admission import Deadline, Priority
 from service.batching import Batcher
 from service.entry import Entry
 from service.errors import DeadlineExceededError, ModelNotFoundError, NotReadyError
-from service.frame_client import FrameClient
+from service.frame_client import MAX_UNSENT_BYTES, FrameClient
 from service.frame_server import FrameServer
 from service.learned import Learned
 from service.wire import HEAD_BYTES, FrameAddress, Question
@@ -86,6 +87,16 @@ async def client(runner: Runner, address: FrameAddress) -> AsyncIterator[FrameCl
     made = FrameClient(address, lambda: None)
     yield made
     made.close()
+
+
+@pytest.fixture
+def stopped(address: FrameAddress) -> Iterator[FrameClient]:
+    """A client of a runner that never reads; the system takes connections for a process that is stopped."""
+    assert address.path is not None
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address.path)
+        listener.listen()
+        yield FrameClient(address, lambda: None)
 
 
 def question(client: FrameClient, pixels: NDArray[np.uint8], version: int = 1, timeout: float = 10.0) -> Question:
@@ -179,6 +190,59 @@ async def test_a_silent_runner_is_waited_for_only_so_long(client: FrameClient, r
     runner.engine.gate.clear()
     with pytest.raises(NotReadyError, match="silent"):
         await client.ask(question(client, images(1)), 0.05)
+
+
+async def test_what_a_stopped_runner_does_not_read_goes_with_those_who_gave_up(stopped: FrameClient) -> None:
+    pixels = images(16, side=299)
+    tracemalloc.start()
+    try:
+        asked = [asyncio.create_task(stopped.ask(question(stopped, pixels.copy()), 10)) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        assert tracemalloc.get_traced_memory()[0] > 20 * pixels.nbytes
+        for task in asked:
+            task.cancel()
+        await asyncio.wait(asked)
+        asked.clear()
+        assert tracemalloc.get_traced_memory()[0] < 2 * pixels.nbytes
+    finally:
+        tracemalloc.stop()
+        stopped.close()
+
+
+async def test_what_waits_for_a_stopped_runner_is_bounded_and_in_the_end_lost(stopped: FrameClient) -> None:
+    pixels = images(16, side=299)
+    enough = MAX_UNSENT_BYTES // pixels.nbytes + 2  # The first one is with the transport.
+    asked = [asyncio.create_task(stopped.ask(question(stopped, pixels), 10)) for _ in range(enough)]
+    await asyncio.sleep(0.05)
+    with pytest.raises(NotReadyError, match=r"does not read: 2\d{8} bytes of pixels wait") as refused:
+        await stopped.ask(question(stopped, images(1)), 10)
+    assert refused.value.retry_after_s == 1
+    stopped.close()
+    for task in asked:
+        with pytest.raises(NotReadyError, match="connection lost"):
+            await task
+
+
+async def test_what_waited_for_a_runner_to_read_on_is_answered_but_for_what_was_given_up(
+    client: FrameClient, runner: Runner
+) -> None:
+    await client.ask(question(client, images(1)), 10)
+    (connection,) = runner.server._connections
+    assert connection.transport is not None
+    connection.transport.pause_reading()
+    asked = [images(1 + number, side=299) for number in range(5)]
+    tasks = [asyncio.create_task(client.ask(question(client, pixels), 10)) for pixels in asked]
+    await asyncio.sleep(0.05)
+    tasks[3].cancel()
+    connection.transport.resume_reading()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    for number, (pixels, answer) in enumerate(zip(asked, answers, strict=True)):
+        if number == 3:
+            assert isinstance(answer, asyncio.CancelledError)
+        else:
+            assert not isinstance(answer, BaseException)
+            assert answer.scores[:, 0] == pytest.approx(pixels.reshape(len(pixels), -1).mean(axis=1))
+    assert runner.engine.images == 1 + sum(map(len, asked)) - len(asked[3])
 
 
 @pytest.mark.parametrize(

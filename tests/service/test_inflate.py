@@ -34,7 +34,8 @@ def request(encoding: str) -> Request:
 )
 async def test_what_comes_out_and_what_it_holds(encoding: str, body: bytes) -> None:
     admission = Admission(max_requests=1, max_bytes=8 * MIB)
-    with admission.admit(Deadline(10), size=len(body)) as permit:
+    with admission.admit(Deadline(10)) as permit:
+        permit.reserve(len(body))
         assert await inflate(request(encoding), body, permit, 3 * MIB) == PLAIN
         assert admission.bytes == len(body) + len(PLAIN)
     assert admission.bytes == 0

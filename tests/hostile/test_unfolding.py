@@ -1,0 +1,62 @@
+"""JSON that is small on its way and would be large in memory, to a service with the bounds that it comes with."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+
+import pytest
+
+from service.parse_json import MAX_VALUES
+from tests.server import Demo, Server
+
+from .corpus.item import EXAMPLES, INDEX, INFER, JSON, PREDICT
+from .sender import MemoryWatch
+
+MIB = 2**20
+REQUEST_MIB = 32
+"""The default."""
+
+SIZE = (REQUEST_MIB - 1) * MIB
+ZIPPED = {**JSON, "Content-Encoding": "gzip"}
+
+COPIES = 3
+"""Of a body, while it is received and inflated: its pieces, and what they are put together to."""
+
+WORST_FACTOR = 12
+"""Bytes that the worst document within the bounds takes for each of the longest body's."""
+
+SLACK_MIB = 64
+
+
+@pytest.fixture(scope="module")
+def server(demo: Demo) -> Iterator[Server]:
+    """A service whose bounds are the defaults."""
+    with demo(EDGE_WORKERS="1") as server:
+        yield server
+
+
+@pytest.mark.parametrize("piece", [b"[[]],", b'{"":{}},', b"[],", b"0,"])
+def test_what_would_unfold_is_refused_and_takes_no_more_than_its_bytes(server: Server, piece: bytes) -> None:
+    body = b'{"inputs":[' + piece * (SIZE // len(piece)) + b"{}]}"
+    small = gzip.compress(body, 1, mtime=0)
+    with MemoryWatch(edge=server.edge()) as memory:
+        answers = [
+            server.client.post(INFER, content=small, headers=ZIPPED),
+            *(server.client.post(path, content=body, headers=JSON) for path in (PREDICT, EXAMPLES, INFER, INDEX)),
+        ]
+    for answer in answers:
+        assert answer.status_code == 413, answer.text
+        assert f"the limit is {MAX_VALUES}" in answer.text
+    assert memory.growth()["edge"] <= (COPIES * REQUEST_MIB + SLACK_MIB) * MIB
+
+
+def test_the_worst_within_the_bounds(server: Server) -> None:
+    """Lists in lists, as many as there may be, and a text of which one character makes all others four bytes."""
+    lists = b'{"inputs":[' + b"[[]]," * (MAX_VALUES // 3 - 2)
+    body = lists + b'"' + b"a" * (SIZE - len(lists)) + '\N{GRINNING FACE}"]}'.encode()
+    with MemoryWatch(edge=server.edge()) as memory:
+        answer = server.client.post(INFER, content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert "inputs: has" in answer.text
+    assert memory.growth()["edge"] <= ((COPIES + WORST_FACTOR) * REQUEST_MIB + SLACK_MIB) * MIB
