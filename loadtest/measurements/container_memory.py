@@ -6,7 +6,9 @@ while it lasts eight clients ask without a pause with small pictures. Beside the
 - nothing;
 - a label that is moved round three versions of the same model; the next move comes when the old version is gone;
 - two callers with PNGs of 50 megapixels;
-- two callers with the dearest pictures that the service takes: as many pixels as it lets in, WebP with transparency.
+- two callers with the dearest pictures that the service takes: progressive CMYK JPEGs of as many pixels as it lets in,
+  too narrow to be scaled down while they are decoded (for a model of 299 × 299; by four for one of 71 × 71);
+- both these callers and the label.
 
 Other work on the machine spoils the counts of answers, hardly the memory. As root, or wherever podman runs.
 """
@@ -50,6 +52,9 @@ CLIENTS = 8
 SENDERS = 2
 """Who send large pictures: as many as the service has threads to decode them, on two CPUs."""
 
+LONGEST_SIDE = 65_500
+"""Pixels; the longest that a JPEG of Pillow's may have."""
+
 DEAREST_MEGAPIXELS = int(Settings.model_fields["max_image_megapixels"].default)
 """Millions of pixels of the largest picture that is taken, unless the settings say otherwise."""
 
@@ -70,9 +75,9 @@ class Seen:
     statuses: Counter[int] = field(default_factory=Counter)
     """How many answers had which status, those to large pictures included; 0 stands for none at all."""
     done: int = 0
-    """Swaps that were seen, or large pictures that were answered."""
+    """Swaps that were seen, and large pictures that were answered."""
     undone: int = 0
-    """Swaps that were not seen, or large pictures that were not answered."""
+    """Swaps that were not seen, and large pictures that were not answered."""
     own_mib: float = 0.0
     """The most that was its own at any moment that was looked at."""
     last: Memory | None = None
@@ -95,7 +100,7 @@ class Seen:
 HEADS = (
     "limit, MiB",
     "beside eight clients",
-    "swaps or pictures",
+    "swaps, pictures",
     "answered",
     "others",
     "killed",
@@ -194,12 +199,18 @@ async def nothing(turn: Turn) -> None:
 
 async def large(turn: Turn) -> None:
     """Send PNGs of 50 megapixels."""
-    await send_large(turn, picture_body("PNG", "RGB", 50))
+    await send_large(turn, picture_body("PNG", "RGB", (10_000, 5_000)))
 
 
 async def dearest(turn: Turn) -> None:
     """Send what takes most memory to decode."""
-    await send_large(turn, picture_body("WEBP", "RGBA", DEAREST_MEGAPIXELS))
+    height = DEAREST_MEGAPIXELS * 1_000_000 // LONGEST_SIDE
+    await send_large(turn, picture_body("JPEG", "CMYK", (LONGEST_SIDE, height)))
+
+
+async def both(turn: Turn) -> None:
+    """Move the label beside what takes most memory to decode; swaps and pictures are counted together."""
+    await asyncio.gather(move_label(turn), dearest(turn))
 
 
 Beside = Callable[[Turn], Awaitable[None]]
@@ -208,15 +219,22 @@ LOADS: Mapping[str, tuple[str, Beside]] = {
     "small": ("nothing", nothing),
     "swaps": ("a label moves round three versions", move_label),
     "large": ("two callers with PNGs of 50 MP", large),
-    "dearest": (f"two callers with transparent WebPs of {DEAREST_MEGAPIXELS} MP", dearest),
+    "dearest": (f"two callers with narrow CMYK JPEGs of {DEAREST_MEGAPIXELS} MP", dearest),
+    "both": ("the same two callers, and a label that moves", both),
 }
 
 
 @cache
-def picture_body(kind: str, mode: str, megapixels: int) -> bytes:
-    """Return a predict request with one picture, all of one colour: small to send, large to decode."""
+def picture_body(kind: str, mode: str, size: tuple[int, int]) -> bytes:
+    """Return a predict request with one picture, all of one colour: small to send, large to decode.
+
+    Args:
+        kind: A format, as Pillow names it; a JPEG becomes a progressive one.
+        mode: Pillow's, of the pixels.
+        size: Width and height.
+    """
     file = io.BytesIO()
-    Image.new(mode, (10_000, 100 * megapixels)).save(file, kind, lossless=True)
+    Image.new(mode, size).save(file, kind, progressive=True)
     return orjson.dumps({"instances": [{"b64": b64encode(file.getvalue()).decode()}]})
 
 

@@ -30,12 +30,13 @@ def test_a_label_is_moved(tmp_path: Path) -> None:
 
 
 def test_pictures_are_as_large_as_they_should_be() -> None:
-    for kind, mode in (("PNG", "RGB"), ("WEBP", "RGBA")):
-        (instance,) = json.loads(picture_body(kind, mode, 2))["instances"]
+    for kind, mode in (("PNG", "RGB"), ("JPEG", "CMYK")):
+        (instance,) = json.loads(picture_body(kind, mode, (65_500, 30)))["instances"]
         data = b64decode(instance["b64"])
         with Image.open(io.BytesIO(data)) as picture:
-            assert (picture.format, picture.mode, picture.width * picture.height) == (kind, mode, 2_000_000)
-        assert len(data) < 2**14
+            assert (picture.format, picture.mode, picture.size) == (kind, mode, (65_500, 30))
+            assert picture.info.get("progressive", 0) == (kind == "JPEG")
+        assert len(data) < 2**16
 
 
 def test_a_row_tells_what_became_of_a_container() -> None:
