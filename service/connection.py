@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +18,7 @@ from .transport import AnswerTransport
 log = logging.getLogger("bentoml.edge")
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Of a head, of what stands behind a body in chunks, and between the chunks; what one read brings may be more."""
+"""Of a head, of what stands behind a body in chunks, and between the chunks; what one read brings may exceed it."""
 
 _FIRST_S = 60.0
 """How long a connection may stay without a request; gateways open some in advance."""
@@ -28,6 +29,16 @@ _HEAD_S = 10.0
 _TAKE_S = 20.0
 """How long a caller may leave an answer lying."""
 
+_MOST_AHEAD = 16
+"""Requests that may come before the one ahead of them is answered; browsers and clients send none."""
+
+_KEEP_S = 75.0
+"""How long a connection stays after an answer.
+
+Longer than gateways keep theirs (60 s), so that none sends a request, which it may not repeat, into one that is being
+closed; uvicorn's 5 s are for callers on the open Internet.
+"""
+
 
 class Connection(HttpToolsProtocol):
     """Reads requests, and closes where nothing comes of it: heads without an end, callers who send or take nothing.
@@ -37,6 +48,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.timeout_keep_alive = _KEEP_S  # type: ignore[assignment]
         self._unread = 0
         """Bytes since the last that were part of something complete, or of a body."""
         self._alarm: asyncio.TimerHandle | None = None
@@ -53,6 +65,7 @@ class Connection(HttpToolsProtocol):
         """Forget the connection."""
         self._come_on()
         self.resume_writing()
+        self.pipeline.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -72,11 +85,22 @@ class Connection(HttpToolsProtocol):
         """Begin to answer."""
         self._come_on()
         self._whole = False
+        if self.parser.should_upgrade() and not self._should_upgrade() and _has_body(self.headers):
+            self._refuse(
+                HTTPStatus.BAD_REQUEST,
+                "Upgrade: this is HTTP/1.1 only, and would lose the body of a request that asks for more; send it "
+                "without (in Java choose HttpClient.Version.HTTP_1_1)",
+            )
+            raise ValueError("a body that cannot be read")
         super().on_headers_complete()
+        if len(self.pipeline) > _MOST_AHEAD:  # Parsing ends with an error, and the connection with it.
+            raise ValueError(f"more than {_MOST_AHEAD} requests before the first is answered")
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self._unread = 0
+        if not self.cycle.response_complete:  # How long a body may take, who answers the request sees to.
+            self._silence()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -130,6 +154,8 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
+        if self.transport.is_closing():
+            return
         if self.cycle and not self.cycle.response_complete:  # It would stand before, or in, that answer.
             self.transport.abort()
             return
@@ -143,3 +169,9 @@ class Connection(HttpToolsProtocol):
             + body
         )
         self.transport.close()
+
+
+def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0") for name, value in headers
+    )

@@ -12,6 +12,9 @@ from typing import Any
 _AT_ONCE = 64
 """Connections that are taken in one turn of the event loop, so that those who are here already are not forgotten."""
 
+_AT_ONCE_OF_MANY = 8
+"""The same where several processes take from one port: a busy one is not to take what an idle one could."""
+
 _GOODBYE_S = 2.0
 
 
@@ -21,7 +24,7 @@ def allow_connections() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def tend_connections() -> None:
+def tend_connections(processes: int = 1) -> None:
     """Have servers that are opened from now on take all callers that wait, and let them go soon.
 
     uvloop takes one connection in each turn of its loop (as libuv does since 1.45). A turn is long when many ask at
@@ -29,14 +32,18 @@ def tend_connections() -> None:
 
     At the end of a TLS connection callers have 2 s to confirm it. Those with idle connections often do not; the event
     loop would wait for 30 s, and hold up a stop until it is killed. uvicorn has no setting for it.
+
+    Args:
+        processes: How many take from the same port.
     """
+    at_once = _AT_ONCE if processes == 1 else _AT_ONCE_OF_MANY
     loop = asyncio.get_running_loop()
     create_server = loop.create_server
 
     def create(protocol: Callable[[], asyncio.BaseProtocol], *arguments: Any, **options: Any) -> Any:
         tls = {"ssl": options["ssl"], "ssl_shutdown_timeout": _GOODBYE_S} if options.get("ssl") else {}
         if (listener := options.get("sock")) is not None:
-            protocol = _Reception(protocol, listener, tls).greet
+            protocol = _Reception(protocol, listener, tls, at_once).greet
         return create_server(protocol, *arguments, **{**options, **tls})
 
     loop.create_server = create  # type: ignore[method-assign,assignment]
@@ -46,17 +53,18 @@ class _Reception:
     """Takes the callers who wait behind one whom the event loop has taken."""
 
     def __init__(
-        self, protocol: Callable[[], asyncio.BaseProtocol], listener: socket.socket, tls: dict[str, Any]
+        self, protocol: Callable[[], asyncio.BaseProtocol], listener: socket.socket, tls: dict[str, Any], at_once: int
     ) -> None:
         self._protocol = protocol
         self._listener = listener
         self._tls = tls
+        self._at_once = at_once
         self._welcomes: set[asyncio.Task[None]] = set()
 
     def greet(self) -> asyncio.BaseProtocol:
         """Return the protocol for a new connection, as a server asks for it; take those that wait, too."""
         with suppress(OSError):  # Nobody waits, or there are no descriptors left; then the loop's own way meets it.
-            for _ in range(_AT_ONCE - 1):
+            for _ in range(self._at_once - 1):
                 connection, _ = self._listener.accept()
                 welcome = asyncio.get_running_loop().create_task(self._welcome(connection))
                 self._welcomes.add(welcome)

@@ -65,7 +65,7 @@ class Edge:
         logs.configure(self.settings.log_format, "edge")
         tracing.start()
         allow_connections()
-        tend_connections()
+        tend_connections(self.settings.edge_workers)
         spare_garbage_collection()
         self.decoder.start()
         self._tidying = asyncio.create_task(give_back_often())
@@ -84,6 +84,7 @@ class Edge:
         with self.admit(request) as permit:
             body = await self.read_body(request, permit)
             image = await extract_image(request, body)
+            del body  # A form would hold its image twice while it waits.
             model = choose_named(request)(await self.runner.state())
             top_k = read_top_k(request, self.settings.top_k, len(model.classes))
             done = await self.infer(request, [image], choose_named(request), permit)

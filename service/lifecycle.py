@@ -244,9 +244,11 @@ class Lifecycle:
         self.versions.removed(served)
 
     async def _remember(self, served: ServedVersion) -> None:
+        """Keep for the next start which version serves; done even if this one is told to stop at the same moment."""
         try:
+            await asyncio.to_thread(self._source.remember, served.model)
             in_use = [living.model.digest for living in self.versions.living()]
-            await in_background(lambda: self._source.remember(served.model, in_use))
+            await in_background(lambda: self._source.make_room(in_use))
         except StoreError as error:
             log.warning(
                 "%s: after a restart version %d may not be found: %s", served.model.model, served.version, error

@@ -56,12 +56,14 @@ class JsonFormatter(logging.Formatter):
 def configure(kind: Literal["text", "json"], service: str) -> None:
     """Have all that this process logs through BentoML's loggers written in one of the two ways.
 
-    What no line shows is not looked up either (thread, process, task, place in the source): a third of its price.
+    What no line shows is not looked up either (thread, process, task, place in the source): a third of what a line
+    costs.
     """
     for unused in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks", "_srcfile"):
         setattr(logging, unused, None)
-    # What is wrong with a form stands in our own line.
+    # What is wrong with a form, or with what is no HTTP, stands in our own line.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != "Invalid HTTP request received.")
     if kind == "text":
         return
     formatter = JsonFormatter(service)

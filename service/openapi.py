@@ -42,7 +42,8 @@ _ERRORS = {
     "415": "The content type is not taken here.",
     "429": "Too much waits already; `Retry-After` says when to come back.",
     "500": "The engine failed.",
-    "503": "No model is available yet, or the service is shutting down; `Retry-After` says when to come back.",
+    "503": "No model is available yet, there is no memory for an image, or the service is shutting down; "
+    "`Retry-After` says when to come back.",
     "504": "The deadline passed.",
 }
 

@@ -12,6 +12,7 @@ import ctypes
 import os
 import signal
 import socket
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -55,6 +56,9 @@ def leave_callers_to_edge() -> None:
     if sys.platform != "linux":
         return
     for number in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+        with suppress(OSError):
+            if not stat.S_ISSOCK(os.fstat(number).st_mode):
+                continue
         with suppress(OSError), socket.socket(fileno=os.dup(number)) as held:
             listens = held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
             if listens and held.family in (socket.AF_INET, socket.AF_INET6):

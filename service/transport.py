@@ -20,7 +20,7 @@ class AnswerTransport:
 
         Args:
             transport: Of the connection.
-            take_s: How long a caller may take to fetch the last of an answer after which the connection is closed.
+            take_s: How long after the end of an answer a caller may still fetch it; then the connection is cut.
         """
         self._transport = transport
         self._take_s = take_s
@@ -34,7 +34,9 @@ class AnswerTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send, or keep what ends like a head."""
+        """Send, or keep what ends like a head; to a connection that is gone nothing."""
+        if self._transport.is_closing():
+            return
         if self._head:
             head, self._head = self._head, b""
             self._transport.writelines((head, data))

@@ -99,18 +99,24 @@ class Source:
         """Return the version that served last as the default one, if the cache still holds it."""
         return self._cache.recall(self._settings.model_name, self._settings.model_version)
 
-    def remember(self, model: VerifiedModel, in_use: Collection[str]) -> None:
-        """Record that a version serves as the default one, and make room in the cache.
-
-        Args:
-            model: The version.
-            in_use: Digests of all versions in memory.
+    def remember(self, model: VerifiedModel) -> None:
+        """Record that a version serves as the default one.
 
         Raises:
             DiskError: The cache cannot be written.
         """
         self._cache.remember(model, self._settings.model_version)
-        self._cache.shrink(model.model, self._settings.model_cache_versions, in_use)
+
+    def make_room(self, in_use: Collection[str]) -> None:
+        """Let go of the oldest versions in the cache beyond `MODEL_CACHE_VERSIONS`.
+
+        Args:
+            in_use: Digests of all versions in memory.
+
+        Raises:
+            DiskError: The cache cannot be written.
+        """
+        self._cache.shrink(self._settings.model_name, self._settings.model_cache_versions, in_use)
 
     def pull(self, resolved: Resolved) -> VerifiedModel:
         """Bring the files that this machine needs into the cache, and return the proof that they are right.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import orjson
 import pytest
@@ -213,7 +213,7 @@ class TestPatience:
             with socket.socket() as caller:
                 caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 caller.connect(server[1])
-                caller.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path * 20)
+                caller.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path * 15)
                 await asyncio.sleep(0.2)
                 assert len(server[0].server_state.connections) == 1
                 if stopping:
@@ -223,3 +223,45 @@ class TestPatience:
                 await until(lambda: not server[0].server_state.connections)
 
         test()
+
+
+@on_uvloop
+async def test_requests_ahead_have_a_limit(server: ServerOf) -> None:
+    """What comes while an answer is under way is kept; without a limit it would be as much as a caller sends."""
+    hold = b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader, writer = await asyncio.open_connection(*server[1])
+    writer.write(hold + GET * 16)
+    for path in (b"/hold", *[b"/"] * 16):
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(len(path)) == path
+    writer.write(hold + GET * 1000)
+    with suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    await until(lambda: not server[0].server_state.connections)
+
+
+@on_uvloop
+async def test_a_body_that_the_parser_would_lose_is_refused_by_name(server: ServerOf) -> None:
+    upgrade = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n"
+    status, error = status_and_error(
+        await ask(server[1], b"POST / HTTP/1.1\r\n" + upgrade + b"Content-Length: 4\r\n\r\nbody")
+    )
+    assert status == 400
+    assert error.startswith("Upgrade: ")
+    reader, writer = await asyncio.open_connection(*server[1])
+    writer.write(b"GET / HTTP/1.1\r\n" + upgrade + b"\r\n")
+    assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+    writer.close()
+
+
+@pytest.mark.usefixtures("short")
+def test_a_body_in_chunks_may_take_longer_than_a_head() -> None:
+    @on_uvloop
+    async def test(server: ServerOf) -> None:
+        head = b"POST /slow HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        pieces = [b"10\r\n", *[b"0123"] * 4, b"\r\n", b"0\r\n\r\n"]
+        received = await ask(server[1], head, *pieces, pause_s=0.12)
+        assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+
+    test()
