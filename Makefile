@@ -42,7 +42,9 @@ $(STAMP): requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] in {(3, 11), (3, 12), (3, 13)} else "Python 3.11, 3.12 or 3.13 is needed; this is " + sys.version.split()[0] + ". Choose one with PYTHON=...")'
 	@echo "Setting up $(VENV) (about 2.5 GB; takes a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@# The file is whole, so pip resolves nothing: a release newer than what is pinned would make it give up.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	$(BIN)/pip check --quiet --disable-pip-version-check
 	@touch $(STAMP)
 
 serve: $(STAMP) ## Make a model if there is none, then serve it on PORT.
