@@ -69,8 +69,9 @@ mon allow pool size one = true
 mon max pg per osd = 1000
 paxos propose interval = 0.05
 paxos min wait = 0.01
-mon data avail warn = 1
-mon data avail crit = 1
+# The monitor would end itself where little of a disk is free, however large that disk is; it writes some megabytes.
+mon data avail warn = -1
+mon data avail crit = -1
 
 [client.rgw]
 rgw thread pool size = 64
@@ -277,9 +278,13 @@ class Ceph:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not ready():
             if process.poll() is not None or time.monotonic() > deadline:
-                said = (self._home / "log" / f"{what}.out").read_text(errors="replace")[-2000:]
-                raise CephError(f"{what} did not start:\n{said}")
+                raise CephError(f"{what} did not start (exit status {process.returncode}):\n{self._said()}")
             time.sleep(0.1)
+
+    def _said(self) -> str:
+        """Return the end of every log."""
+        logs = sorted((self._home / "log").iterdir())
+        return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-2000:]}" for log in logs)
 
 
 def _frontend(port: int) -> str:

@@ -43,6 +43,9 @@ def run_module(*arguments: str, **environment: str) -> subprocess.CompletedProce
 DIGITS = ("--data", "digits", "--epochs", "2", "--batch-size", "16")
 """Half the epochs of the demo, and twice the steps in each: as good, in half the time."""
 
+_TRAINING_TIMEOUT_S = 2400
+"""For a test that may have to wait until the demo model is trained and packaged; old cores take ten minutes."""
+
 SUMMARY = "summary"
 """A property that a test records: a line of what it saw, for the end of the run."""
 
@@ -53,9 +56,13 @@ RecordProperty = Callable[[str, object], None]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the files so that two workers do not wait for each other: one trains the demo model, which comes first.
 
-    Beside that runs what computes without it, so that nothing that heeds the time has to; what needs it comes last.
+    Beside that runs what computes without it, so that nothing that heeds the time has to; what needs it comes last,
+    and is given the time.
     """
-    needing = {item.path for item in items if "digits_run" in getattr(item, "fixturenames", ())}
+    waiting = [item for item in items if "digits_run" in getattr(item, "fixturenames", ())]
+    for item in waiting:
+        item.add_marker(pytest.mark.timeout(_TRAINING_TIMEOUT_S))
+    needing = {item.path for item in waiting}
 
     def turn(item: pytest.Item) -> int:
         if item.path in needing:
@@ -94,7 +101,7 @@ def digits_run() -> Path:
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / "lock"):
         if not (run / "evaluation.json").exists():
-            for old in home.glob("run-*"):
+            for old in set(home.glob("run-*")) - {run}:
                 shutil.rmtree(old)
             run_module("training", "train", *DIGITS, "--output", str(run), "--resume")
             run_module("training", "evaluate", str(run))

@@ -105,7 +105,7 @@ def test_golden_pictures_are_held_out_ones_with_the_scores_of_keras(package: Pat
     pixels, scores = np.load(package / golden.pixels), np.load(package / golden.scores)
     np.testing.assert_array_equal(pixels, [decode(picture, 71, 71) for picture in pictures])
     assert (scores.dtype, scores.argmax(axis=1).tolist()) == (np.float32, list(range(10)))
-    assert scores.max(axis=1).min() > 0.9  # They are sure, so that agreeing with them means something.
+    assert scores.max(axis=1).min() > 0.7  # They are sure, so that agreeing with them means something.
     for path in (package / "model.keras", finished.model):
         network = classifier.load(path, to_train=False)
         np.testing.assert_allclose(predict(network, pixels), scores, atol=1e-5)
