@@ -6,8 +6,10 @@ cannot be done.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +102,12 @@ def make_bucket(ceph: Ceph, package: Path) -> Bucket:
     words = ("publish", str(package), "--store", url, "--model", "xception", "--label", "stable")
     run_module("model_store", *words, **ceph.owner.environment(ceph.endpoint))
     return Bucket(name, ceph, reader)
+
+
+@pytest.fixture(scope="session")
+def eight(golden: list[Path]) -> bytes:
+    """A request that asks what the picture of an eight is."""
+    return json.dumps({"instances": [{"b64": b64encode(golden[8].read_bytes()).decode()}]}).encode()
 
 
 Start = Callable[..., Container]

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.faults.test_processes import is_eight
-from tests.faults.traffic import Traffic
 from tests.server import free_port
 
+from .conduct import best, recognises_digits, stop_under_load
 from .conftest import SHORT_WARM_UP, Bucket, Start
+from .files import contents
 from .podman import MEMORY_MIB, Container, Podman, build_bento
-from .test_serving import best
 
 BENTO = "/home/bentoml/bento/"
 
@@ -26,22 +20,6 @@ OF_BENTOML = {"LANG", "LC_ALL", "PYTHONIOENCODING", "BENTO_PATH", "BENTOML_HF_CA
 """Variables that BentoML's own Dockerfile sets, and ours does not."""
 
 LABEL = "org.opencontainers.image."
-
-DIGESTS = """
-import hashlib, json, os
-found = {}
-for root, folders, files in os.walk("/"):
-    if root == "/":
-        folders[:] = [name for name in folders if name not in ("proc", "sys", "dev")]
-    for name in files:
-        path = os.path.join(root, name)
-        if os.path.islink(path) or name.endswith(".pyc"):
-            found[path] = os.path.islink(path) and os.readlink(path)
-        else:
-            readable = os.access(path, os.R_OK)
-            found[path] = readable and hashlib.sha256(open(path, "rb").read()).hexdigest()
-print(json.dumps(found))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +40,7 @@ def container(podman: Podman, image: str, bucket: Bucket) -> Iterator[Container]
         running.remove()
 
 
-def contents(podman: Podman, image: str) -> dict[str, Any]:
-    """Return what each file of an image comes to; of bytecode, which holds times, only that it is there."""
-    found: dict[str, Any] = json.loads(podman.within(image, "python", "-c", DIGESTS))
-    assert len(found) > 10_000
-    return found
-
-
-def below(folder: str, files: dict[str, Any]) -> dict[str, Any]:
+def below(folder: str, files: dict[str, str]) -> dict[str, str]:
     """Return the files below a folder, by what follows its name."""
     return {path.removeprefix(folder): value for path, value in files.items() if path.startswith(folder)}
 
@@ -118,7 +89,7 @@ def test_no_secret_and_no_address_in_it(podman: Podman, image: str) -> None:
 
 
 def test_every_digit_is_recognised(container: Container, golden: list[Path]) -> None:
-    assert [best(container, image) for image in golden] == [str(number) for number in range(10)]
+    assert recognises_digits(container, golden)
 
 
 def test_it_serves_the_bento_within_the_bounds(podman: Podman, container: Container) -> None:
@@ -156,17 +127,6 @@ def test_a_runner_alone_feeds_an_edge(image: str, bucket: Bucket, started: Start
     assert best(edge, golden[5]) == "5"
 
 
-def test_told_to_stop_under_load_it_answers_what_it_has_taken(container: Container, golden: list[Path]) -> None:
+def test_told_to_stop_under_load_it_answers_what_it_has_taken(container: Container, eight: bytes) -> None:
     """The last one here, as the container ends."""
-    eight = json.dumps({"instances": [{"b64": b64encode(golden[8].read_bytes()).decode()}]}).encode()
-    with Traffic(container.url, eight, is_eight) as traffic:
-        traffic.wait_for_answers(50)
-        at = time.monotonic()
-        stopping = threading.Thread(target=container.stop)
-        stopping.start()
-        traffic.stop_asking()
-        stopping.join()
-    tally = traffic.tally
-    assert container.state("ExitCode") == "0", container.log
-    assert (tally.refused, tally.failed, tally.wrong) == (0, 0, 0), tally
-    assert not [began for began in traffic.lost_began if began < at], tally
+    stop_under_load(container, eight)

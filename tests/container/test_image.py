@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 
 import pytest
 
 from tests.server import ROOT
 
+from .files import sizes
 from .podman import Podman
 
 LARGE_BYTES = 5 * 2**20
@@ -17,19 +17,6 @@ MAX_SERVING_BYTES = 600e6
 """The aim for the image that a cluster pulls at every scale-up."""
 
 LIBRARIES = (".so", ".dylib", ".a")
-
-LISTING = """
-import json, os, sys
-found = {}
-for root, folders, files in os.walk("/"):
-    if root == "/":
-        folders[:] = [name for name in folders if name not in ("proc", "sys", "dev")]
-    for name in files:
-        path = os.path.join(root, name)
-        if not os.path.islink(path):
-            found[path] = os.path.getsize(path)
-print(json.dumps(found))
-"""
 
 UNCOMPILED = """
 import sys, service.edge, service.engines.openvino
@@ -51,9 +38,7 @@ def image(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def files(podman: Podman, image: str) -> dict[str, int]:
     """All files of the image, with their sizes in bytes."""
-    listed: dict[str, int] = json.loads(podman.within(image, "python", "-c", LISTING))
-    assert len(listed) > 1000
-    return listed
+    return sizes(podman, image)
 
 
 def is_library(path: str) -> bool:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import threading
-import time
-from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +21,7 @@ from tests.faults.traffic import Traffic
 from tests.faults.versions import AUTH, MODEL, TOKEN, named_and_real
 from tests.server import ROOT, free_port
 
+from .conduct import best, recognises_digits, stop_under_load
 from .conftest import SHORT_WARM_UP, Bucket, Start, make_bucket
 from .podman import MEMORY_MIB, TENSORFLOW_MEMORY_MIB, Container, Podman
 
@@ -32,11 +29,6 @@ THREADS = """
 import pathlib, sys
 print(len(list(pathlib.Path(f"/proc/{sys.argv[1]}/task").iterdir())))
 """
-
-
-@pytest.fixture(scope="session")
-def eight(golden: list[Path]) -> bytes:
-    return json.dumps({"instances": [{"b64": b64encode(golden[8].read_bytes()).decode()}]}).encode()
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +43,8 @@ def container(podman: Podman, serving_image: str, bucket: Bucket) -> Iterator[Co
         running.remove()
 
 
-def best(container: Container, image: Path) -> str:
-    answer = container.client.post("/classify", content=image.read_bytes())
-    assert answer.status_code == 200, answer.text
-    name: str = answer.json()["predictions"][0]["name"]
-    return name
-
-
 def test_every_digit_is_recognised(container: Container, golden: list[Path]) -> None:
-    assert [best(container, image) for image in golden] == [str(number) for number in range(10)]
+    assert recognises_digits(container, golden)
 
 
 def test_it_is_healthy(podman: Podman, container: Container) -> None:
@@ -170,17 +155,7 @@ def test_told_to_stop_under_load_it_answers_what_it_has_taken(
 ) -> None:
     container = started(serving_image, **bucket.settings)
     container.wait_for("/readyz")
-    with Traffic(container.url, eight, is_eight) as traffic:
-        traffic.wait_for_answers(50)
-        at = time.monotonic()
-        stopping = threading.Thread(target=container.stop)
-        stopping.start()
-        traffic.stop_asking()
-        stopping.join()
-    tally = traffic.tally
-    assert container.state("ExitCode") == "0", container.log
-    assert (tally.refused, tally.failed, tally.wrong) == (0, 0, 0), tally
-    assert not [began for began in traffic.lost_began if began < at], tally
+    stop_under_load(container, eight)
 
 
 def test_told_to_stop_while_it_starts_it_does_so_at_once(serving_image: str, bucket: Bucket, started: Start) -> None:
@@ -220,7 +195,7 @@ def test_tensorflow_serves_the_same_model(
     settings = {**bucket.settings, "ENGINE": "tensorflow", "PRECISION": "fp32"}
     container = started(tensorflow_image, cpus="2", memory_mib=TENSORFLOW_MEMORY_MIB, **settings)
     container.wait_for("/readyz")
-    assert [best(container, image) for image in golden] == [str(number) for number in range(10)]
+    assert recognises_digits(container, golden)
     assert "tensorflow/fp32" in container.log
     assert container.stop() == 0
 

@@ -1,0 +1,41 @@
+"""What every image of the service must do, however it was built."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.faults.test_processes import is_eight
+from tests.faults.traffic import Traffic
+
+from .podman import Container
+
+
+def best(container: Container, image: Path) -> str:
+    """Return what the service takes a picture for."""
+    answer = container.client.post("/classify", content=image.read_bytes())
+    assert answer.status_code == 200, answer.text
+    name: str = answer.json()["predictions"][0]["name"]
+    return name
+
+
+def recognises_digits(container: Container, golden: Sequence[Path]) -> bool:
+    """Tell whether each of the ten pictures is taken for what it shows."""
+    return [best(container, image) for image in golden] == [str(number) for number in range(10)]
+
+
+def stop_under_load(container: Container, eight: bytes) -> None:
+    """Stop a container while clients ask for an eight: it ends by itself, and answers all that it has taken."""
+    with Traffic(container.url, eight, is_eight) as traffic:
+        traffic.wait_for_answers(50)
+        at = time.monotonic()
+        stopping = threading.Thread(target=container.stop)
+        stopping.start()
+        traffic.stop_asking()
+        stopping.join()
+    tally = traffic.tally
+    assert container.state("ExitCode") == "0", container.log
+    assert (tally.refused, tally.failed, tally.wrong) == (0, 0, 0), tally
+    assert not [began for began in traffic.lost_began if began < at], tally
