@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,13 +18,34 @@ import psutil
 
 from loadtest import processes
 
+EDGE = "service.app:EdgeService"
+"""The whole service: BentoML starts the runner beside the edge."""
+
 _START_TIMEOUT_S = 120.0
 
 
 class LocalServer:
     """One service, on a port and in a BentoML home of its own; its log lies in `folder`."""
 
-    def __init__(self, folder: Path, target: str = "service.app:EdgeService", **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        target: str = EDGE,
+        cores: Collection[int] = (),
+        /,
+        **settings: str,
+    ) -> None:
+        """Start it, and wait until it is ready.
+
+        Args:
+            folder: Is made, and keeps the log.
+            target: What `bentoml serve` is told.
+            cores: The only ones that it may use; none named, all that this process has.
+            settings: Its environment variables.
+
+        Raises:
+            SystemExit: It did not start.
+        """
         port = processes.free_port()
         self.url = f"http://127.0.0.1:{port}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,6 +59,7 @@ class LocalServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
             )
         until = time.monotonic() + _START_TIMEOUT_S
         while True:

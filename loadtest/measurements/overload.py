@@ -2,8 +2,9 @@
 
 Each round finds the peak (a closed loop), then asks half of that (calm), a multiple of it (the storm), and half of it
 again, by a schedule and without a pause between; then the same with a part of the storm as bulk. Latency counts from
-when a request was due. The load comes from the cores of the service: what it takes, and what it could not send in time,
-is told apart. Needs a published model (`make model`); other work on the machine spoils the figures.
+when a request was due. Unless they are kept apart (`--apart`) the load comes from the cores of the service: what it
+takes, and what it could not send in time, is told. Needs a published model (`make model`); other work on the machine
+spoils the figures.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from loadtest.intruders import Watch
 from loadtest.machine import describe_machine
 from loadtest.pictures import SIZES, jpegs, predict_body
 
-from .local_server import LocalServer
+from .local_server import EDGE, LocalServer
 from .open_loop import BULK, INTERACTIVE, OpenLoop, Plan
 from .sampler import Sampler, cores
 from .storm import Storm, answered_p99_ms, failed, lost, since_due_ms, since_sent_ms
@@ -82,12 +83,13 @@ def main(arguments: list[str]) -> int:
     """Measure, and print the tables in Markdown; return the exit status."""
     options = parse(arguments)
     os.environ["MODEL_NAME"] = options.model
+    cores = leave_half() if options.apart else ()
     storms: dict[float, list[Storm]] = {share: [] for share in sorted({0.0, options.bulk})}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bodies = write_bodies(folder, options.images)
         settings = {"PRECISION": options.precision, "MODEL_CACHE_DIR": str(folder / "cache")}
-        with LocalServer(folder / "server", **settings) as server:
+        with LocalServer(folder / "server", EDGE, cores, **settings) as server:
             find_peak(server, bodies, options, settle_s=3.0)
             for _ in tqdm(range(options.rounds), desc="Rounds", leave=False):
                 for share, seen in storms.items():
@@ -114,6 +116,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--peak-seconds", type=float, default=5, help="how long that runs (%(default)s)")
     parser.add_argument("--arrivals", choices=("poisson", "constant"), default="poisson", help="(%(default)s)")
     parser.add_argument("--bulk", type=float, default=0.3, help="share of bulk in the second storms; 0: none (0.3)")
+    parser.add_argument(
+        "--apart", action="store_true", help="half of the cores for the service, half for the load, as on two machines"
+    )
     options = parser.parse_args(arguments)
     if min(options.rounds, options.images, options.clients, options.deadline_ms) < 1:
         parser.error("--rounds, --images, --clients, --deadline-ms: must be at least 1")
@@ -122,6 +127,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if not 0 <= options.bulk < 1:
         parser.error("--bulk: must be from 0 to less than 1")
     return options
+
+
+def leave_half() -> list[int]:
+    """Keep this process, and what it starts from now on, to half of its cores; return the others.
+
+    Raises:
+        SystemExit: There is only one.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise SystemExit("--apart needs two cores at least")
+    half = len(cores) // 2
+    os.sched_setaffinity(0, cores[half:])
+    return cores[:half]
 
 
 def write_bodies(folder: Path, images: int) -> list[Path]:
@@ -192,6 +211,7 @@ def report(storms: dict[float, list[Storm]], options: argparse.Namespace) -> Non
         f"{options.model}, {options.precision}; {options.images} pictures of 500 × 375 a request; the storm: "
         f"{options.factor:g} × the peak for {options.seconds:g} s, {options.arrivals}, "
         f"deadline {options.deadline_ms} ms; the peak: {options.clients} clients for {options.peak_seconds:g} s; "
+        f"{'service and load on cores of their own; ' if options.apart else ''}"
         f"medians (min–max) of {options.rounds} rounds"
     )
     shares = list(storms)

@@ -86,6 +86,8 @@ class Storm:
 
     def left_by_load(self) -> float:
         """Return the goodput over what the peak would be with as many cores as the load of the storm left."""
+        if self.options.apart:
+            return self.goodput() / self.peak_images
         count = available_cpus()
         left = (count - self.load_cores()) / (count - self.peak.cpu_s / self.peak.seconds)
         return self.goodput() / (self.peak_images * left)

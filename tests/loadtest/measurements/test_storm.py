@@ -12,7 +12,7 @@ from loadtest.load.questions import Outcome
 from loadtest.measurements.open_loop import BULK, INTERACTIVE, Seen, Span
 from loadtest.measurements.storm import AFTER, BEFORE, STORM, Storm, answered_p99_ms, failed, lost, since_sent_ms
 
-OPTIONS = Namespace(deadline_ms=1000, images=2)
+OPTIONS = Namespace(deadline_ms=1000, images=2, apart=False)
 
 
 def seen(
@@ -28,11 +28,11 @@ def seen(
     return Seen(phase, name, 2, outcome, status, 0, due, None if lag is None else due + lag, due + seconds)
 
 
-def storm(*requests: Seen) -> Storm:
+def storm(*requests: Seen, options: Namespace = OPTIONS) -> Storm:
     """Five seconds of calm, ten of storm, ten of calm."""
     spans = [Span(0, 5, 0.5), Span(5, 15, 5.0), Span(15, 25, 1.0)]
     peak = Report(seconds=10, latencies_ms=[1.0] * 100, answers=125)
-    return Storm(OPTIONS, peak, 1.0, requests, spans, [], Counter(), Intrusion({}, 0.0, 0.0))
+    return Storm(options, peak, 1.0, requests, spans, [], Counter(), Intrusion({}, 0.0, 0.0))
 
 
 def test_goodput_is_what_was_answered_in_time_while_the_storm_lasted() -> None:
@@ -51,6 +51,14 @@ def test_goodput_is_what_was_answered_in_time_while_the_storm_lasted() -> None:
     assert made.share(made.in_time, BULK) == 1
     assert made.count(made.late) == 1
     assert answered_p99_ms(made) == pytest.approx(1100)
+
+
+def test_cores_that_the_load_takes_are_missing_unless_it_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loadtest.measurements.storm.available_cpus", lambda: 2)
+    answers = [seen(STORM, 6, 0.1) for _ in range(30)]
+    assert storm(*answers).left_by_load() == pytest.approx(6 / (20 * (2 - 0.5) / 2))
+    apart = Namespace(**{**vars(OPTIONS), "apart": True})
+    assert storm(*answers, options=apart).left_by_load() == pytest.approx(6 / 20)
 
 
 def test_what_the_load_could_not_send_in_time_counts_apart() -> None:
