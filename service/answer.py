@@ -15,6 +15,7 @@ from .disconnect import ClientDisconnectedError
 from .errors import AccessDeniedError, InferenceError, ServiceError
 from .failures import report
 from .inference import Inference
+from .memory import cut_loose
 
 log = logging.getLogger("bentoml.edge")
 
@@ -56,7 +57,16 @@ class Answer:
 
 
 def error_answer(error: Exception, scope: Scope) -> Response:
-    """Return `{"error": "…"}` with the status of the error, which is logged; what is not one of ours is 500."""
+    """Return `{"error": "…"}` with the status of the error, which is logged; what is not one of ours is 500.
+
+    Nothing of the request stays in memory with the error.
+    """
+    response = _explain(error, scope)
+    cut_loose(error)
+    return response
+
+
+def _explain(error: Exception, scope: Scope) -> Response:
     if isinstance(error, ClientDisconnectedError):
         report(scope, CLIENT_CLOSED_REQUEST, "hung_up", "the caller hung up before the answer was there")
         return Response(status_code=CLIENT_CLOSED_REQUEST)

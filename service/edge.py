@@ -27,7 +27,7 @@ from .disconnect import unless_disconnected
 from .endpoints import Answering, Timed
 from .errors import BadRequestError, ModelNotFoundError, PayloadTooLargeError, RunnerLostError
 from .inference import Inference
-from .memory import give_back_often, spare_garbage_collection
+from .memory import cut_loose, give_back_often, spare_garbage_collection
 from .openapi import INDEX_PAGE, openapi_document
 from .ranking import rank
 from .runner_client import RunnerClient
@@ -122,7 +122,8 @@ class Edge:
             return await self._ask(inputs, model, permit)
         except ModelNotFoundError:
             state = await self.runner.fresh_state()
-        except RunnerLostError:
+        except RunnerLostError as lost:
+            cut_loose(lost)
             state = await self.runner.returned(permit.deadline)
         return await self._ask(inputs, choose(state), permit)
 
