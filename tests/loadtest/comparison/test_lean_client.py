@@ -80,9 +80,14 @@ def server(talk: Talk) -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def ask(talk: Talk, clients: int = 3, seconds: float = 0.2) -> Report:
+def ask(talk: Talk, clients: int = 3, seconds: float = 0.2, enough: int = 1) -> Report:
+    """Ask for some seconds; where little came of it, on a busy machine, for longer."""
     with server(talk) as url:
-        return Clients(url, [BODY], clients, check=has_predictions(1), check_every=1).run(seconds, settle_s=0.05)
+        while True:
+            report = Clients(url, [BODY], clients, check=has_predictions(1), check_every=1).run(seconds, settle_s=0.05)
+            if sum(report.statuses.values()) >= enough or seconds > 10:
+                return report
+            seconds *= 4
 
 
 @pytest.mark.parametrize(
@@ -98,9 +103,9 @@ def ask(talk: Talk, clients: int = 3, seconds: float = 0.2) -> Report:
     ids=["plain", "in pieces", "chunked", "byte by byte", "ends with the connection", "closed by the server"],
 )
 def test_answers_are_counted_and_timed(talk: Talk) -> None:
-    report = ask(talk)
+    report = ask(talk, enough=4)
     assert set(report.statuses) == {ANSWERED}
-    assert len(report.latencies_ms) == report.statuses[ANSWERED] > 3
+    assert len(report.latencies_ms) == report.statuses[ANSWERED] >= 4
     assert report.failures == 0
     assert report.answers >= report.statuses[ANSWERED]
     assert 0 < report.percentile_ms(0.5) <= report.percentile_ms(0.99)
@@ -165,8 +170,8 @@ def test_one_bad_client_does_not_hold_up_the_others() -> None:
             return
         answers(PLAIN)(connection)
 
-    report = ask(talk)
-    assert report.statuses[ANSWERED] > 3
+    report = ask(talk, enough=5)
+    assert report.statuses[ANSWERED] >= 4
 
 
 @pytest.mark.parametrize(
