@@ -171,6 +171,8 @@ class Admission:
         self.images = dict.fromkeys(Priority, 0)
         self.pace_s = dict.fromkeys(Priority, 0.0)
         """Seconds an image, as seen lately; 0 until the first answer."""
+        self.refused_at = -math.inf
+        """When a request was last refused for want of room or time, on the monotonic clock."""
         self._open = True
 
     def close(self) -> None:
@@ -200,11 +202,15 @@ class Admission:
         """
         if not self._open:
             raise NotReadyError("the service is shutting down")
-        if caller:
-            caller.require_room()
-            priority = max(priority, caller.priority)
-        self.require_place(deadline, priority)
-        self.require_bytes(size, priority)
+        try:
+            if caller:
+                caller.require_room()
+                priority = max(priority, caller.priority)
+            self.require_place(deadline, priority)
+            self.require_bytes(size, priority)
+        except OverloadedError:
+            self.refused_at = time.monotonic()
+            raise
         return Permit(self, deadline, priority, caller)
 
     def ahead(self, priority: Priority) -> int:

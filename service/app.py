@@ -20,6 +20,8 @@ from model_store.errors import StoreError
 from .access import AccessMiddleware
 from .admin import Admin
 from .callers import Callers
+from .connection import Connection
+from .doorstep import Doorstep
 from .edge import Edge
 from .middleware import AccessLogMiddleware, JsonErrorMiddleware, RequestIdMiddleware
 from .oip.routes import OpenInference
@@ -100,7 +102,7 @@ class RunnerService:
 
 _edge = Edge(SETTINGS)
 _apis = (TensorFlowServing(_edge), OpenInference(_edge), _edge, Admin(_edge))
-_callers = SETTINGS.api_keys_file and Callers(SETTINGS.api_keys_file, SETTINGS.edge_workers)
+_callers = Callers(SETTINGS.api_keys_file, SETTINGS.edge_workers) if SETTINGS.api_keys_file else None
 # Within the application, so that BentoML still sees which paths are not its own, those of the page's scripts.
 _door = [Middleware(AccessMiddleware, callers=_callers)] if _callers else []
 _app = Starlette(routes=[route for api in _apis for route in api.routes()], middleware=_door)
@@ -126,6 +128,7 @@ class EdgeService:
     @bentoml.on_startup
     async def start(self) -> None:
         """Connect to the runner."""
+        Connection.doorstep = Doorstep(_edge, _app.routes, _callers, SETTINGS.access_log)
         if runner_url := SETTINGS.runner_url or _runner_url():
             await _edge.start(runner_url, SETTINGS.runner_port)
         else:

@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar, Protocol, cast
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.responses import Response
+from starlette.types import ASGIApp, Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from . import metrics
 from .logs import Event
@@ -40,11 +42,22 @@ closed; uvicorn's 5 s are for callers on the open Internet.
 """
 
 
+class Doorstep(Protocol):
+    """Tells who need not come in."""
+
+    def refuse(self, scope: Scope) -> Response | None:
+        """Return the refusal of a request whose head is there; None where it is to go the ordinary way."""
+        ...
+
+
 class Connection(HttpToolsProtocol):
     """Reads requests, and closes where nothing comes of it: heads without an end, callers who send or take nothing.
 
     All of this is before admission: nobody has been asked for a key yet, and no deadline runs.
     """
+
+    doorstep: ClassVar[Doorstep | None] = None
+    """Where requests are looked at before anything is made for them; an edge has one (`service/doorstep.py`)."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -108,12 +121,25 @@ class Connection(HttpToolsProtocol):
         self._come_on()
         self._whole = True
         super().on_message_complete()
+        if self.cycle.response_complete:  # uvicorn's clock for idle connections stopped when this came.
+            self._wait(_KEEP_S)
 
     def on_response_complete(self) -> None:
         """Go over to the next request; what is left of this one is not waited for as if it mattered."""
         super().on_response_complete()
         if not self._whole:
             self._wait(_HEAD_S)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        refusal = None
+        if self.doorstep and not self.flow.write_paused:
+            refusal = self.doorstep.refuse(cast(Scope, cycle.scope))
+        if refusal is None:
+            super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+            return
+        cycle.response_started = cycle.response_complete = True
+        self._answer(refusal.status_code, refusal.raw_headers, bytes(refusal.body), close=not cycle.keep_alive)
+        cycle.on_response()
 
     def pause_writing(self) -> None:
         """Stop sending, and give the caller some time to take what was sent."""
@@ -163,12 +189,17 @@ class Connection(HttpToolsProtocol):
         metrics.failed(reason)
         log.warning(Event("request refused", status=int(status), reason=reason, error=text))
         body = orjson.dumps({"error": text})
-        self.transport.write(
-            f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
-            + body
-        )
-        self.transport.close()
+        length = str(len(body)).encode()
+        self._answer(status, [(b"content-type", b"application/json"), (b"content-length", length)], body, close=True)
+
+    def _answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, close: bool) -> None:
+        parts = [STATUS_LINE[status]]
+        for name, value in (*self.server_state.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"connection: close\r\n\r\n" if close else b"\r\n", body)
+        self.transport.write(b"".join(parts))
+        if close:
+            self.transport.close()
 
 
 def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

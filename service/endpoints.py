@@ -50,6 +50,17 @@ class Timed:
             response, done = answer.response(), answer.done
         except Exception as error:
             response = error_answer(error, scope)
-        tracing.record(scope, self._route, response.status_code, started, done)
-        metrics.answered(self._route, response.status_code, time.perf_counter() - started)
+        self.tell(scope, response.status_code, started, done)
         await response(scope, receive, send)
+
+    def tell(self, scope: Scope, status: int, started: float, done: Inference | None = None) -> None:
+        """Count an answer, and make its spans.
+
+        Args:
+            scope: Of the request.
+            status: Of the answer.
+            started: When it began, by `time.perf_counter`.
+            done: The scores and how they came about, where there are any.
+        """
+        tracing.record(scope, self._route, status, started, done)
+        metrics.answered(self._route, status, time.perf_counter() - started)

@@ -28,6 +28,28 @@ _GOOD_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 """What is taken over from the caller: printable ASCII, so that it can stand in any log line or header."""
 
 
+def take_request_id(scope: Scope) -> bytes:
+    """Return the id of a request, its caller's or a new one, and keep it in the scope."""
+    given = next((value for name, value in scope["headers"] if name == HEADER), b"")
+    request_id = given if _GOOD_ID.fullmatch(given) else os.urandom(16).hex().encode()
+    scope[REQUEST_ID] = request_id.decode()
+    return request_id
+
+
+def log_answer(scope: Scope, status: int, started: float) -> None:
+    """Write the line of an answer, which began at `started` by `time.perf_counter`."""
+    log.info(
+        Event(
+            "request answered",
+            status=status,
+            method=scope["method"],
+            path=shorten(scope["path"]),
+            ms=round(1000 * (time.perf_counter() - started), 2),
+            request_id=scope.get(REQUEST_ID),
+        )
+    )
+
+
 class RequestIdMiddleware:
     """Takes over the caller's `X-Request-Id`, or makes one, and sends it back."""
 
@@ -38,9 +60,7 @@ class RequestIdMiddleware:
         """Pass a request on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        given = next((value for name, value in scope["headers"] if name == HEADER), b"")
-        request_id = given if _GOOD_ID.fullmatch(given) else os.urandom(16).hex().encode()
-        scope[REQUEST_ID] = request_id.decode()
+        request_id = take_request_id(scope)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -71,16 +91,7 @@ class AccessLogMiddleware:
         try:
             return await self.app(scope, receive, send_and_see)
         finally:
-            log.info(
-                Event(
-                    "request answered",
-                    status=status,
-                    method=scope["method"],
-                    path=shorten(scope["path"]),
-                    ms=round(1000 * (time.perf_counter() - started), 2),
-                    request_id=scope.get(REQUEST_ID),
-                )
-            )
+            log_answer(scope, status, started)
 
 
 class JsonErrorMiddleware:

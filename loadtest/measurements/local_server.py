@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Collection
 from contextlib import suppress
@@ -21,7 +22,8 @@ from loadtest import processes
 EDGE = "service.app:EdgeService"
 """The whole service: BentoML starts the runner beside the edge."""
 
-_START_TIMEOUT_S = 120.0
+_START_TIMEOUT_S = 300.0
+"""A large model on one slow core needs minutes to compile and to learn what batches cost."""
 
 
 class LocalServer:
@@ -66,12 +68,13 @@ class LocalServer:
             try:
                 urllib.request.urlopen(f"{self.url}/readyz", timeout=5).close()
                 return
-            except OSError:
+            except OSError as error:
                 if self.process.poll() is not None or time.monotonic() > until:
+                    said = error.read().decode() if isinstance(error, urllib.error.HTTPError) else str(error)
+                    last = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
                     if self.process.returncode is None:
                         self.stop()
-                    last = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
-                    raise SystemExit(f"{target} did not start:\n{last}") from None
+                    raise SystemExit(f"{target} did not start: {said}\n{last}") from None
                 time.sleep(0.05)
 
     @property

@@ -114,7 +114,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--deadline-ms", type=int, default=1000, help="deadline that requests name (%(default)s)")
     parser.add_argument("--images", type=int, default=1, help="in a request (%(default)s)")
     parser.add_argument("--clients", type=int, default=32, help="of the closed loop that finds the peak (%(default)s)")
-    parser.add_argument("--peak-seconds", type=float, default=5, help="how long that runs (%(default)s)")
+    parser.add_argument("--peak-seconds", type=float, default=10, help="how long that runs (%(default)s)")
     parser.add_argument("--arrivals", choices=("poisson", "constant"), default="poisson", help="(%(default)s)")
     parser.add_argument("--bulk", type=float, default=0.3, help="share of bulk in the second storms; 0: none (0.3)")
     parser.add_argument(

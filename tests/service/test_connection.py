@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import orjson
 import pytest
-import uvicorn
 import uvloop
 from starlette.types import Receive, Scope, Send
 
 from service import connection
-from service.connection import MAX_HEAD_BYTES, Connection
-from service.connections import tend_connections
+from service.connection import MAX_HEAD_BYTES
+
+from .http_server import ServerOf, ask, serving, until
 
 LONG = 4 * 2**20
 """Bytes of an answer that no socket's buffer holds."""
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-
-ServerOf = tuple[uvicorn.Server, tuple[str, int]]
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,26 +36,9 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-@asynccontextmanager
-async def serving() -> AsyncIterator[ServerOf]:
-    tend_connections()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(
-            uvicorn.Config(answer, http=Connection, loop="none", lifespan="off", log_config=None, timeout_keep_alive=30)
-        )
-        running = asyncio.create_task(server.serve([listener]))
-        await until(lambda: server.started)
-        try:
-            yield server, listener.getsockname()
-        finally:
-            server.should_exit = True
-            await asyncio.wait_for(running, 10)
-
-
 def on_uvloop(test: Callable[[ServerOf], Awaitable[None]]) -> Callable[[], None]:
     async def run() -> None:
-        async with serving() as server:
+        async with serving(answer) as server:
             await asyncio.wait_for(test(server), 20)
 
     def wrapped() -> None:
@@ -65,22 +46,6 @@ def on_uvloop(test: Callable[[ServerOf], Awaitable[None]]) -> Callable[[], None]
 
     wrapped.__name__, wrapped.__doc__ = test.__name__, test.__doc__  # type: ignore[attr-defined]
     return wrapped
-
-
-async def until(come_true: Callable[[], bool]) -> None:
-    while not come_true():  # noqa: ASYNC110  # uvicorn tells nobody.
-        await asyncio.sleep(0.01)
-
-
-async def ask(address: tuple[str, int], *parts: bytes, pause_s: float = 0.0) -> bytes:
-    """Send parts and return what comes until the connection is closed."""
-    reader, writer = await asyncio.open_connection(*address)
-    for part in parts:
-        writer.write(part)
-        await asyncio.sleep(pause_s)
-    received = await reader.read()
-    writer.close()
-    return received
 
 
 def status_and_error(received: bytes) -> tuple[int, str]:
