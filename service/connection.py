@@ -28,6 +28,9 @@ _FIRST_S = 60.0
 _HEAD_S = 10.0
 """How long a head may take, once it has begun."""
 
+_LINGER_S = 5.0
+"""How long what is left of a request is still taken, and thrown away, once its answer has ended the connection."""
+
 _TAKE_S = 20.0
 """How long a caller may leave an answer lying."""
 
@@ -62,16 +65,18 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.timeout_keep_alive = _KEEP_S  # type: ignore[assignment]
+        self.ws_protocol_class = None  # No route speaks WebSocket; a request for it is a request like others.
         self._unread = 0
         """Bytes since the last that were part of something complete, or of a body."""
         self._alarm: asyncio.TimerHandle | None = None
         self._left_lying: asyncio.TimerHandle | None = None
-        self._whole = True
-        """Whether the newest request has come to its end."""
+        self._looked = False
+        """Whether one of the requests that this read has brought was on the doorstep."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, and wait for the first request."""
-        super().connection_made(AnswerTransport(transport, _TAKE_S))  # type: ignore[arg-type]
+        self._answers = AnswerTransport(transport, _TAKE_S, _LINGER_S)
+        super().connection_made(self._answers)  # type: ignore[arg-type]
         self._wait(_FIRST_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -84,6 +89,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on, unless what came before makes no sense without an end."""
         self._unread += len(data)
+        self._looked = False
         super().data_received(data)
         if not self._unread or self.transport.is_closing():
             return
@@ -91,13 +97,13 @@ class Connection(HttpToolsProtocol):
             self._refuse(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head is over the limit of {MAX_HEAD_BYTES} bytes"
             )
-        elif self._unread == len(data):  # It has begun with these.
+        elif self._unread == len(data) and not self._has_rest():  # It has begun with these.
             self._wait(_HEAD_S)
 
     def on_headers_complete(self) -> None:
         """Begin to answer."""
         self._come_on()
-        self._whole = False
+        self._answers.receiving = True
         if self.parser.should_upgrade() and not self._should_upgrade() and _has_body(self.headers):
             self._refuse(
                 HTTPStatus.BAD_REQUEST,
@@ -119,20 +125,26 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Take the end of the request."""
         self._come_on()
-        self._whole = True
+        self._answers.receiving = False
         super().on_message_complete()
-        if self.cycle.response_complete:  # uvicorn's clock for idle connections stopped when this came.
-            self._wait(_KEEP_S)
+        if not self.cycle.response_complete:
+            return
+        if self.transport.is_closing():
+            self._answers.finish()
+        else:
+            self._wait(_KEEP_S)  # uvicorn's clock for idle connections stopped when this came.
 
     def on_response_complete(self) -> None:
         """Go over to the next request; what is left of this one is not waited for as if it mattered."""
         super().on_response_complete()
-        if not self._whole:
+        if self._has_rest():
+            self.flow.resume_reading()
             self._wait(_HEAD_S)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         refusal = None
-        if self.doorstep and not self.flow.write_paused:
+        if self.doorstep and not self._looked and not self.flow.write_paused:
+            self._looked = True  # Others behind it come in, so that `_MOST_AHEAD` counts them.
             refusal = self.doorstep.refuse(cast(Scope, cycle.scope))
         if refusal is None:
             super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
@@ -157,6 +169,13 @@ class Connection(HttpToolsProtocol):
         """Refuse what is no HTTP."""
         self._refuse(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request")
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Leave it at the answer; uvicorn would write a line of its own."""
+
+    def _has_rest(self) -> bool:
+        """Tell whether the newest request is answered, and still coming."""
+        return self._answers.receiving and self.cycle.response_complete
+
     def _wait(self, seconds: float) -> None:
         self._silence()
         self._alarm = self.loop.call_later(seconds, self._give_up)
@@ -174,10 +193,10 @@ class Connection(HttpToolsProtocol):
         self._alarm = None
         if self.transport.is_closing():
             return
-        if self._unread:
+        if self._unread and not self._has_rest():
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"the head did not arrive within {_HEAD_S:.0f} s")
         else:
-            self.transport.close()
+            self._answers.finish()
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
         if self.transport.is_closing():

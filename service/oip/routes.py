@@ -81,8 +81,8 @@ class OpenInference:
     async def infer(self, request: Request) -> Answer:
         """Answer an inference request: the scores of images or pixels."""
         edge, choose = self._edge, choose_in_path(request)
-        require_json(request)
         with edge.admit(request) as permit:
+            require_json(request)
             question = await self._read(request, choose, permit)
             permit.follow(question.timeout_s, question.priority)
             try:
@@ -102,13 +102,8 @@ class OpenInference:
 
 
 def choose_in_path(request: Request) -> Choose:
-    """Return what picks the version that the path names.
-
-    Raises:
-        BadRequestError: The version is too large a number.
-    """
-    target = models.parse_target(**request.path_params)
-    return lambda state: models.require_model(state, target)
+    """Return what picks the version that the path names; raises `BadRequestError` for too large a number."""
+    return lambda state: models.require_model(state, models.parse_target(**request.path_params))
 
 
 def _json(body: bytes) -> Response:

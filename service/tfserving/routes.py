@@ -135,8 +135,8 @@ class TensorFlowServing:
             read: Turns the body into the question; what it needs meanwhile is gone before anything is waited for.
         """
         edge = self._edge
-        require_json(request)
         with edge.admit(request) as permit:
+            require_json(request)
             state = await edge.runner.state()
             question = read(await edge.read_body(request, permit), state)
             try:
@@ -169,10 +169,5 @@ def read_target(request: Request) -> Target:
 
 
 def choose_in_path(request: Request) -> Choose:
-    """Return what picks the version that the path names.
-
-    Raises:
-        BadRequestError: The version is too large a number.
-    """
-    target = read_target(request)
-    return lambda state: models.require_model(state, target)
+    """Return what picks the version that the path names; raises `BadRequestError` for too large a number."""
+    return lambda state: models.require_model(state, read_target(request))

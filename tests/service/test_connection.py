@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -230,3 +231,87 @@ def test_a_body_in_chunks_may_take_longer_than_a_head() -> None:
         assert received.startswith(b"HTTP/1.1 200 OK\r\n")
 
     test()
+
+
+@on_uvloop
+async def test_who_is_still_sending_gets_the_answer_that_ends_the_connection(server: ServerOf) -> None:
+    """Closed at once, the connection would be reset, and the answer lost."""
+    head = b"POST /early HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (2 * LONG)
+
+    def send_all_then_read() -> bytes:
+        with socket.create_connection(server[1]) as caller:
+            caller.sendall(head)
+            for _ in range(8):
+                caller.sendall(b"x" * (LONG // 4))
+                time.sleep(0.02)
+            received = b""
+            while piece := caller.recv(65536):
+                received += piece
+            return received
+
+    received = await asyncio.to_thread(send_all_then_read)
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert received.endswith(b"/early")
+    await until(lambda: not server[0].server_state.connections)
+
+
+def test_what_is_left_of_a_request_is_not_taken_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_LINGER_S", 0.3)
+
+    @on_uvloop
+    async def test(server: ServerOf) -> None:
+        _, writer = await asyncio.open_connection(*server[1])
+        writer.write(b"POST /early HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n")
+        await until(lambda: bool(server[0].server_state.connections))
+        for _ in range(200):
+            if not server[0].server_state.connections:
+                return
+            writer.write(b"x")
+            await asyncio.sleep(0.02)
+        pytest.fail("the connection is still there")
+
+    test()
+
+
+@pytest.mark.usefixtures("short")
+def test_an_answer_does_not_hurry_the_body_of_the_next_request() -> None:
+    @on_uvloop
+    async def test(server: ServerOf) -> None:
+        post = b"POST /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\n"
+        received = await ask(server[1], GET + post + b"bo", b"dy", pause_s=0.8)
+        assert received.count(b"HTTP/1.1 200 OK\r\n") == 2
+
+    test()
+
+
+@pytest.mark.usefixtures("short")
+def test_a_body_that_nobody_waits_for_cannot_be_drawn_out() -> None:
+    @on_uvloop
+    async def test(server: ServerOf) -> None:
+        _, writer = await asyncio.open_connection(*server[1])
+        writer.write(b"POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await until(lambda: bool(server[0].server_state.connections))
+        for number in range(100):
+            if not server[0].server_state.connections:
+                return
+            writer.write(b"x\r\n" if number % 2 else b"1\r\n")
+            await asyncio.sleep(0.02)
+        pytest.fail("the connection is still there")
+
+    test()
+
+
+@on_uvloop
+async def test_a_web_socket_is_a_request_like_others(server: ServerOf) -> None:
+    upgrade = (
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection(*server[1])
+    for before in (b"", b"", b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"):
+        writer.write(before + b"GET / HTTP/1.1\r\nHost: x\r\n" + upgrade)
+        for path in (*[b"/hold"] * bool(before), b"/"):
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(len(path)) == path
+    writer.close()

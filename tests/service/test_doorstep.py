@@ -7,6 +7,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -265,11 +266,40 @@ async def test_requests_sent_ahead_are_answered_in_their_order(service: Service)
     async with serving(service) as (_, address):
         service.storm()
         client = await connect(address)
-        wanted = [404, 429, 429, 404, 429]
+        wanted = [429, 404, 429, 404, 429]
         paths = {404: "/nothing", 429: PREDICT}
         client.writer.write(b"".join(request(paths[status]) for status in wanted))
         assert [(await client.read())[0] for _ in wanted] == wanted
-    assert service.tasks == ["/nothing", "/nothing"]
+
+
+async def test_who_sends_thousands_ahead_is_not_served(service: Service) -> None:
+    """Were each refused here, one read of them would hold up all others for a second."""
+    async with serving(service) as (server, address):
+        service.storm()
+        client = await connect(address)
+        client.writer.write(request("/classify", body=b"") * 2000)
+        with suppress(ConnectionResetError):
+            received = await client.reader.read()
+            assert received.count(b"HTTP/1.1 429") <= 2 * 17  # What one read brings, and what the next does.
+        await until(lambda: not server.server_state.connections)
+
+
+@pytest.mark.parametrize(
+    ("path", "header"),
+    [
+        (PREDICT, "Content-Type: application/xml"),
+        ("/v2/models/xception/infer", "Content-Type: application/xml"),
+        ("/classify?top_k=many", "Content-Type: application/xml"),
+        ("/v1/models/xception/versions/99999999999999999999:predict", "X-Nothing: x"),
+        ("/v2/models/xception/versions/99999999999999999999/infer", "X-Nothing: x"),
+        ("/v1/models/other:predict", "X-Nothing: x"),
+    ],
+)
+async def test_neither_way_looks_at_what_it_has_no_room_for(service: Service, path: str, header: str) -> None:
+    async with serving(service) as (_, address):
+        client = await connect(address)
+        assert [(await client.ask(request(path, header)))[0] for _ in range(2)] == [429, 429]
+    assert len(service.tasks) == 1
 
 
 @pytest.mark.parametrize(
