@@ -21,8 +21,8 @@ from tests.server import Demo, Server
 
 TOKEN = "the operator's token"
 INFER = "/v2/models/xception/infer"
-FLOOD = 400
-"""Images of one request; enough for seconds of work."""
+FLOOD = 200
+"""Images of one request; enough for half a second of work, and on slow and busy cores not too many for 30 s."""
 
 
 class Guarded:
