@@ -6,14 +6,14 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, cast
 
 import orjson
-from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from . import metrics
+from .doorstep import Doorstep
 from .logs import Event
 from .transport import AnswerTransport
 
@@ -45,14 +45,6 @@ closed; uvicorn's 5 s are for callers on the open Internet.
 """
 
 
-class Doorstep(Protocol):
-    """Tells who need not come in."""
-
-    def refuse(self, scope: Scope) -> Response | None:
-        """Return the refusal of a request whose head is there; None where it is to go the ordinary way."""
-        ...
-
-
 class Connection(HttpToolsProtocol):
     """Reads requests, and closes where nothing comes of it: heads without an end, callers who send or take nothing.
 
@@ -60,7 +52,7 @@ class Connection(HttpToolsProtocol):
     """
 
     doorstep: ClassVar[Doorstep | None] = None
-    """Where requests are looked at before anything is made for them; an edge has one (`service/doorstep.py`)."""
+    """Where requests are looked at before anything is made for them; an edge has one."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
