@@ -22,8 +22,7 @@ from loadtest import processes
 EDGE = "service.app:EdgeService"
 """The whole service: BentoML starts the runner beside the edge."""
 
-_START_TIMEOUT_S = 300.0
-"""A large model on one slow core needs minutes to compile and to learn what batches cost."""
+_START_TIMEOUT_S = 120.0
 
 
 class LocalServer:
