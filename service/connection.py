@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
@@ -60,7 +61,10 @@ class Connection(HttpToolsProtocol):
         self.ws_protocol_class = None  # No route speaks WebSocket; a request for it is a request like others.
         self._unread = 0
         """Bytes since the last that were part of something complete, or of a body."""
+        self._due = math.inf
+        """When nothing has come of it, on the loop's clock."""
         self._alarm: asyncio.TimerHandle | None = None
+        """Rings when that is due, or before; then it is set anew. To set one for each request costs more."""
         self._left_lying: asyncio.TimerHandle | None = None
         self._looked = False
         """Whether one of the requests that this read has brought was on the doorstep."""
@@ -74,6 +78,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._come_on()
+        self._set_alarm()
         self.resume_writing()
         self.pipeline.clear()
         super().connection_lost(exc)
@@ -111,7 +116,7 @@ class Connection(HttpToolsProtocol):
         """Take a part of the body."""
         self._unread = 0
         if not self.cycle.response_complete:  # How long a body may take, who answers the request sees to.
-            self._silence()
+            self._due = math.inf
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -169,20 +174,27 @@ class Connection(HttpToolsProtocol):
         return self._answers.receiving and self.cycle.response_complete
 
     def _wait(self, seconds: float) -> None:
-        self._silence()
-        self._alarm = self.loop.call_later(seconds, self._give_up)
+        self._due = self.loop.time() + seconds
+        if self._alarm is None or self._alarm.when() > self._due:
+            self._set_alarm()
 
     def _come_on(self) -> None:
         self._unread = 0
-        self._silence()
+        self._due = math.inf
 
-    def _silence(self) -> None:
+    def _set_alarm(self) -> None:
         if self._alarm:
             self._alarm.cancel()
+        self._alarm = None if self._due == math.inf else self.loop.call_at(self._due, self._ring)
+
+    def _ring(self) -> None:
+        if self.loop.time() < self._due:
+            self._set_alarm()
+        else:
             self._alarm = None
+            self._give_up()
 
     def _give_up(self) -> None:
-        self._alarm = None
         if self.transport.is_closing():
             return
         if self._unread and not self._has_rest():

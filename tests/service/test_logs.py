@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 import orjson
 import pytest
 
 from service.failures import REQUEST_ID, report
-from service.logs import Event, JsonFormatter
+from service.logs import Event, JsonFormatter, TextFormatter
 
 SCOPE = {"type": "http", "method": "POST", "path": "/classify", REQUEST_ID: "abc"}
 
@@ -48,6 +49,19 @@ def test_json_has_the_same_fields() -> None:
     assert orjson.loads(formatter.format(record("%d of %s", 1, "x")))["message"] == "1 of x"
     assert "ValueError: bad" in orjson.loads(formatter.format(record("x", error=ValueError("bad"))))["exception"]
     assert b"\n" not in formatter.format(record("x", error=ValueError("bad"))).encode()
+
+
+def test_text_has_the_form_of_bentoml() -> None:
+    formatter = TextFormatter("service:xception:1")
+    for created in (0.999, 1.0, 86_400 * 200):  # The next second, and where there is one the other half of the year.
+        one = record(Event("refused", status=429))
+        one.created = created
+        time = datetime.fromtimestamp(int(created)).astimezone().strftime("%Y-%m-%dT%H:%M:%S%z")
+        assert formatter.format(one) == f"{time} [WARNING] [service:xception:1] refused status=429"
+    assert formatter.format(record("%d of %s", 1, "x")).endswith("] 1 of x")
+    first, *rest = formatter.format(record("bad", error=ValueError("very"))).splitlines()
+    assert first.endswith("] bad")
+    assert rest == ["ValueError: very"]
 
 
 @pytest.mark.parametrize(
