@@ -87,6 +87,8 @@ say_ready() {
     printf '\n  curl -F image=@%s %s/classify\n' "$example" "$url"
     printf '\n  echo "{\\"instances\\": [{\\"b64\\": \\"$(base64 -w0 %s)\\"}]}" | curl -d @- %s/v1/models/%s:predict\n\n' \
       "$example" "$url" "$name"
+  else
+    printf '\n  curl -F image=@PICTURE %s/classify\n\n' "$url"
   fi
 }
 

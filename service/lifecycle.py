@@ -101,7 +101,7 @@ class Lifecycle:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self.versions.lead(None, {})
+        self.versions.close()
         for served in self.versions.living():
             await self._unload(served)
 

@@ -152,6 +152,13 @@ class Versions:
         if before != {"": default, **labels}:
             self._tell()
 
+    def close(self) -> None:
+        """Lead nowhere any more, as the process ends: that is nobody's decision about labels, and has no line."""
+        for label in self.labels:
+            self._observer.routed(self.model, label, 0)
+        self.default, self.labels = None, {}
+        self._tell()
+
     def _labels_of(self, version: int) -> tuple[str, ...]:
         return tuple(sorted(label for label, target in self.labels.items() if target == version))
 
