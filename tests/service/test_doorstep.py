@@ -338,6 +338,24 @@ async def test_a_connection_that_stays_idle_is_closed(service: Service, monkeypa
         await asyncio.wait_for(until(lambda: not server.server_state.connections), 5)
 
 
+async def test_a_connection_may_be_idle_for_longer_than_a_head_may_take(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_HEAD_S", 0.2)
+    monkeypatch.setattr(connection, "_KEEP_S", 1.5)
+    async with serving(service) as (server, address):
+        client = await connect(address)
+        for _ in range(2):
+            service.storm()
+            data = request()
+            assert (await client.ask(data[:-5]))[0] == 429
+            client.writer.write(data[-5:])
+            await asyncio.sleep(0.5)
+            assert len(server.server_state.connections) == 1
+        await asyncio.wait_for(until(lambda: not server.server_state.connections), 5)
+    assert not service.tasks
+
+
 async def test_in_calm_weather_the_doorstep_does_not_look(service: Service) -> None:
     scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": []}
     assert service.doorstep.refuse(scope) is None
