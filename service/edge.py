@@ -27,7 +27,7 @@ from .disconnect import unless_disconnected
 from .endpoints import Answering, Timed
 from .errors import BadRequestError, ModelNotFoundError, PayloadTooLargeError, RunnerLostError
 from .inference import Inference
-from .memory import cut_loose, give_back_often, spare_garbage_collection
+from .memory import cut_loose, spare_garbage_collection, tidy_often
 from .openapi import INDEX_PAGE, openapi_document
 from .ranking import rank
 from .runner_client import RunnerClient
@@ -68,7 +68,7 @@ class Edge:
         tend_connections(self.settings.edge_workers)
         spare_garbage_collection()
         self.decoder.start()
-        self._tidying = asyncio.create_task(give_back_often())
+        self._tidying = asyncio.create_task(tidy_often())
         await self.runner.start(runner_url, runner_port)
 
     async def stop(self) -> None:

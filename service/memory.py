@@ -10,8 +10,8 @@ import sys
 _ARENAS = 2
 """Heaps that glibc's threads share; by default it makes eight for each core, and each keeps pages of its own."""
 
-_GIVE_BACK_EVERY_S = 60.0
-"""It takes a millisecond, 20 after a storm."""
+_TIDY_EVERY_S = 60.0
+"""It takes some milliseconds, 20 after a storm."""
 
 _M_ARENA_MAX = -8
 """The number of the option, from glibc's malloc.h."""
@@ -40,10 +40,15 @@ def give_back_memory() -> None:
             trim(0)
 
 
-async def give_back_often() -> None:
-    """Do so every minute, for ever: what the largest backlog or picture took is not kept for the next one."""
+async def tidy_often() -> None:
+    """Collect garbage and give back memory every minute, for ever.
+
+    What the largest backlog or picture took is not kept for the next one. And httpx leaves each question to the runner
+    behind in a circle, of which twenty thousand objects would add up before they are looked for.
+    """
     while True:
-        await asyncio.sleep(_GIVE_BACK_EVERY_S)
+        await asyncio.sleep(_TIDY_EVERY_S)
+        gc.collect()
         await asyncio.to_thread(give_back_memory)
 
 
@@ -51,7 +56,7 @@ def spare_garbage_collection() -> None:
     """Leave out of the search for garbage what the process has loaded so far, and search less often.
 
     The hundred thousand objects of the libraries are never garbage; what a request leaves behind has no circles in it
-    (`cut_loose`).
+    (`cut_loose`), and what little has is found by `tidy_often`.
     """
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)

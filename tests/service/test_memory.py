@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
 from model_store.manifest import InputContract
+from service import memory
 from service.admission import Admission, Deadline
 from service.answer import error_answer
 from service.decode import Decoder, ImageLimits
 from service.errors import InvalidImageError
-from service.memory import cut_loose
+from service.memory import cut_loose, tidy_often
 
 CONTRACT = InputContract(height=8, width=8)
 
@@ -67,3 +70,22 @@ def test_all_that_an_error_came_from_is_cut_loose() -> None:
     assert first is not None
     cut_loose(third)
     assert [one.__traceback__ for one in (first, second, third)] == [None] * 3
+
+
+class Circle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.mark.usefixtures("no_search")
+async def test_circles_are_gone_within_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_TIDY_EVERY_S", 0.01)
+    gone = weakref.ref(Circle())
+    assert gone() is not None
+    tidying = asyncio.create_task(tidy_often())
+    for _ in range(500):
+        if gone() is None:
+            break
+        await asyncio.sleep(0.01)
+    tidying.cancel()
+    assert gone() is None
