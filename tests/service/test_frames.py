@@ -103,6 +103,15 @@ def question(client: FrameClient, pixels: NDArray[np.uint8], version: int = 1, t
     return Question(client.number(), version, Deadline(timeout), Priority.INTERACTIVE, pixels)
 
 
+def narrow(client: FrameClient) -> None:
+    """Let neither the system nor the transport hold more than a part of an image, whatever the machine allows."""
+    assert client._connection is not None
+    transport = client._connection.transport
+    assert transport is not None
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**14)
+    transport.set_write_buffer_limits(0)
+
+
 def images(count: int, side: int = 8) -> NDArray[np.uint8]:
     return np.random.default_rng(count).integers(0, 255, (count, side, side, 3), np.uint8)
 
@@ -230,9 +239,12 @@ async def test_what_waited_for_a_runner_to_read_on_is_answered_but_for_what_was_
     (connection,) = runner.server._connections
     assert connection.transport is not None
     connection.transport.pause_reading()
+    narrow(client)
     asked = [images(1 + number, side=299) for number in range(5)]
     tasks = [asyncio.create_task(client.ask(question(client, pixels), 10)) for pixels in asked]
     await asyncio.sleep(0.05)
+    assert client._connection is not None
+    assert [len(waits.pixels) for waits in client._connection._unsent.values()] == [2, 3, 4, 5]
     tasks[3].cancel()
     connection.transport.resume_reading()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
