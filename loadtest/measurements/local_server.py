@@ -62,6 +62,13 @@ class LocalServer:
                 start_new_session=True,
                 preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
             )
+        try:
+            self._wait(target)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait(self, target: str) -> None:
         until = time.monotonic() + _START_TIMEOUT_S
         while True:
             try:
@@ -71,8 +78,6 @@ class LocalServer:
                 if self.process.poll() is not None or time.monotonic() > until:
                     said = error.read().decode() if isinstance(error, urllib.error.HTTPError) else str(error)
                     last = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
-                    if self.process.returncode is None:
-                        self.stop()
                     raise SystemExit(f"{target} did not start: {said}\n{last}") from None
                 time.sleep(0.05)
 
@@ -105,9 +110,10 @@ class LocalServer:
         return {role: sum(map(processes.memory_mib, found[role])) for role in ("edge", "runner")}
 
     def stop(self) -> None:
-        """Stop the processes."""
-        os.killpg(self.process.pid, signal.SIGINT)
-        self.process.wait(30)
+        """Stop the processes, if they still run."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGINT)
+            self.process.wait(30)
 
     def __enter__(self) -> Self:
         return self
