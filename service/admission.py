@@ -265,7 +265,8 @@ class Admission:
             expected_s = min(expected_s, (self.images[priority] + 1) * _BULK_MARGIN * BULK_TURN * pace_s)
         if ahead and expected_s > _HEADROOM * remaining_s:
             raise OverloadedError(
-                f"an answer takes about {expected_s * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left",
+                f"an answer takes about {expected_s * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left, "
+                f"of which {_HEADROOM:.0%} may be planned for",
                 retry_after_s=math.ceil(expected_s - _HEADROOM * remaining_s),
                 reason="late",
             )

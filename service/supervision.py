@@ -2,8 +2,8 @@
 
 `bentoml serve` has circus look after its processes, and has it look every 10 s only. A runner that crashed would be
 missed for that long. When it stops it keeps the socket that it opened for the edge until all have stopped: callers who
-come meanwhile would be connected to nobody, and be cut off at the end. There are no settings for either; this is the
-only place that reaches into that supervisor.
+come meanwhile would be connected to nobody, and be cut off at the end. Told to stop while it starts a process, it
+forgets that. There are no settings for any of these; this is the only place that reaches into that supervisor.
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ from typing import Any
 
 _EVERY_S = 0.25
 
+_AGAIN_S = 0.01
+
 _PR_SET_PDEATHSIG = 1
 """The number of the option, from Linux' prctl.h."""
 
 
 def mend_supervisor() -> None:
-    """Make the supervisor that this process is about to start look four times a second, and stop listening at once."""
+    """Make the supervisor that this process is about to start look four times a second, and stop when it is told to.
+
+    It then stops listening at once; where it is starting or stopping a process at that moment, as soon as that is done.
+    """
     from circus.arbiter import Arbiter  # type: ignore[import-untyped]  # Only the supervisor needs it.
     from circus.exc import ConflictError  # type: ignore[import-untyped]
 
@@ -40,11 +45,17 @@ def mend_supervisor() -> None:
         except ConflictError:  # It starts or stops processes at this moment.
             return None
 
-    def stop_listening(arbiter: Any, *args: Any, **kwargs: Any) -> Any:
+    def stop_in_its_turn(arbiter: Any) -> Any:
+        try:
+            stopping = stop(arbiter)
+        except ConflictError:
+            if not arbiter._stopping:
+                arbiter.loop.call_later(_AGAIN_S, stop_in_its_turn, arbiter)
+            return None
         arbiter.sockets.close_all()
-        return stop(arbiter, *args, **kwargs)
+        return stopping
 
-    Arbiter.__init__, Arbiter.manage_watchers, Arbiter.stop = start_looking, look_unless_busy, stop_listening
+    Arbiter.__init__, Arbiter.manage_watchers, Arbiter.stop = start_looking, look_unless_busy, stop_in_its_turn
 
 
 def leave_callers_to_edge() -> None:

@@ -23,6 +23,10 @@ EDGE = "service.app:EdgeService"
 """The whole service: BentoML starts the runner beside the edge."""
 
 _START_TIMEOUT_S = 120.0
+_STOP_TIMEOUT_S = 30.0
+
+_PATIENCE_S = 10.0
+"""Whoever waits for longer is told what for."""
 
 
 class LocalServer:
@@ -69,16 +73,20 @@ class LocalServer:
             raise
 
     def _wait(self, target: str) -> None:
-        until = time.monotonic() + _START_TIMEOUT_S
+        began, told = time.monotonic(), ""
         while True:
             try:
                 urllib.request.urlopen(f"{self.url}/readyz", timeout=5).close()
                 return
             except OSError as error:
-                if self.process.poll() is not None or time.monotonic() > until:
-                    said = error.read().decode() if isinstance(error, urllib.error.HTTPError) else str(error)
+                said = error.read().decode().strip() if isinstance(error, urllib.error.HTTPError) else str(error)
+                waited_s = time.monotonic() - began
+                if self.process.poll() is not None or waited_s > _START_TIMEOUT_S:
                     last = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
                     raise SystemExit(f"{target} did not start: {said}\n{last}") from None
+                if waited_s > _PATIENCE_S and said != told:
+                    print(f"{target} is not ready yet: {said}", file=sys.stderr)
+                    told = said
                 time.sleep(0.05)
 
     @property
@@ -110,10 +118,15 @@ class LocalServer:
         return {role: sum(map(processes.memory_mib, found[role])) for role in ("edge", "runner")}
 
     def stop(self) -> None:
-        """Stop the processes, if they still run."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGINT)
-            self.process.wait(30)
+        """Stop the processes, if they still run; those that do not stop are killed."""
+        if self.process.poll() is not None:
+            return
+        os.killpg(self.process.pid, signal.SIGINT)
+        try:
+            self.process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def __enter__(self) -> Self:
         return self

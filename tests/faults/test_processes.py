@@ -17,7 +17,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.server import Server
+from tests.server import START_TIMEOUT_S, Server
 
 from .table import RecordFault, Row
 from .traffic import PREDICT, Traffic
@@ -244,6 +244,21 @@ def test_told_to_stop_under_load_it_answers_what_it_has_taken(
     assert (tally.refused, tally.failed, tally.wrong) == (0, 0, 0), tally
     assert not [began for began in traffic.lost_began if began < at], traffic.tally
     record_fault(Row("pod: SIGTERM", EIGHT_CLIENTS, tally, None))
+
+
+@pytest.mark.parametrize("after_ms", [10, 25, 40])
+def test_told_to_stop_while_it_starts_its_processes_it_stops(after_ms: int, tmp_path: Path, started: Start) -> None:
+    """The store is empty, which is logged right before the supervisor begins to start them."""
+    server = started(MODEL_STORE_URL=f"file://{tmp_path}")
+    assert server.process is not None
+    until = time.monotonic() + START_TIMEOUT_S
+    while "No model yet" not in server.log:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    time.sleep(after_ms / 1000)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) in (0, -signal.SIGTERM), server.log
+    assert "negative file descriptor" not in server.log
 
 
 def test_who_comes_while_it_stops_is_turned_away(store_url: str, started: Start) -> None:
