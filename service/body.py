@@ -16,6 +16,9 @@ from .digits import read_digits
 from .disconnect import ClientDisconnectedError
 from .errors import BadRequestError, PayloadTooLargeError, SlowRequestError, UnsupportedMediaTypeError
 
+BROKEN = "body_broken"
+"""What `service.connection` writes into the scope of a request whose body ends in what is no HTTP."""
+
 _PLAIN_CURL = "application/x-www-form-urlencoded"
 """What curl calls the body of `-d` and `--data-binary` unless it is told otherwise."""
 
@@ -54,6 +57,7 @@ async def read_body(request: Request, permit: Permit, max_bytes: int, timeout_s:
     send heads and nothing else do not shut out others by being many.
 
     Raises:
+        BadRequestError: Its chunks are no HTTP.
         PayloadTooLargeError: It is longer than the limit.
         OverloadedError: The process holds too many bytes already, or the body was slow and the places are taken.
         SlowRequestError: It has not arrived within `timeout_s`, or the deadline of the request.
@@ -74,6 +78,8 @@ async def read_body(request: Request, permit: Permit, max_bytes: int, timeout_s:
         raise SlowRequestError(f"the body did not arrive in time; {len(body)} bytes of it did") from None
     finally:
         patience.cancel()
+    if BROKEN in request.scope:
+        raise BadRequestError(f"the chunks of the body are no HTTP/1.1 behind its first {len(body)} bytes")
     permit.step_back()
     return bytes(body)
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from . import metrics
+from .body import BROKEN
 from .doorstep import Doorstep
 from .logs import Event
 from .transport import AnswerTransport
@@ -66,6 +67,8 @@ class Connection(HttpToolsProtocol):
         self._alarm: asyncio.TimerHandle | None = None
         """Rings when that is due, or before; then it is set anew. To set one for each request costs more."""
         self._left_lying: asyncio.TimerHandle | None = None
+        self._broken = False
+        """Whether the body that comes is no HTTP, so that all behind it means nothing."""
         self._looked = False
         """Whether one of the requests that this read has brought was on the doorstep."""
 
@@ -85,10 +88,12 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless what came before makes no sense without an end."""
+        if self._broken:
+            return
         self._unread += len(data)
         self._looked = False
         super().data_received(data)
-        if not self._unread or self.transport.is_closing():
+        if not self._unread or self._broken or self.transport.is_closing():
             return
         if self._unread > MAX_HEAD_BYTES:
             self._refuse(
@@ -109,7 +114,8 @@ class Connection(HttpToolsProtocol):
             )
             raise ValueError("a body that cannot be read")
         super().on_headers_complete()
-        if len(self.pipeline) > _MOST_AHEAD:  # Parsing ends with an error, and the connection with it.
+        if len(self.pipeline) > _MOST_AHEAD:
+            self.transport.abort()
             raise ValueError(f"more than {_MOST_AHEAD} requests before the first is answered")
 
     def on_body(self, body: bytes) -> None:
@@ -163,7 +169,15 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # Says less than ours.
-        """Refuse what is no HTTP."""
+        """Refuse what is no HTTP, as a body by the request that it belongs to."""
+        if self.transport.is_closing():
+            return
+        if self._answers.receiving and self.cycle.more_body and not self.cycle.response_complete:
+            self._broken = True
+            cast(Scope, self.cycle.scope)[BROKEN] = True
+            self.cycle.keep_alive = self.cycle.more_body = False
+            self.cycle.message_event.set()
+            return
         self._refuse(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request")
 
     def _unsupported_upgrade_warning(self) -> None:

@@ -43,12 +43,14 @@ def eight(golden: list[Path]) -> dict[str, Any]:
     return {"instances": [b64(golden[8].read_bytes())]}
 
 
-def send(server: Server, head: str) -> None:
-    """Send a request as it stands, and wait for its answer."""
+def send(server: Server, head: str) -> bytes:
+    """Send a request as it stands, and return its answer."""
+    received = b""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(head.encode("latin-1"))
-        while connection.recv(65536):
-            pass
+        while more := connection.recv(65536):
+            received += more
+    return received
 
 
 def test_what_is_answered_leaves_no_line(server: Server, eight: dict[str, Any]) -> None:
@@ -86,6 +88,20 @@ def test_what_is_refused_leaves_one_line(
     fields = f"request refused status={status} reason={reason} method={method} path={path} request_id={number} error="
     assert fields in line
     assert LINE.fullmatch(line)
+
+
+@pytest.mark.parametrize("path", [PREDICT, "/classify", "/v2/models/xception/infer"])
+def test_chunks_that_are_no_http_leave_one_line(server: Server, path: str) -> None:
+    lines = Lines(server)
+    answer = send(
+        server, f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\nd\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    error = "the chunks of the body are no HTTP/1.1 behind its first 3 bytes"
+    assert error.encode() in answer
+    (line,) = lines.read()
+    assert f"status=400 reason=bad_request method=POST path={path} " in line
+    assert f'error="{error}"' in line
 
 
 def test_what_comes_too_late_leaves_one_line(server: Server, eight: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import uvloop
 from starlette.types import Receive, Scope, Send
 
 from service import connection
+from service.body import BROKEN
 from service.connection import MAX_HEAD_BYTES
 
 from .http_server import ServerOf, ask, serving, until
@@ -32,6 +33,7 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
             pass
     body = b"x" * LONG if scope["path"] == "/long" else scope["path"].encode()
+    body = b"broken" if BROKEN in scope else body
     length = str(len(body)).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
     await send({"type": "http.response.body", "body": body})
@@ -205,6 +207,23 @@ async def test_requests_ahead_have_a_limit(server: ServerOf) -> None:
     with suppress(ConnectionResetError):
         assert await reader.read() == b""
     await until(lambda: not server[0].server_state.connections)
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"zz\r\nabc\r\n"], [b"3\r\nabc\r\n", b"zz\r\n", b"3\r\nabc\r\n", GET], [b"3\r\nabcdef\r\n" + GET]]
+)
+def test_chunks_that_are_no_http_are_the_requests_own_fault(pieces: list[bytes]) -> None:
+    """It is answered in its turn, behind those before it, and is the last of its connection."""
+
+    @on_uvloop
+    async def test(server: ServerOf) -> None:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        received = await ask(server[1], b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n" + head, *pieces, pause_s=0.05)
+        answers = received.split(b"HTTP/1.1 200 OK\r\n")[1:]
+        assert [answer.partition(b"\r\n\r\n")[2] for answer in answers] == [b"/hold", b"broken"]
+        assert b"connection: close" in answers[1]
+
+    test()
 
 
 @on_uvloop
