@@ -38,6 +38,9 @@ _FIRST_PAUSE_S = 1.0
 _FAREWELL_S = 1.0
 """How long a version that nothing leads to any more still answers edges that have not heard of it."""
 
+_REMEMBER_S = 5.0
+"""How long a stop waits for a disk to take which version served last."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -85,6 +88,7 @@ class Lifecycle:
         self._reloads: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
         self._farewells: dict[ServedVersion, asyncio.Task[None]] = {}
+        self._remembering: asyncio.Future[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -101,6 +105,8 @@ class Lifecycle:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._remembering:  # The process does not wait for its threads.
+            await asyncio.wait({self._remembering}, timeout=_REMEMBER_S)
         self.versions.close()
         for served in self.versions.living():
             await self._unload(served)
@@ -246,7 +252,8 @@ class Lifecycle:
     async def _remember(self, served: ServedVersion) -> None:
         """Keep for the next start which version serves; done even if this one is told to stop at the same moment."""
         try:
-            await asyncio.to_thread(self._source.remember, served.model)
+            self._remembering = asyncio.ensure_future(asyncio.to_thread(self._source.remember, served.model))
+            await asyncio.shield(self._remembering)
             in_use = [living.model.digest for living in self.versions.living()]
             await in_background(lambda: self._source.make_room(in_use))
         except StoreError as error:

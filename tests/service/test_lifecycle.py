@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from model_store.publish import publish
 from model_store.remote import Remote
+from service.batching import Batcher
+from service.lifecycle import Lifecycle
+from service.metrics import RunnerMetrics
+from service.served import ServedVersion
+from service.settings import Settings
 from tests.model_store.samples import write_version
 from tests.server import ROOT
 
@@ -70,3 +79,22 @@ def test_a_cache_that_may_not_be_entered_is_said_and_ends_nothing(tmp_path: Path
     else:
         assert reloaded.startswith("reload: version 1 (label 'stable') cannot be served")
         assert denied in reloaded
+
+
+async def test_a_stop_waits_until_it_is_kept_what_served_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that is busy; the process ends with its threads in the middle of their work."""
+    observer = RunnerMetrics()
+    settings = Settings(model_store_url="file:///nowhere", model_cache_dir=tmp_path)
+    lifecycle = Lifecycle(settings, observer, Batcher(observer, max_images=1, max_bytes=1))
+    kept: list[object] = []
+
+    def remember(model: object) -> None:
+        time.sleep(0.3)
+        kept.append(model)
+
+    monkeypatch.setattr(lifecycle._source, "remember", remember)
+    served = cast(ServedVersion, SimpleNamespace(model="xception"))
+    lifecycle._task = asyncio.create_task(lifecycle._remember(served))
+    await asyncio.sleep(0.05)
+    await lifecycle.stop()
+    assert kept == ["xception"]
