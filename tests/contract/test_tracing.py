@@ -201,7 +201,7 @@ def test_what_is_left_is_exported_at_the_end(store_url: str, tmp_path: Path, two
 def test_without_a_configuration_no_exporter_is_imported() -> None:
     program = """
 import sys
-from service import tracing
+from service.telemetry import tracing
 from service.app import EdgeService
 EdgeService.to_asgi()
 tracing.start()

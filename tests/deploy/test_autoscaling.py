@@ -63,7 +63,7 @@ def quantity(text: str) -> float:
 
 def exported() -> set[str]:
     """Return the names of all samples that /metrics may hold."""
-    assert service.metrics
+    assert service.telemetry.metrics
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
     return {
         f"{family.name}{ending}"
