@@ -14,7 +14,7 @@ from service.core.deadline import Priority
 from service.core.errors import BadRequestError
 from service.protocols.open_inference.request import RequestedOutput, parse_header_length, parse_infer
 from service.protocols.open_inference.response import format_infer
-from tests.contract.oip_samples import (
+from tests.service.protocols.open_inference.samples import (
     MODEL,
     PIXELS,
     SIGNATURES,

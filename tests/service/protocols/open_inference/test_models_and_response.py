@@ -10,8 +10,9 @@ import pytest
 from tritonclient.http import InferenceServerClient
 
 from service.core.errors import BadRequestError, ModelNotFoundError, NotReadyError, ServiceError
-from service.core.serving_state import RunnerState, State, Target, VersionStatus
-from service.protocols.edge import Edge
+from service.core.serving_state import ModelSpec, RunnerState, VersionState, VersionStatus
+from service.edge.data_plane import DataPlane
+from service.http.http_edge import HttpEdge
 from service.protocols.open_inference import models as oip
 from service.protocols.open_inference import schema as oip_schema
 from service.protocols.open_inference.request import InferRequest, RequestedOutput, parse_infer
@@ -19,8 +20,8 @@ from service.protocols.open_inference.response import format_infer
 from service.protocols.open_inference.routes import OpenInference
 from service.protocols.openapi import openapi_document
 from service.settings import load_settings
-from tests.contract.oip_samples import MODEL, A, B, images, served, text
 from tests.server import ROOT
+from tests.service.protocols.open_inference.samples import MODEL, A, B, images, served, text
 
 
 class TestAnswer:
@@ -70,7 +71,7 @@ class TestAnswer:
 def state() -> RunnerState:
     """Versions 1 and 3 answer; 4 failed, 5 is on its way, 2 is gone; `next` leads to 4."""
 
-    def status(version: int, state: State, message: str = "") -> VersionStatus:
+    def status(version: int, state: VersionState, message: str = "") -> VersionStatus:
         return VersionStatus(version=version, digest="", state=state, error_message=message)
 
     return RunnerState(
@@ -81,11 +82,11 @@ def state() -> RunnerState:
         default=1,
         labels={"stable": 1, "canary": 3, "next": 4},
         versions=(
-            status(5, State.WARMING),
-            status(4, State.FAILED, "bytes differ"),
-            status(3, State.AVAILABLE),
-            status(2, State.UNLOADED),
-            status(1, State.AVAILABLE),
+            status(5, VersionState.WARMING),
+            status(4, VersionState.FAILED, "bytes differ"),
+            status(3, VersionState.AVAILABLE),
+            status(2, VersionState.UNLOADED),
+            status(1, VersionState.AVAILABLE),
         ),
         served=(served(3, "canary"), served(1, "stable")),
     )
@@ -106,36 +107,36 @@ class TestModels:
     @pytest.mark.parametrize(
         ("target", "error", "message"),
         [
-            (Target("dogs"), ModelNotFoundError, "Request for unknown model: 'dogs' is not found"),
-            (Target("dogs", 1), ModelNotFoundError, "Request for unknown model: 'dogs' is not found"),
-            (Target("cats", 7), ModelNotFoundError, "Request for unknown model: 'cats' version 7 is not found"),
-            (Target("cats", 2), ModelNotFoundError, "Request for unknown model: 'cats' version 2 is not found"),
+            (ModelSpec("dogs"), ModelNotFoundError, "Request for unknown model: 'dogs' is not found"),
+            (ModelSpec("dogs", 1), ModelNotFoundError, "Request for unknown model: 'dogs' is not found"),
+            (ModelSpec("cats", 7), ModelNotFoundError, "Request for unknown model: 'cats' version 7 is not found"),
+            (ModelSpec("cats", 2), ModelNotFoundError, "Request for unknown model: 'cats' version 2 is not found"),
             (
-                Target("cats", label="x"),
+                ModelSpec("cats", label="x"),
                 ModelNotFoundError,
                 "Request for unknown model: 'cats' version x is not found",
             ),
             (
-                Target("cats", 5),
+                ModelSpec("cats", 5),
                 NotReadyError,
                 "Request for unknown model: 'cats' version 5 is not at ready state (warming)",
             ),
             (
-                Target("cats", label="next"),
+                ModelSpec("cats", label="next"),
                 NotReadyError,
                 "Request for unknown model: 'cats' version next is not at ready state (failed: bytes differ)",
             ),
         ],
     )
     def test_what_does_not_answer(
-        self, state: RunnerState, target: Target, error: type[ServiceError], message: str
+        self, state: RunnerState, target: ModelSpec, error: type[ServiceError], message: str
     ) -> None:
         with pytest.raises(error) as refused:
             oip.require_model(state, target)
         assert str(refused.value) == message
 
-    @pytest.mark.parametrize("target", [Target("cats"), Target("cats", 1), Target("cats", label="stable")])
-    def test_before_anything_answers(self, target: Target) -> None:
+    @pytest.mark.parametrize("target", [ModelSpec("cats"), ModelSpec("cats", 1), ModelSpec("cats", label="stable")])
+    def test_before_anything_answers(self, target: ModelSpec) -> None:
         for refused in (lambda: oip.require_model(STARTING, target), lambda: STARTING.require_ready()):
             with pytest.raises(NotReadyError, match="no model is available yet: pulling"):
                 refused()
@@ -190,11 +191,11 @@ class TestModels:
         ]
 
     def test_every_state_has_a_name(self, state: RunnerState) -> None:
-        for known in State:
+        for known in VersionState:
             alone = state.model_copy(update={"versions": (VersionStatus(version=1, digest="", state=known),)})
             [entry] = json.loads(oip.format_index(alone, ready_only=False))
             assert entry["state"] in {"UNKNOWN", "READY", "UNAVAILABLE", "LOADING", "UNLOADING"}
-            assert (entry["state"] == "READY") == (known == State.AVAILABLE)
+            assert (entry["state"] == "READY") == (known == VersionState.AVAILABLE)
 
     @pytest.mark.parametrize(("body", "ready"), [(b"", False), (b"{}", False), (b'{"ready": true}', True)])
     def test_index_request(self, body: bytes, ready: bool) -> None:
@@ -215,7 +216,7 @@ class TestModels:
 class TestDescription:
     def test_every_path_is_described(self) -> None:
         described = openapi_document(load_settings())["paths"]
-        for route in OpenInference(Edge(load_settings())).routes():
+        for route in OpenInference(HttpEdge(DataPlane(load_settings()))).routes():
             if route.path.endswith("load"):
                 continue  # Loading and unloading are refused.
             methods = {method.upper() for method in described[route.path]}

@@ -12,7 +12,20 @@ import pytest
 from model_store.manifest import Signature, Tensor
 from service.core.errors import BadRequestError
 from service.protocols.open_inference.request import InferRequest, RequestedOutput, parse_infer
-from tests.contract.oip_samples import MODEL, PIXELS, SCORES, A, B, binary, images, packed, parse, pixels, refusal, text
+from tests.service.protocols.open_inference.samples import (
+    MODEL,
+    PIXELS,
+    SCORES,
+    A,
+    B,
+    binary,
+    images,
+    packed,
+    parse,
+    pixels,
+    refusal,
+    text,
+)
 
 
 class TestImages:
