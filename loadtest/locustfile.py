@@ -21,12 +21,12 @@ from locust.rpc import Message
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.load.client import Client
-from loadtest.load.conductor import LEDGER, PHASE, READY, REST, Conductor, say
 from loadtest.load.objectives import ObjectivesError, read_objectives
 from loadtest.load.options import LoadOptions, add_options, read_options
-from loadtest.load.questions import Mix
 from loadtest.load.report import write_report
 from loadtest.load.report_folder import report_folder
+from loadtest.load.requests import Mix
+from loadtest.load.scheduler import LEDGER, PHASE, READY, REST, Conductor, say
 from loadtest.load.sender import Asked, Phase, Sender
 from loadtest.load.target import TargetError, require_ready
 

@@ -13,7 +13,7 @@ import gevent  # type: ignore[import-untyped]
 from gevent import monkey, socket, ssl
 from httptools import HttpParserError, HttpResponseParser
 
-from .questions import Question
+from .requests import Question
 
 _BLOCK = 65536
 _POLLIN = 1

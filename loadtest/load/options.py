@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .arrivals import Arrivals
-from .questions import Content
+from .requests import Content
 from .scenarios import SCENARIOS, Loop, Scenario
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .conductor import Conductor
+    from .scheduler import Conductor
 
 _SIZE = (9.0, 6.5)
 """Inches."""

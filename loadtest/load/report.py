@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .conductor import Conductor
-from .ledger import Tally
 from .objectives import Measured, Verdict, judge
 from .plot import plot_course, plot_ramp
+from .scheduler import Conductor
+from .stats import Tally
 
 _LATE_MS = 5.0
 _LATE_SHARE = 0.25

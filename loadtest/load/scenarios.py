@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .arrivals import Arrivals
-from .questions import Content
+from .requests import Content
 
 Loop = Literal["closed"] | Arrivals
 

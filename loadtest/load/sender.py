@@ -16,8 +16,8 @@ from gevent.event import Event  # type: ignore[import-untyped]
 
 from .arrivals import Arrivals, schedule
 from .client import Client, NoAnswerError, Reply
-from .ledger import Ledger
-from .questions import Mix, Outcome, Question
+from .requests import Mix, Outcome, Question
+from .stats import Ledger
 
 
 @dataclass(frozen=True)

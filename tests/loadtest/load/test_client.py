@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from loadtest.load.client import Client, NoAnswerError
-from loadtest.load.questions import Mix, Question
+from loadtest.load.requests import Mix, Question
 
 from .slow_service import Impatient, Slow, in_gevent, slow_service
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.load.ledger import Tally
 from loadtest.load.objectives import Measured, Objectives, ObjectivesError, judge, read_objectives
 from loadtest.load.scenarios import SCENARIOS
+from loadtest.load.stats import Tally
 
 
 def measured(**changes: float) -> Measured:

@@ -7,9 +7,9 @@ import pytest
 
 from loadtest.load.arrivals import schedule
 from loadtest.load.client import Client
-from loadtest.load.ledger import Tally
-from loadtest.load.questions import Mix
+from loadtest.load.requests import Mix
 from loadtest.load.sender import Phase, Sender
+from loadtest.load.stats import Tally
 
 from .slow_service import Slow, in_gevent, slow_service
 

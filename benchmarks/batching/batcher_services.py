@@ -1,0 +1,190 @@
+"""Two services that differ in nothing but the batcher: BentoML's `batchable=True`, and the one of this project.
+
+Same edge, same typed call between the services, same engine. Started by `python -m benchmarks batchers`.
+An image whose first pixel is pure magenta makes the engine fail, as a broken input might.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+import bentoml
+import numpy as np
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from benchmarks.servers.bentoml_options import OPTIONS
+from service.admission import Admission, Deadline, Priority
+from service.batching import Batcher
+from service.cpus import available_cpus
+from service.decode import Decoder, ImageLimits
+from service.disconnect import unless_disconnected
+from service.engine import choose_variant, load_engine
+from service.errors import ServiceError
+from service.settings import load_settings
+from service.tfserving.body import parse_body
+from service.tfserving.predict import format_predict, parse_predict
+from service.wanted import pull_default
+from service.warmup import golden_pixels, learn
+
+SETTINGS = load_settings()
+MAGENTA = (255, 0, 255)
+
+
+class CountingEngine:
+    """The real engine, which counts the images it ran and fails on magenta."""
+
+    def __init__(self) -> None:
+        model = pull_default(SETTINGS)
+        variant = choose_variant(model.manifest, SETTINGS.engine, SETTINGS.precision, SETTINGS.max_accuracy_loss)
+        self.engine = load_engine(model, variant, available_cpus())
+        self.images = 0
+
+        async def run(batch: np.ndarray, lanes: int) -> float:
+            started = time.perf_counter()
+            each = range(lanes) if lanes > 1 else (None,)
+            await asyncio.gather(*(asyncio.to_thread(self.engine.run, batch, lane) for lane in each))
+            return time.perf_counter() - started
+
+        sample, lanes, size = golden_pixels(model), self.engine.lanes, SETTINGS.max_batch_size
+        learning = learn(run, sample, lanes=lanes, max_size=size, budget_s=3)
+        with ThreadPoolExecutor(1) as pool:  # BentoML makes services in a thread whose event loop runs.
+            self.learned = pool.submit(asyncio.run, learning).result()
+
+    def run(self, pixels: np.ndarray, lane: int | None = None) -> np.ndarray:
+        """Return the scores, `float32 [n, classes]`."""
+        self.images += len(pixels)
+        if (pixels[:, 0, 0] == MAGENTA).all(axis=1).any():
+            raise RuntimeError("bad image")
+        return self.engine.run(pixels, lane)
+
+
+class SilentObserver:
+    """Wants to know nothing."""
+
+    def ran(self, images: int, seconds: float) -> None:
+        """Ignore it."""
+
+    def dropped(self, reason: str, images: int) -> None:
+        """Ignore it."""
+
+
+@bentoml.service(name="bentoml_batching_runner", **OPTIONS)
+class BentoMLBatchingRunner:
+    """Batches as BentoML does."""
+
+    def __init__(self) -> None:
+        self.engine = CountingEngine()
+
+    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=SETTINGS.request_timeout_ms)
+    def infer(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the scores of a batch that BentoML put together."""
+        return self.engine.run(pixels)
+
+    @bentoml.api
+    def ran(self) -> int:
+        """Return how many images the engine has run."""
+        return self.engine.images
+
+
+@bentoml.service(name="own_batching_runner", **OPTIONS)
+class OwnBatchingRunner:
+    """Batches as this project does, behind the same typed call."""
+
+    def __init__(self) -> None:
+        self.engine = CountingEngine()
+        self.batcher = Batcher(SilentObserver(), max_images=256, max_bytes=2**28, threads=available_cpus())
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Begin to batch."""
+        self.batcher.start()
+
+    @bentoml.api
+    async def infer(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the scores of one request."""
+        result = await self.batcher.submit(
+            self.engine, pixels, Deadline(SETTINGS.request_timeout_ms / 1000), Priority.INTERACTIVE
+        )
+        return result.scores
+
+    @bentoml.api
+    def ran(self) -> int:
+        """Return how many images the engine has run."""
+        return self.engine.images
+
+
+DECODER = Decoder(available_cpus(), ImageLimits(2**24, 10**8))
+"""Each edge starts it, which is in a process of its own."""
+
+
+def edge_app(edge: list[object]) -> Starlette:
+    """Return the routes of an edge whose instance will stand in `edge`: predict, and the engine's count."""
+    manifest = pull_default(SETTINGS).manifest
+    admission = Admission(10**6, 2**34)
+
+    async def predict(request: Request) -> Response:
+        try:
+            question = parse_predict(parse_body(await request.body()), manifest.signatures, 64)
+            with admission.admit(Deadline(SETTINGS.request_timeout_ms / 1000)) as permit:
+                pixels = await DECODER.decode(cast(list[bytes], question.inputs), manifest.input, permit)
+            call = edge[0].runner.to_async.infer(pixels)  # type: ignore[attr-defined]
+            scores = await unless_disconnected(request, call)
+        except ServiceError as error:
+            return Response(str(error), status_code=error.status)
+        except Exception as error:
+            return Response(str(error), status_code=int(getattr(error, "error_code", 500)))
+        return Response(format_predict(question, scores), media_type="application/json")
+
+    async def ran(_: Request) -> Response:
+        images = await edge[0].runner.to_async.ran()  # type: ignore[attr-defined]
+        return Response(orjson.dumps({"images": images, "at": time.time()}), media_type="application/json")
+
+    return Starlette(
+        routes=[
+            Route("/v1/models/{model}:predict", predict, methods=["POST"]),
+            Route("/ran", ran, methods=["GET"]),
+        ]
+    )
+
+
+_bentoml_edge: list[object] = []
+_own_edge: list[object] = []
+
+
+@bentoml.service(name="bentoml_batching", **OPTIONS)
+@bentoml.asgi_app(edge_app(_bentoml_edge), path="/")
+class BentoMLBatching:
+    """The edge before BentoML's batcher."""
+
+    runner = bentoml.depends(BentoMLBatchingRunner)
+
+    def __init__(self) -> None:
+        _bentoml_edge.append(self)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Begin to decode."""
+        DECODER.start()
+
+
+@bentoml.service(name="own_batching", **OPTIONS)
+@bentoml.asgi_app(edge_app(_own_edge), path="/")
+class OwnBatching:
+    """The edge before this project's batcher."""
+
+    runner = bentoml.depends(OwnBatchingRunner)
+
+    def __init__(self) -> None:
+        _own_edge.append(self)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Begin to decode."""
+        DECODER.start()
