@@ -1,7 +1,7 @@
-"""Two services that differ in nothing but the batcher: BentoML's `batchable=True`, and the one of this project.
+"""Two services that differ only in the batcher: BentoML's `batchable=True`, and the batcher of this project.
 
 Same edge, same typed call between the services, same engine. Started by `python -m benchmarks batchers`.
-An image whose first pixel is pure magenta makes the engine fail, as a broken input might.
+An image whose first pixel is pure magenta makes the engine fail.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAGENTA = (255, 0, 255)
 
 
 class CountingEngine:
-    """The real engine, which counts the images it ran and fails on magenta."""
+    """Count the images that the real engine runs, and fail on magenta."""
 
     def __init__(self) -> None:
         model = pull_default(SETTINGS)
@@ -66,25 +66,25 @@ class CountingEngine:
 
 
 class SilentObserver:
-    """Wants to know nothing."""
+    """Ignore all events."""
 
     def ran(self, images: int, seconds: float) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
     def dropped(self, reason: str, images: int) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
 
 @bentoml.service(name="bentoml_batching_runner", **OPTIONS)
 class BentoMLBatchingRunner:
-    """Batches as BentoML does."""
+    """Batch with BentoML."""
 
     def __init__(self) -> None:
         self.engine = CountingEngine()
 
     @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=SETTINGS.request_timeout_ms)
     def infer(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the scores of a batch that BentoML put together."""
+        """Return the scores of a batch that BentoML assembled."""
         return self.engine.run(pixels)
 
     @bentoml.api
@@ -95,7 +95,7 @@ class BentoMLBatchingRunner:
 
 @bentoml.service(name="own_batching_runner", **OPTIONS)
 class OwnBatchingRunner:
-    """Batches as this project does, behind the same typed call."""
+    """Batch with this project's batcher, behind the same typed call."""
 
     def __init__(self) -> None:
         self.engine = CountingEngine()
@@ -103,7 +103,7 @@ class OwnBatchingRunner:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Begin to batch."""
+        """Start the batcher."""
         self.batcher.start()
 
     @bentoml.api
@@ -121,26 +121,26 @@ class OwnBatchingRunner:
 
 
 DECODER = Decoder(available_cpus(), ImageLimits(2**24, 10**8))
-"""Each edge starts it, which is in a process of its own."""
+"""Started by each edge, in a process of its own."""
 
 
 def edge_app(edge: list[object]) -> Starlette:
-    """Return the routes of an edge whose instance will stand in `edge`: predict, and the engine's count."""
+    """Return the routes of an edge whose instance will be in `edge`: predict, and the engine's count."""
     manifest = pull_default(SETTINGS).manifest
     admission = Admission(10**6, 2**34)
 
     async def predict(request: Request) -> Response:
         try:
-            question = parse_predict(parse_body(await request.body()), manifest.signatures, 64)
+            parsed = parse_predict(parse_body(await request.body()), manifest.signatures, 64)
             with admission.admit(Deadline(SETTINGS.request_timeout_ms / 1000)) as permit:
-                pixels = await DECODER.decode(cast(list[bytes], question.inputs), manifest.input, permit)
+                pixels = await DECODER.decode(cast(list[bytes], parsed.inputs), manifest.input, permit)
             call = edge[0].runner.to_async.infer(pixels)  # type: ignore[attr-defined]
             scores = await unless_disconnected(request, call)
         except ServiceError as error:
             return Response(str(error), status_code=error.status)
         except Exception as error:
             return Response(str(error), status_code=int(getattr(error, "error_code", 500)))
-        return Response(format_predict(question, scores), media_type="application/json")
+        return Response(format_predict(parsed, scores), media_type="application/json")
 
     async def ran(_: Request) -> Response:
         images = await edge[0].runner.to_async.ran()  # type: ignore[attr-defined]
@@ -161,7 +161,7 @@ _own_edge: list[object] = []
 @bentoml.service(name="bentoml_batching", **OPTIONS)
 @bentoml.asgi_app(edge_app(_bentoml_edge), path="/")
 class BentoMLBatching:
-    """The edge before BentoML's batcher."""
+    """The edge in front of BentoML's batcher."""
 
     runner = bentoml.depends(BentoMLBatchingRunner)
 
@@ -170,14 +170,14 @@ class BentoMLBatching:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Begin to decode."""
+        """Start the decoder."""
         DECODER.start()
 
 
 @bentoml.service(name="own_batching", **OPTIONS)
 @bentoml.asgi_app(edge_app(_own_edge), path="/")
 class OwnBatching:
-    """The edge before this project's batcher."""
+    """The edge in front of this project's batcher."""
 
     runner = bentoml.depends(OwnBatchingRunner)
 
@@ -186,5 +186,5 @@ class OwnBatching:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Begin to decode."""
+        """Start the decoder."""
         DECODER.start()

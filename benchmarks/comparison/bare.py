@@ -1,14 +1,13 @@
-"""The limit that no service can pass: decoding and engine in one process, with no HTTP, no JSON and no queue.
+"""Measure the upper bound of any service: decoding and engine in one process, without HTTP, JSON or a queue.
 
 `python -m benchmarks compare` starts `python -m benchmarks.comparison.bare FOLDER`, where the folder holds a pulled
 version. The process loads the variant that the service would choose and writes one JSON line that describes it. Then it
-reads JSON lines, each a `Way` and how many seconds to work in it, and answers each with a `BatchSpeed`; it ends with
+reads JSON lines, each a `Layout` and how many seconds to work in it, and answers each with a `BatchSpeed`; it ends with
 its input.
 """
 
 from __future__ import annotations
 
-import base64
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measuring.batch_speed import BatchSpeed, time_batches
-from benchmarks.measuring.json_lines import answer_lines
+from benchmarks.measuring.json_lines import serve_lines
 from loadtest.load.images import SIZES, jpegs
 from model_store.verify import verify_folder
 from service.cpus import available_cpus
@@ -29,16 +28,16 @@ from service.decode import ImageLimits, decode_image
 from service.engine import Engine, choose_variant, load_engine
 from service.settings import load_settings
 
-from .bare_layout import Way
+from .bare_layout import Layout
 
 SIZE = SIZES[1]
-"""Of the pictures, width × height."""
+"""Of the images, width × height."""
 
 _LIMITS = ImageLimits(max_bytes=2**24, max_pixels=10**8)
 
 
-class Bare:
-    """Decodes the pictures in turn, and runs them."""
+class BareEngine:
+    """Decode the images in turn and run the engine."""
 
     def __init__(self, folder: Path) -> None:
         settings = load_settings()
@@ -48,11 +47,11 @@ class Bare:
         )
         self.threads = settings.engine_threads or available_cpus()
         self.engine: Engine = load_engine(self.model, self.variant, self.threads)
-        self.pictures = jpegs(SIZE)
+        self.images = jpegs(SIZE)
         self._pool = ThreadPoolExecutor(self.threads)
 
     def describe(self) -> dict[str, Any]:
-        """Return what the others need to run the same, and what they must answer."""
+        """Return what the competitors need to run the same model, and the scores that they must return."""
         manifest = self.model.manifest
         evaluation = manifest.evaluation
         return {
@@ -68,23 +67,22 @@ class Bare:
             "accuracy": self.variant.accuracy,
             "keras_accuracy": evaluation and evaluation.accuracy,
             "examples": evaluation and evaluation.examples,
-            "pictures": [base64.b64encode(picture).decode() for picture in self.pictures],
-            "scores": [self.engine.run(self._decode([picture]))[0].tolist() for picture in self.pictures],
+            "scores": [self.engine.run(self._decode([image]))[0].tolist() for image in self.images],
         }
 
-    def run(self, way: Way, seconds: float) -> BatchSpeed:
-        """Work in one way for so long."""
-        if way.lanes:
-            lanes = [partial(self._run_in_lane, self._batches(way.batch), number) for number in range(way.lanes)]
+    def run(self, layout: Layout, seconds: float) -> BatchSpeed:
+        """Work in one layout for a time."""
+        if layout.lanes:
+            lanes = [partial(self._run_in_lane, self._batches(layout.batch), number) for number in range(layout.lanes)]
         else:
-            lanes = [partial(self._run_on_all_cores, self._batches(way.batch))]
-        time_batches(lanes, way.batch, min(0.3, seconds))  # What was at rest warms up.
-        return time_batches(lanes, way.batch, seconds)
+            lanes = [partial(self._run_on_all_cores, self._batches(layout.batch))]
+        time_batches(lanes, layout.batch, min(0.3, seconds))  # Warm-up.
+        return time_batches(lanes, layout.batch, seconds)
 
     def _run_on_all_cores(self, batches: Iterator[list[bytes]]) -> None:
         """Decode a batch in as many threads as there are cores, then run it on all of them."""
         batch = next(batches)
-        decoded = self._pool.map(lambda picture: self._decode([picture]), batch) if len(batch) > 1 else None
+        decoded = self._pool.map(lambda image: self._decode([image]), batch) if len(batch) > 1 else None
         self.engine.run(np.concatenate(list(decoded)) if decoded else self._decode(batch))
 
     def _run_in_lane(self, batches: Iterator[list[bytes]], number: int) -> None:
@@ -92,18 +90,18 @@ class Bare:
         self.engine.run(self._decode(next(batches)), number)
 
     def _batches(self, size: int) -> Iterator[list[bytes]]:
-        pictures = cycle(self.pictures)
+        images = cycle(self.images)
         while True:
-            yield [next(pictures) for _ in range(size)]
+            yield [next(images) for _ in range(size)]
 
-    def _decode(self, pictures: Sequence[bytes]) -> np.ndarray:
-        return np.stack([decode_image(picture, self.model.manifest.input, _LIMITS) for picture in pictures])
+    def _decode(self, images: Sequence[bytes]) -> np.ndarray:
+        return np.stack([decode_image(image, self.model.manifest.input, _LIMITS) for image in images])
 
 
 def main() -> None:
-    """Describe the model, then do one task a line."""
-    bare = Bare(Path(sys.argv[1]))
-    answer_lines(bare.describe(), lambda task: asdict(bare.run(Way(**task["way"]), task["seconds"])))
+    """Describe the model, then run one task a line."""
+    bare = BareEngine(Path(sys.argv[1]))
+    serve_lines(bare.describe(), lambda task: asdict(bare.run(Layout(**task["layout"]), task["seconds"])))
 
 
 if __name__ == "__main__":

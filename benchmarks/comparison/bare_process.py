@@ -1,4 +1,4 @@
-"""The process of the bare engine, and what it has to say."""
+"""The process of the bare engine and its description."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from benchmarks.measuring.batch_speed import BatchSpeed
 from benchmarks.measuring.json_lines import JsonLinesProcess
 
-from .bare_layout import Way
+from .bare_layout import Layout
 
 
 @dataclass(frozen=True)
 class Description:
-    """What the process loaded."""
+    """The model that the process loaded."""
 
     variant: str
     engine: str
@@ -29,14 +29,12 @@ class Description:
     accuracy: float | None
     keras_accuracy: float | None
     examples: int | None
-    pictures: list[str]
-    """Encoded, in base64."""
     scores: list[list[float]]
-    """Of each picture."""
+    """Of each image."""
 
     @property
     def loss(self) -> str:
-        """Return in words what the variant loses against the Keras model."""
+        """Return a description of the accuracy that the variant loses against the Keras model."""
         if self.accuracy is None or self.keras_accuracy is None:
             return "was not measured when the version was packaged"
         points = 100 * (self.keras_accuracy - self.accuracy)
@@ -44,17 +42,17 @@ class Description:
         return f"{points:+.2f} points of top-1 ({shares})"
 
 
-class BareProcess(JsonLinesProcess):
-    """Runs `bare.py`."""
+class BareEngineProcess(JsonLinesProcess):
+    """Run `bare.py`."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         super().__init__("the bare engine", "benchmarks.comparison.bare", folder, environment=environment)
 
     @cached_property
     def description(self) -> Description:
-        """Return what it loaded."""
+        """Return the description of the model."""
         return Description(**self.first)
 
-    def run(self, way: Way, seconds: float) -> BatchSpeed:
-        """Decode and run pictures in one way for so long; a batch counts from encoded pictures to scores."""
-        return BatchSpeed(**self.ask({"way": asdict(way), "seconds": seconds}))
+    def run(self, layout: Layout, seconds: float) -> BatchSpeed:
+        """Decode and run images in one layout for a time; a batch counts from encoded images to scores."""
+        return BatchSpeed(**self.call({"layout": asdict(layout), "seconds": seconds}))

@@ -1,4 +1,4 @@
-"""A picture of a comparison: throughput against the bare engine, and latency."""
+"""Draw a comparison: throughput against the bare engine, and latency."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from matplotlib import pyplot as plt
 
 
 def draw(comparison: Comparison, path: Path) -> None:
-    """Write the picture as PNG: a group of bars for each number of clients, with the spread of the rounds."""
-    contestants, numbers = comparison.contestants, comparison.clients
+    """Write the chart as PNG: a group of bars for each number of clients, with the spread of the rounds."""
+    competitors, numbers = comparison.competitors, comparison.clients
     places = np.arange(len(numbers))
-    width = 0.8 / len(contestants)
+    width = 0.8 / len(competitors)
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained")
-    for index, contestant in enumerate(contestants):
-        at = places + (index - (len(contestants) - 1) / 2) * width
-        cells = [comparison.cell(contestant, clients) for clients in numbers]
+    for index, competitor in enumerate(competitors):
+        at = places + (index - (len(competitors) - 1) / 2) * width
+        cells = [comparison.cell(competitor, clients) for clients in numbers]
         ratios = [[window.ratio for window in cell] or [0.0] for cell in cells]
         middle = np.array([median(values) for values in ratios])
         below = middle - [min(values) for values in ratios]
         above = [max(values) for values in ratios] - middle
-        left.bar(at, middle, width, yerr=[below, above], capsize=2, label=contestant.replace("`", ""))
+        left.bar(at, middle, width, yerr=[below, above], capsize=2, label=competitor.replace("`", ""))
         half = np.array([median(window.p50_ms for window in cell) if cell else np.nan for cell in cells])
         most = np.array([median(window.p99_ms for window in cell) if cell else np.nan for cell in cells])
         bars = right.bar(at, half, width)
@@ -39,7 +39,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     for axes in (left, right):
         axes.set_xticks(places, [f"{clients} client{'s' if clients > 1 else ''}" for clients in numbers])
         axes.grid(axis="y", alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=len(contestants), frameon=False)
+    figure.legend(loc="outside lower center", ncols=len(competitors), frameon=False)
     figure.suptitle(f"{comparison.facts['model']} – {comparison.facts['machine']}", fontsize=9)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""What `python -m benchmarks compare` measured, and the tables made of it."""
+"""The results of `python -m benchmarks compare`, and their tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.measuring.batch_speed import BatchSpeed
-from benchmarks.measuring.interference import Intrusion
+from benchmarks.measuring.interference import Interference
 from benchmarks.measuring.summary import spread
 
 BARE = "bare engine"
@@ -16,28 +16,28 @@ BARE = "bare engine"
 
 @dataclass(frozen=True)
 class Window:
-    """A contestant under load for some seconds, and the bare engine in the seconds before and after."""
+    """A competitor under load for some seconds, and the bare engine in the seconds before and after."""
 
-    contestant: str
+    competitor: str
     clients: int
     round: int
     rate: float
-    """Answers with status 200 a second."""
+    """Responses with status 200 a second."""
     p50_ms: float
     p99_ms: float
     failures: dict[str, int]
-    """Answers of other statuses, or what came instead of one."""
+    """Responses of other statuses, or what came instead, by status."""
     cpu_ms: dict[str, float]
-    """CPU time of the contestant a request, in ms, by kind of process."""
+    """CPU time of the competitor a request, in ms, by role of the process."""
     client_cpu_ms: float
     """CPU time of the load generator a request, in ms."""
     bare: BatchSpeed
-    intrusion: Intrusion
-    """What other processes took in both."""
+    interference: Interference
+    """CPU time that other processes took in both."""
 
     @property
     def ratio(self) -> float:
-        """Return the share of what the bare engine did."""
+        """Return the share of the bare engine's rate."""
         return self.rate / self.bare.rate
 
     @property
@@ -48,41 +48,41 @@ class Window:
 
 @dataclass(frozen=True)
 class Start:
-    """One start of a contestant, the model in the cache, and its memory after its load."""
+    """One start of a competitor, the model in the cache, and its memory after its load."""
 
-    contestant: str
+    competitor: str
     seconds: float
-    """From the start of the process to its first right answer."""
+    """From the start of the process to its first right response."""
     memory_mib: dict[str, float]
-    """Proportional set size after the load, by kind of process."""
+    """Proportional set size after the load, by role of the process."""
 
 
 @dataclass
 class Comparison:
-    """Everything that was measured."""
+    """All results."""
 
     facts: dict[str, str]
-    """What it was measured on, and with."""
+    """Machine, model and load."""
     settings: dict[str, str] = field(default_factory=dict)
-    """The settings of each contestant, and the layout of the bare engine, in words."""
+    """The settings of each competitor, and the layout of the bare engine, in words."""
     differences: dict[str, float] = field(default_factory=dict)
-    """The largest difference of a score from that of the bare engine, for each contestant."""
+    """The largest difference of a score from that of the bare engine, for each competitor."""
     windows: list[Window] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
 
     def quiet(self) -> Comparison:
-        """Return it without the windows that others spoiled."""
-        windows = [window for window in self.windows if not window.intrusion.spoils]
+        """Return it without the windows with interference."""
+        windows = [window for window in self.windows if not window.interference.spoils]
         return Comparison(self.facts, self.settings, self.differences, windows, self.starts)
 
-    def cell(self, contestant: str, clients: int) -> list[Window]:
-        """Return the windows of a contestant with so many clients."""
-        return [window for window in self.windows if (window.contestant, window.clients) == (contestant, clients)]
+    def cell(self, competitor: str, clients: int) -> list[Window]:
+        """Return the windows of a competitor with so many clients."""
+        return [window for window in self.windows if (window.competitor, window.clients) == (competitor, clients)]
 
     @property
-    def contestants(self) -> list[str]:
+    def competitors(self) -> list[str]:
         """Return who was measured, in order."""
-        return list(dict.fromkeys(window.contestant for window in self.windows))
+        return list(dict.fromkeys(window.competitor for window in self.windows))
 
     @property
     def clients(self) -> list[int]:
@@ -94,7 +94,7 @@ class Comparison:
         return asdict(self)
 
     def markdown(self) -> str:
-        """Return the tables, and what has to be said of them."""
+        """Return the tables and notes on them."""
         lines = [f"- {name}: {text}" for name, text in self.facts.items()]
         for clients in self.clients:
             lines += ["", *self._load_table(clients)]
@@ -116,39 +116,39 @@ class Comparison:
         ]
         cells += ["–", "–", f"{median(one.cpu_ms for one in bare):.1f}", "–"]
         lines.append(f"| {BARE} | {' | '.join(cells)} |")
-        for contestant in self.contestants:
-            if rounds := self.cell(contestant, clients):
-                lines.append(f"| {contestant} | {' | '.join(_load_cells(rounds))} |")
+        for competitor in self.competitors:
+            if rounds := self.cell(competitor, clients):
+                lines.append(f"| {competitor} | {' | '.join(_load_cells(rounds))} |")
         return lines
 
     def _start_table(self) -> list[str]:
         lines = [
-            "| | start to first answer, s (min–max) | memory after the load, MiB | settings | scores differ by |",
+            "| | start to first response, s (min–max) | memory after the load, MiB | settings | scores differ by |",
             "|---|---|---|---|---|",
         ]
-        for contestant in self.contestants:
-            starts = [start for start in self.starts if start.contestant == contestant]
+        for competitor in self.competitors:
+            starts = [start for start in self.starts if start.competitor == competitor]
             cells = [
                 spread([start.seconds for start in starts], ".1f"),
                 _parts([start.memory_mib for start in starts], ".0f"),
-                self.settings.get(contestant, "–"),
-                f"{self.differences[contestant]:.1g}" if contestant in self.differences else "–",
+                self.settings.get(competitor, "–"),
+                f"{self.differences[competitor]:.1g}" if competitor in self.differences else "–",
             ]
-            lines.append(f"| {contestant} | {' | '.join(cells)} |")
+            lines.append(f"| {competitor} | {' | '.join(cells)} |")
         return lines
 
     def _notes(self) -> list[str]:
         client = median(window.client_cpu_ms for window in self.windows)
-        spoiled = [window for window in self.windows if window.intrusion.spoils]
-        worst = sorted(spoiled, key=lambda window: -window.intrusion.others)[:3]
+        spoiled = [window for window in self.windows if window.interference.spoils]
+        worst = sorted(spoiled, key=lambda window: -window.interference.others)[:3]
         lines = [
             f"The load generator took {client:.3f} ms of CPU a request on the same cores. «Bare» is decoding and "
-            "engine in one process, run before and after each contestant; its p50 is the time that so many "
-            "callers wait on average at that rate. Medians of the rounds.",
+            "engine in one process, run before and after each competitor; its p50 is the time that so many "
+            "clients wait on average at that rate. Medians of the rounds.",
             "",
-            f"{len(spoiled)} of {len(self.windows)} windows had other processes at work"
+            f"{len(spoiled)} of {len(self.windows)} windows had interference"
             + (", the worst of them " if worst else "")
-            + "; ".join(f"{one.contestant}, {one.clients} clients: {one.intrusion.text}" for one in worst)
+            + "; ".join(f"{one.competitor}, {one.clients} clients: {one.interference.text}" for one in worst)
             + ".",
         ]
         ways = [f"{name}: {text}" for name, text in self.settings.items() if name.startswith(BARE)]

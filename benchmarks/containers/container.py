@@ -1,11 +1,10 @@
-"""A container of the service on this machine, for the measurements that start some: as root, or wherever podman runs.
+"""Start containers of the service on this machine: as root, or wherever podman runs.
 
-Its memory is read from the files of its cgroup, and not through `podman exec`, which would be charged for itself.
+Their memory is read from the files of the cgroup, and not through `podman exec`, which would be charged for itself.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import tempfile
 import time
@@ -17,48 +16,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import click
+
 from benchmarks.measuring.processes import free_port
-from model_store.manifest import MANIFEST_NAME
+from benchmarks.options import Function, package_option, precision_option
 
 ROOT = Path(__file__).parents[2]
 
 MODEL = "loadtest-container"
-"""What is published, to a server of its own, and to a folder."""
+"""The name of the published model."""
 
 CACHE = "/var/cache/xception"
 
 START_TIMEOUT_S = 120.0
 
 _CGROUPS = (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))
-"""Where cgroups of version 1 lie, and those of version 2."""
+"""Folders of the cgroups of version 1 and of version 2."""
 
 _PEAK = ("memory.max_usage_in_bytes", "memory.peak")
 _KILLS = ("memory.oom_control", "memory.events")
 _OWN = (("total_rss", "total_shmem"), ("anon", "shmem"))
-"""How each version calls what nothing but the end of a process gives back, where there is no swap space."""
+"""Fields of memory that only the end of a process releases without swap space, by version."""
 
 
 class NotReadyError(Exception):
-    """A container was not ready in time, or ended."""
+    """A container ended, or was not ready in time."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What the kernel has counted of a container so far."""
+    """The kernel's count of a container's memory so far."""
 
     peak_mib: float
-    """The most that it has had, with the files that the kernel keeps for it, and gives up before it kills."""
+    """Maximum, including cached files, which the kernel drops before it kills."""
     own_mib: float
-    """What its processes have made themselves, and share among them, at this moment."""
+    """Anonymous and shared memory of its processes at this moment."""
     kills: int
-    """How many processes were killed, as there was no more memory."""
+    """Processes killed for lack of memory."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the files of a cgroup of either version.
 
         Raises:
-            OSError: It is not there, or no more.
+            OSError: It does not exist, or no longer.
         """
         version = 0 if (folder / _PEAK[0]).exists() else 1
         used = _fields(folder / "memory.stat")
@@ -83,37 +84,38 @@ class Running:
         """From `podman run` until it was ready."""
 
     def cgroup(self) -> Path:
-        """Return the folder with what the kernel counts of it; it goes when the container ends."""
+        """Return the folder of its cgroup, which exists as long as the container runs."""
         path = (podman("inspect", "--format", "{{.State.CgroupPath}}", self.name) or "").strip().lstrip("/")
         for root in _CGROUPS:
             if (root / path / "memory.stat").exists():
                 return root / path
-        raise SystemExit(f"the kernel's count of a container's memory is not where it should be: {path}")
+        raise SystemExit(f"the container's cgroup is not where it should be: {path}")
 
 
-def container_parser(command: str, text: str | None) -> argparse.ArgumentParser:
-    """Return a parser of what every measurement of a container takes."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m benchmarks {command}",
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@dataclass(frozen=True)
+class ContainerOptions:
+    """The options that all benchmarks of containers share."""
+
+    image: str
+    package: Path
+    precision: str
+    cpus: str
+
+
+def container_options(function: Function) -> Function:
+    """Add these options."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    parser.add_argument("--image", default=f"localhost/xception-service:{version}", help="(%(default)s)")
-    parser.add_argument("--package", type=Path, default=Path(".local/package"), help="a packaged version (%(default)s)")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "int8"), default="auto", help="of the engine")
-    parser.add_argument("--cpus", default="2", help="limit of each container (%(default)s)")
-    return parser
+    image = click.option(
+        "--image", default=f"localhost/xception-service:{version}", callback=_require_image, help="The image."
+    )
+    cpus = click.option("--cpus", default="2", help="Limit of each container.")
+    return image(package_option(precision_option(cpus(function))))
 
 
-def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    """Return the options, once package and image are seen to be there; else say what makes them, and exit."""
-    options = parser.parse_args(arguments)
-    if not (options.package / MANIFEST_NAME).is_file():
-        parser.error(f"--package {options.package}: no {MANIFEST_NAME} there; `make model` makes one")
-    if podman("image", "exists", options.image, check=False) is None:
-        parser.error(f"--image {options.image}: not there; `make container` builds it")
-    return options
+def _require_image(_: click.Context, __: click.Parameter, image: str) -> str:
+    if podman("image", "exists", image, check=False) is None:
+        raise click.BadParameter(f"{image} does not exist; `make container` builds it")
+    return image
 
 
 @contextmanager
@@ -125,12 +127,12 @@ def running(
     cpus: str,
     memory_mib: int = 2048,
 ) -> Iterator[Running]:
-    """Start a container and wait until it is ready; stop it and remove it at the end.
+    """Start a container and wait until it is ready; stop and remove it at the end.
 
     Args:
         image: Its name.
-        settings: Of the service; credentials of the store are handed on from the environment of this process.
-        volume_name: Of the cache; None for an image that has one in a layer, to which the service has to write.
+        settings: Of the service; credentials of the store are passed on from the environment of this process.
+        volume_name: Of the cache; None for an image with the cache in a layer.
         cpus: Limit of CPUs.
         memory_mib: Limit of memory, MiB.
 
@@ -172,7 +174,7 @@ def _ready(url: str) -> bool:
 
 @contextmanager
 def volume() -> Iterator[str]:
-    """Make an empty volume, and remove it with what is in it."""
+    """Create an empty volume, and remove it with its content."""
     name = f"loadtest-container-{time.time_ns()}"
     podman("volume", "create", name)
     try:
@@ -188,7 +190,7 @@ def podman(*words: str, check: bool = True) -> str | None:
         SystemExit: It failed.
     """
     command = [str(ROOT / "scripts" / "container_podman.sh"), *words]
-    # Where a container is started, a file is left behind that says that it ran out of memory.
+    # Out of memory, a container leaves a file in the folder where it was started.
     elsewhere = tempfile.gettempdir()
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=elsewhere)
     if done.returncode == 0:

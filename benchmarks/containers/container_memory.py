@@ -1,21 +1,20 @@
-"""What memory a container takes under load, at several limits: `python -m benchmarks container_memory`.
+"""Measure the memory of a container under load, at several limits: `python -m benchmarks container_memory`.
 
 Each row is a container of its own, which pulls its model from a real S3 server that this starts on the same machine;
-while it lasts eight clients ask without a pause with small pictures. Beside them, in turn:
+eight clients send small images without a pause. Beside them, in turn:
 
 - nothing;
-- a label that is moved round three versions of the same model; the next move comes when the old version is gone;
-- two callers with PNGs of 50 megapixels;
-- two callers with the dearest pictures that the service takes: progressive CMYK JPEGs of as many pixels as it lets in,
-  too narrow to be scaled down while they are decoded (for a model of 299 × 299; by four for one of 71 × 71);
-- both these callers and the label.
+- a label that moves round three versions of the same model; it moves again when the old version is unloaded;
+- two clients with PNGs of 50 megapixels;
+- two clients with the most expensive images that the service accepts: progressive CMYK JPEGs of the maximum size, too
+  narrow to be scaled down while they are decoded (for a model of 299 × 299; by four for one of 71 × 71);
+- both these clients and the label.
 
-Other work on the machine spoils the counts of answers, hardly the memory. As root, or wherever podman runs.
+Other work on the machine spoils the counts of responses, hardly the memory. As root, or wherever podman runs.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import io
 import shutil
@@ -28,14 +27,18 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import click
 import orjson
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks.load.async_loop import closed_loop
+from benchmarks.load.closed_loop import OK, Report
+from benchmarks.load.closed_loop_process import ClosedLoop
 from benchmarks.measuring.machine import describe_machine
+from benchmarks.options import ABOVE_ZERO, POSITIVE, Commas, benchmark
 from benchmarks.servers.s3_server import s3_server
 from loadtest.load.images import predict_body
 from model_store.labels import LabelTarget, set_label
@@ -44,51 +47,51 @@ from model_store.publish import publish
 from model_store.remote import Remote
 from service.settings import Settings
 
-from .container import MODEL, Memory, NotReadyError, Running, container_parser, parse, running, volume
+from .container import MODEL, ContainerOptions, Memory, NotReadyError, Running, container_options, running, volume
 
 CLIENTS = 8
-"""Who ask with small pictures."""
+"""Clients with small images."""
 
 SENDERS = 2
-"""Who send large pictures: as many as the service has threads to decode them, on two CPUs."""
+"""Clients with large images: as many as the service has threads to decode them, on two CPUs."""
 
 LONGEST_SIDE = 65_500
 """Pixels; the longest that a JPEG of Pillow's may have."""
 
-DEAREST_MEGAPIXELS = int(Settings.model_fields["max_image_megapixels"].default)
-"""Millions of pixels of the largest picture that is taken, unless the settings say otherwise."""
+MAX_MEGAPIXELS = int(Settings.model_fields["max_image_megapixels"].default)
+"""Millions of pixels of the largest image that the service accepts by default."""
 
 VERSIONS = 3
 
 TOKEN = "token-of-the-measurement"
-"""Opens the reload route of the containers that are started here."""
+"""Authorizes reloads of the containers that are started here."""
 
-_LOOK_EVERY_S = 0.05
+_SAMPLE_EVERY_S = 0.05
 
 _SWAP_TIMEOUT_S = 60.0
 
 
 @dataclass
 class Seen:
-    """What became of one container."""
+    """The results of one container."""
 
-    statuses: Counter[int] = field(default_factory=Counter)
-    """How many answers had which status, those to large pictures included; 0 stands for none at all."""
+    statuses: Counter[str] = field(default_factory=Counter)
+    """Responses by status, those to large images included."""
     done: int = 0
-    """Swaps that were seen, and large pictures that were answered."""
+    """Completed swaps, and large images with a good response."""
     undone: int = 0
-    """Swaps that were not seen, and large pictures that were not answered."""
+    """Failed swaps, and large images without a good response."""
     own_mib: float = 0.0
-    """The most that was its own at any moment that was looked at."""
+    """Maximum of its own memory in the samples."""
     last: Memory | None = None
-    """What the kernel said last."""
+    """The last sample."""
     ended: bool = False
     """Whether the container as a whole ended before the load did."""
 
     def row(self) -> str:
         """Return the cells of the table, from the third on."""
         assert self.last is not None
-        answered = self.statuses[200]
+        answered = self.statuses[OK]
         others = sum(self.statuses.values()) - answered
         beside = f"{self.done} of {self.done + self.undone}" if self.done + self.undone else "–"
         figures = (self.last.peak_mib, self.own_mib, self.last.own_mib)
@@ -100,7 +103,7 @@ class Seen:
 HEADS = (
     "limit, MiB",
     "beside eight clients",
-    "swaps, pictures",
+    "swaps, images",
     "answered",
     "others",
     "killed",
@@ -111,19 +114,19 @@ HEADS = (
 
 
 class Store:
-    """A store with some versions of the model, all alike, and a label to move."""
+    """A store with identical versions of the model, and a label to move."""
 
     def __init__(self, url: str, package: Path) -> None:
         self.remote = Remote.open(url, publishing=True)
-        self.targets = publish_alike(package, self.remote, VERSIONS)
+        self.targets = publish_copies(package, self.remote, VERSIONS)
 
     def label(self, target: LabelTarget) -> None:
         """Point `stable` to a version."""
         set_label(self.remote, MODEL, "stable", target)
 
 
-def publish_alike(package: Path, remote: Remote, count: int) -> list[LabelTarget]:
-    """Publish a package several times, each with a manifest of its own: versions that share nothing but the bytes."""
+def publish_copies(package: Path, remote: Remote, count: int) -> list[LabelTarget]:
+    """Publish a package several times, each with a manifest of its own."""
     manifest = Manifest.parse((package / MANIFEST_NAME).read_bytes())
     targets = []
     with tempfile.TemporaryDirectory() as name:
@@ -138,7 +141,7 @@ def publish_alike(package: Path, remote: Remote, count: int) -> list[LabelTarget
 
 @dataclass(frozen=True)
 class Turn:
-    """What a kind of load is given: it adds to `seen` what it did, until a moment of the performance counter."""
+    """The input of a kind of load, which adds its results to `seen` until a time of `time.perf_counter`."""
 
     container: Running
     store: Store
@@ -147,7 +150,7 @@ class Turn:
 
 
 async def move_label(turn: Turn) -> None:
-    """Move the label again and again; a swap is seen when an answer names the version that it was moved to."""
+    """Move the label again and again; a swap is complete when the service names the new version."""
     url = f"{turn.container.url}/v1/models/{MODEL}"
     headers = {"Authorization": f"Bearer {TOKEN}"}
     timeout = aiohttp.ClientTimeout(total=_SWAP_TIMEOUT_S)
@@ -164,7 +167,7 @@ async def move_label(turn: Turn) -> None:
 
 
 async def _swapped(session: aiohttp.ClientSession, url: str, version: int) -> bool:
-    """Have the service follow its label; tell whether the version serves, once no other one is in memory."""
+    """Have the service follow its label; return whether the version serves, once no other one is in memory."""
     try:
         async with session.post(f"{url}/reload") as answer:
             if answer.status != 200:
@@ -184,32 +187,40 @@ async def _in_memory(session: aiohttp.ClientSession, url: str) -> int:
     return sum(status["state"] not in ("END", "START") for status in statuses)
 
 
+async def send(container: Running, body: bytes, clients: int, seconds: float) -> Report:
+    """Send one request again and again from a number of clients."""
+    loop = ClosedLoop(predict(container), [body], clients, back_off_s=0.5)
+    try:
+        return await asyncio.to_thread(loop.run, seconds, 0.0)
+    finally:
+        loop.stop()
+
+
 async def send_large(turn: Turn, body: bytes) -> None:
-    """Send a large picture again and again, from two callers."""
-    left_s = max(0.0, turn.until - time.perf_counter())
-    loop = await closed_loop(predict(turn.container), [body], SENDERS, left_s, back_off_s=0.5)
-    turn.seen.statuses += loop.statuses
-    turn.seen.done += loop.statuses[200]
-    turn.seen.undone += sum(loop.statuses.values()) - loop.statuses[200]
+    """Send a large image again and again, from two clients."""
+    report = await send(turn.container, body, SENDERS, max(0.0, turn.until - time.perf_counter()))
+    turn.seen.statuses += report.statuses
+    turn.seen.done += report.statuses[OK]
+    turn.seen.undone += sum(report.failures.values())
 
 
 async def nothing(turn: Turn) -> None:
-    """Leave it to the clients."""
+    """Add no load."""
 
 
 async def large(turn: Turn) -> None:
     """Send PNGs of 50 megapixels."""
-    await send_large(turn, picture_body("PNG", "RGB", (10_000, 5_000)))
+    await send_large(turn, image_body("PNG", "RGB", (10_000, 5_000)))
 
 
 async def dearest(turn: Turn) -> None:
-    """Send what takes most memory to decode."""
-    height = DEAREST_MEGAPIXELS * 1_000_000 // LONGEST_SIDE
-    await send_large(turn, picture_body("JPEG", "CMYK", (LONGEST_SIDE, height)))
+    """Send the images that take most memory to decode."""
+    height = MAX_MEGAPIXELS * 1_000_000 // LONGEST_SIDE
+    await send_large(turn, image_body("JPEG", "CMYK", (LONGEST_SIDE, height)))
 
 
 async def both(turn: Turn) -> None:
-    """Move the label beside what takes most memory to decode; swaps and pictures are counted together."""
+    """Move the label beside the images that take most memory to decode; swaps and images are counted together."""
     await asyncio.gather(move_label(turn), dearest(turn))
 
 
@@ -218,15 +229,15 @@ Beside = Callable[[Turn], Awaitable[None]]
 LOADS: Mapping[str, tuple[str, Beside]] = {
     "small": ("nothing", nothing),
     "swaps": ("a label moves round three versions", move_label),
-    "large": ("two callers with PNGs of 50 MP", large),
-    "dearest": (f"two callers with narrow CMYK JPEGs of {DEAREST_MEGAPIXELS} MP", dearest),
-    "both": ("the same two callers, and a label that moves", both),
+    "large": ("two clients with PNGs of 50 MP", large),
+    "dearest": (f"two clients with narrow CMYK JPEGs of {MAX_MEGAPIXELS} MP", dearest),
+    "both": ("the same two clients, and a label that moves", both),
 }
 
 
 @cache
-def picture_body(kind: str, mode: str, size: tuple[int, int]) -> bytes:
-    """Return a predict request with one picture, all of one colour: small to send, large to decode.
+def image_body(kind: str, mode: str, size: tuple[int, int]) -> bytes:
+    """Return a predict request with one image of one colour: small to send, large to decode.
 
     Args:
         kind: A format, as Pillow names it; a JPEG becomes a progressive one.
@@ -239,12 +250,12 @@ def picture_body(kind: str, mode: str, size: tuple[int, int]) -> bytes:
 
 
 def predict(container: Running) -> str:
-    """Return the URL to post pictures to."""
+    """Return the URL to post images to."""
     return f"{container.url}/v1/models/{MODEL}:predict"
 
 
 async def watch(cgroup: Path, seen: Seen) -> None:
-    """Look at the memory of a container until this is cancelled, or the container has ended."""
+    """Sample the memory of a container until this is cancelled, or the container has ended."""
     while True:
         try:
             seen.last = Memory.read(cgroup)
@@ -252,32 +263,39 @@ async def watch(cgroup: Path, seen: Seen) -> None:
             seen.ended = True
             return
         seen.own_mib = max(seen.own_mib, seen.last.own_mib)
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_SAMPLE_EVERY_S)
 
 
 async def load(container: Running, store: Store, beside: Beside, small: bytes, seconds: float) -> Seen:
-    """Put one kind of load on a container, and say what became of it."""
+    """Put one kind of load on a container, and return the results."""
     seen = Seen()
     watching = asyncio.create_task(watch(container.cgroup(), seen))
     until = time.perf_counter() + seconds
-    clients = closed_loop(predict(container), [small], CLIENTS, seconds, back_off_s=0.5)
-    loop, _ = await asyncio.gather(clients, beside(Turn(container, store, seen, until)))
-    seen.statuses += loop.statuses
-    await asyncio.sleep(2 * _LOOK_EVERY_S)
+    report, _ = await asyncio.gather(
+        send(container, small, CLIENTS, seconds), beside(Turn(container, store, seen, until))
+    )
+    seen.statuses += report.statuses
+    await asyncio.sleep(2 * _SAMPLE_EVERY_S)
     watching.cancel()
     return seen
 
 
-def measure(options: argparse.Namespace, settings: dict[str, str], store: Store, small: bytes) -> list[str]:
-    """Put every kind of load on a container at every limit; return the rows of the table."""
+def measure(
+    options: ContainerOptions,
+    settings: dict[str, str],
+    store: Store,
+    small: bytes,
+    turns: Sequence[tuple[int, str, Beside]],
+    seconds: float,
+) -> list[str]:
+    """Run each turn, a limit and a kind of load, in a container of its own; return the rows of the table."""
     rows = []
-    turns = [(limit, *LOADS[name]) for limit in options.limits for name in options.loads]
     for limit, name, beside in tqdm(turns, leave=False):
         store.label(store.targets[0])
         with volume() as empty:
             try:
                 with running(options.image, settings, empty, cpus=options.cpus, memory_mib=limit) as container:
-                    seen = asyncio.run(load(container, store, beside, small, options.seconds))
+                    seen = asyncio.run(load(container, store, beside, small, seconds))
             except NotReadyError:
                 rows.append(f"| {limit} | {name} | does not start{' |' * (len(HEADS) - 2)}")
             else:
@@ -290,27 +308,29 @@ def table(rows: Sequence[str]) -> str:
     return "\n".join([f"| {' | '.join(HEADS)} |", f"|{'---|' * len(HEADS)}", *rows])
 
 
-def main(arguments: list[str]) -> int:
+@benchmark(__doc__)
+@container_options
+@click.option("--engine", type=click.Choice(["auto", "openvino", "tensorflow"]), default="auto")
+@click.option("--limits", type=Commas(POSITIVE), default="768,1024,1536,2048", help="Limits of memory, MiB.")
+@click.option("--loads", type=Commas(click.Choice(list(LOADS))), default=",".join(LOADS), help="Kinds of load.")
+@click.option("--seconds", type=ABOVE_ZERO, default=20.0, help="Length of each load.")
+def main(engine: str, limits: Sequence[int], loads: Sequence[str], seconds: float, **values: Any) -> int:
     """Measure, and print the table."""
-    parser = container_parser("container_memory", __doc__)
-    parser.add_argument("--engine", choices=("auto", "openvino", "tensorflow"), default="auto", help="(%(default)s)")
-    parser.add_argument("--limits", type=int, nargs="+", default=[768, 1024, 1536, 2048], metavar="MIB")
-    parser.add_argument("--loads", nargs="+", choices=LOADS, default=list(LOADS), help="kinds of load (all)")
-    parser.add_argument("--seconds", type=float, default=20, help="of each load (%(default)s)")
-    options = parse(parser, arguments)
+    options = ContainerOptions(**values)
     contract = Manifest.parse((options.package / MANIFEST_NAME).read_bytes()).input
     small = predict_body((contract.width, contract.height), 1)
+    turns = [(limit, *LOADS[name]) for limit in limits for name in loads]
     with s3_server() as url:
         settings = {
             "MODEL_STORE_URL": url,
             "MODEL_NAME": MODEL,
-            "ENGINE": options.engine,
+            "ENGINE": engine,
             "PRECISION": options.precision,
             "ADMIN_TOKEN": TOKEN,
             "MODEL_POLL_SECONDS": "0",
         }
-        rows = measure(options, settings, Store(url, options.package), small)
+        rows = measure(options, settings, Store(url, options.package), small, turns, seconds)
     size = f"{contract.width} × {contract.height}"
-    print(f"{describe_machine()}; --cpus {options.cpus}; {size}, {options.engine} in {options.precision}\n")
+    print(f"{describe_machine()}; --cpus {options.cpus}; {size}, {engine} in {options.precision}\n")
     print(table(rows))
     return 0

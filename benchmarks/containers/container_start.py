@@ -1,56 +1,57 @@
-"""How long a container takes from `podman run` until it is ready: `python -m benchmarks container_start`.
+"""Measure the time from `podman run` until a container is ready: `python -m benchmarks container_start`.
 
-The image as `make container` builds it, in turn: with an empty volume, so that the version comes from a real S3 server
-that this starts on the same machine; with the volume of an earlier container; and beside them a derived image that is
-made for this alone, with the model baked in: its store and its cache lie in a layer, nothing is asked of a network.
-As root, or wherever podman runs.
+The image as `make container` builds it, in turn: with an empty volume, so that the version is pulled from a real S3
+server that this starts on the same machine; with the volume of an earlier container; and a derived image with the model
+baked in: store and cache are in a layer, and no network is used. As root, or wherever podman runs.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import tempfile
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from tqdm import tqdm
 
 from benchmarks.measuring.machine import describe_machine
 from benchmarks.measuring.summary import spread
+from benchmarks.options import benchmark, rounds_option
 from benchmarks.servers.s3_server import s3_server
 from model_store.publish import publish
 from model_store.remote import Remote
 
-from .container import CACHE, MODEL, container_parser, parse, podman, running, volume
+from .container import CACHE, MODEL, ContainerOptions, container_options, podman, running, volume
 
 BAKED = "localhost/xception-service-baked:measurement"
 
 
-def main(arguments: list[str]) -> int:
+@benchmark(__doc__)
+@container_options
+@rounds_option(5)
+def main(rounds: int, **values: Any) -> int:
     """Start containers again and again, and print the table."""
-    parser = container_parser("container_start", __doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="starts of each kind (%(default)s)")
-    options = parse(parser, arguments)
+    options = ContainerOptions(**values)
     with s3_server() as url, tempfile.TemporaryDirectory() as folder:
         publish(options.package, Remote.open(url), MODEL, labels=("stable",))
         settings = {"MODEL_STORE_URL": url, "MODEL_NAME": MODEL, "PRECISION": options.precision}
         try:
-            measure_starts(options, settings, Path(folder))
+            measure_starts(options, settings, Path(folder), rounds)
         finally:
             podman("image", "rm", "--force", BAKED, check=False)
     return 0
 
 
-def measure_starts(options: argparse.Namespace, settings: dict[str, str], folder: Path) -> None:
-    """Print how long starts take, and how large the images are."""
+def measure_starts(options: ContainerOptions, settings: dict[str, str], folder: Path, rounds: int) -> None:
+    """Print the times of starts and the sizes of images."""
     with volume() as kept:
         with running(options.image, settings, kept, cpus=options.cpus):
             pass
         bake(options, kept, folder)
         baked = {**settings, "MODEL_STORE_URL": "file:///srv/models"}
         seconds: dict[str, list[float]] = {name: [] for name in ("with its volume", "pulled, empty volume", "baked in")}
-        for _ in tqdm(range(options.rounds), leave=False):
+        for _ in tqdm(range(rounds), leave=False):
             with running(options.image, settings, kept, cpus=options.cpus) as taken:
                 seconds["with its volume"].append(taken.seconds)
             with volume() as empty, running(options.image, settings, empty, cpus=options.cpus) as taken:
@@ -65,8 +66,8 @@ def measure_starts(options: argparse.Namespace, settings: dict[str, str], folder
         print(f"| {name} | {spread(taken_s, '.2f')} | {median(taken_s) / base:.2f} | {sizes[name] / 1e6:.0f} |")
 
 
-def bake(options: argparse.Namespace, volume_name: str, folder: Path) -> None:
-    """Make the image with the store, and the cache as a container left it, in layers."""
+def bake(options: ContainerOptions, volume_name: str, folder: Path) -> None:
+    """Build the image with the store, and the cache as a container left it, in layers."""
     cache = podman("volume", "inspect", "--format", "{{.Mountpoint}}", volume_name)
     assert cache is not None
     shutil.copytree(cache.strip(), folder / "cache")
@@ -81,5 +82,5 @@ def bake(options: argparse.Namespace, volume_name: str, folder: Path) -> None:
 
 
 def size(image: str) -> int:
-    """Return the bytes of an image, unpacked."""
+    """Return the unpacked size of an image in bytes."""
     return int(podman("image", "inspect", "--format", "{{.Size}}", image) or 0)

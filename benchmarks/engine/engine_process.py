@@ -1,8 +1,8 @@
-"""One engine alone in a process: no decoding, no HTTP, no queue.
+"""Run one engine alone in a process: no decoding, no HTTP, no queue.
 
-`python -m benchmarks.engine.engine_process FOLDER NAME THREADS` is started by `python -m benchmarks engines`. It
-loads a variant of a version, or Keras' model as `keras.predict`, and writes a JSON line that tells its lanes; then it
-reads JSON lines, each a `Task`, and answers each with a `Speed`. It ends with its input.
+`python -m benchmarks engines` starts `python -m benchmarks.engine.engine_process FOLDER NAME THREADS`. The process
+loads a variant of a version, or Keras' model as `keras.predict`, and writes a JSON line with the number of its lanes;
+then it reads JSON lines, each a `Task`, and answers each with a `Speed`. It ends with its input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measuring.batch_speed import BatchSpeed, time_batches
-from benchmarks.measuring.json_lines import answer_lines
+from benchmarks.measuring.json_lines import serve_lines
 from benchmarks.measuring.processes import memory_mib
 from model_store.verify import VerifiedModel, verify_folder
 from service.engine import load_engine
@@ -33,26 +33,26 @@ Run = Callable[[NDArray[np.uint8], int | None], Any]
 
 @dataclass(frozen=True)
 class Task:
-    """What to run."""
+    """Batches to run."""
 
     batch: int
     """Images."""
     side_by_side: bool
     """A batch in each lane, or one at a time on all threads."""
     seconds: float
-    """How long; what was begun is finished, and one batch is run in any case."""
+    """How long; a batch that was begun is finished, and one batch runs in any case."""
 
 
 @dataclass(frozen=True)
 class Speed(BatchSpeed):
-    """How it went."""
+    """Speed and memory of an engine."""
 
     memory_mib: float
     """Proportional set size of the process afterwards."""
 
 
 def load(folder: Path, name: str, threads: int) -> tuple[Run, int, NDArray[np.uint8]]:
-    """Return what runs a batch, the number of its lanes, and sample pixels.
+    """Load an engine; return the function that runs a batch, the number of lanes, and sample pixels.
 
     Args:
         folder: A version.
@@ -94,10 +94,10 @@ def measure(run: Run, lanes: int, sample: NDArray[np.uint8], task: Task) -> Spee
 
 
 def main() -> None:
-    """Tell the lanes, then do one task a line."""
+    """Write the number of lanes, then run one task a line."""
     folder, name, threads = sys.argv[1:]
     run, lanes, sample = load(Path(folder), name, int(threads))
-    answer_lines(lanes, lambda task: asdict(measure(run, lanes, sample, Task(**task))))
+    serve_lines(lanes, lambda task: asdict(measure(run, lanes, sample, Task(**task))))
 
 
 if __name__ == "__main__":

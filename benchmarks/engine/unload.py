@@ -1,13 +1,12 @@
-"""What a version costs to load, and what is left of it once it is gone: `python -m benchmarks unload`.
+"""Measure the cost of loading a version, and the memory left once it is unloaded: `python -m benchmarks unload`.
 
-Loads and unloads a package again and again, in threads of one process as the runner does, then each time in a
-process of its own; prints seconds until the first answer, and memory. docs/adr/0002-versions-in-one-process.md
-keeps a result. Other work on the machine spoils the times, not the memory.
+Loads and unloads a package again and again, in threads of one process as the runner does, then each time in a process
+of its own; prints seconds until the first answer, and memory. docs/adr/0002-versions-in-one-process.md keeps a result.
+Other work on the machine spoils the times, not the memory.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -15,12 +14,14 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
-from typing import Literal, cast
+from typing import Literal
 
+import click
 import numpy as np
 
 from benchmarks.measuring.processes import memory_mib
 from benchmarks.measuring.summary import spread
+from benchmarks.options import POSITIVE, benchmark
 from model_store.verify import verify_folder
 from service.cpus import available_cpus
 from service.engine import EngineName, choose_variant, load_engine
@@ -53,31 +54,29 @@ def in_processes(package: Path, engine_name: str, times: int) -> list[dict[str, 
     """Do the same, each time in a new process; the seconds count from its start."""
     seen = []
     for _ in range(times):
-        command = [sys.executable, "-m", "loadtest", "unload", "--engine", engine_name, "--child", str(time.time())]
+        command = [sys.executable, "-m", "benchmarks", "unload", "--engine", engine_name, "--child", str(time.time())]
         done = subprocess.run([*command, str(package)], stdout=subprocess.PIPE, check=True)
         seen.append(json.loads(done.stdout))
     return seen
 
 
-def main(arguments: list[str]) -> int:
+@benchmark(__doc__)
+@click.argument("package", type=click.Path(path_type=Path), default=Path(".local/package"))
+@click.option("--engine", type=click.Choice(["openvino", "tensorflow"]), default="openvino")
+@click.option("--times", type=POSITIVE, default=10, help="Cycles.")
+@click.option("--child", type=float, hidden=True)
+def main(package: Path, engine: Literal["openvino", "tensorflow"], times: int, child: float | None) -> int:
     """Measure and print a table in Markdown; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks unload", description=__doc__)
-    parser.add_argument("package", type=Path, nargs="?", default=Path(".local/package"), help="a packaged version")
-    parser.add_argument("--engine", choices=("openvino", "tensorflow"), default="openvino")
-    parser.add_argument("--times", type=int, default=10, help="cycles (10)")
-    parser.add_argument("--child", type=float, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    engine_name = cast("Literal['openvino', 'tensorflow']", options.engine)
-    if options.child:
-        before = time.time() - options.child
-        seen = one_cycle(options.package, engine_name)
+    if child:
+        before = time.time() - child
+        seen = one_cycle(package, engine)
         print(json.dumps({**seen, "seconds": before + seen["seconds"]}))
         return 0
     empty = memory_mib()
-    cycles = [one_cycle(options.package, engine_name) for _ in range(options.times)]
-    children = in_processes(options.package, engine_name, max(3, options.times // 3))
-    print(f"{options.engine}; an empty process has {empty:.0f} MiB\n")
+    cycles = [one_cycle(package, engine) for _ in range(times)]
+    children = in_processes(package, engine, max(3, times // 3))
+    print(f"{engine}; an empty process has {empty:.0f} MiB\n")
     print("| | seconds to the first answer | MiB loaded | closed | given back, each time |\n|---|---|---|---|---|")
     for name, rows in (("in one process", cycles), ("a process each", children)):
         seconds = [row["seconds"] for row in rows]

@@ -1,4 +1,4 @@
-"""How long a pull takes, next to one plain download of the same bytes: `python -m benchmarks pull`.
+"""Compare a pull with one plain download of the same bytes: `python -m benchmarks pull`.
 
 Starts a real S3 server, publishes a version of 90 MB to it and beside it one object of as many bytes, and takes
 turns: the object in one stream to a file, the same with hashing and flushing to the disk, and the version into an
@@ -8,7 +8,6 @@ and takes 20 ms. Other work on the machine spoils the figures.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -23,6 +22,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import click
+
+from benchmarks.options import ABOVE_ZERO, POSITIVE, benchmark, rounds_option
 from benchmarks.servers.s3_server import s3_server
 from model_store.cache import Cache
 from model_store.fetch import fetch_version
@@ -35,7 +37,7 @@ from model_store.remote import Remote
 MIB = 2**20
 
 MODEL = "loadtest-pull"
-"""What is published, and removed again afterwards."""
+"""Published, and removed again afterwards."""
 
 SMALL_FILES = 12
 """A version has about a dozen small files beside the large one."""
@@ -44,7 +46,7 @@ Way = Callable[[Remote, Resolved, Path], None]
 
 
 def plain(remote: Remote, resolved: Resolved, folder: Path) -> None:
-    """Write the object as it comes."""
+    """Write the object as it arrives."""
     del resolved
     with folder.open("wb", buffering=0) as file:
         for block in remote.stream(f"{MODEL}/plain"):
@@ -70,41 +72,38 @@ def pulled(remote: Remote, resolved: Resolved, folder: Path) -> None:
 WAYS: dict[str, Way] = {"plain": plain, "plain, hashed and flushed": careful, "pull": pulled}
 
 
-def main(arguments: list[str]) -> int:
+@benchmark(__doc__)
+@rounds_option(9)
+@click.option("--megabytes", type=POSITIVE, default=90, help="Size of the version.")
+@click.option(
+    "--store",
+    metavar="URL",
+    help="An s3:// store to use instead, with endpoint and credentials in the AWS_ variables; "
+    f"model '{MODEL}' is made in it and removed again.",
+)
+@click.option("--rate", type=ABOVE_ZERO, default=30.0, help="MB/s of a connection of the slow line.")
+@click.option("--latency-ms", type=click.FloatRange(min=0), default=20.0, help="Latency of the slow line.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to write.  [default: where temporary files go]")
+def main(rounds: int, megabytes: int, store: str | None, rate: float, latency_ms: float, folder: Path | None) -> int:
     """Measure and print; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks pull", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=9, help="of each way (default: 9)")
-    parser.add_argument("--megabytes", type=int, default=90, help="size of the version (default: 90)")
-    parser.add_argument(
-        "--store",
-        metavar="URL",
-        help="an s3:// store to use instead, with endpoint and credentials in the AWS_ variables; "
-        f"model '{MODEL}' is made in it and removed again",
-    )
-    parser.add_argument("--rate", type=float, default=30.0, help="MB/s of a connection of the slow line (default: 30)")
-    parser.add_argument("--latency-ms", type=float, default=20.0, help="of the slow line (default: 20)")
-    parser.add_argument("--folder", type=Path, help="where to write; by default where temporary files go")
-    args = parser.parse_args(arguments)
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=args.folder, prefix="pull-")))
-        url = args.store or stack.enter_context(s3_server())
-        stack.enter_context(_published(url, scratch, args.megabytes * 1_000_000))
-        _measure("directly", url, scratch, args.rounds)
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="pull-")))
+        url = store or stack.enter_context(s3_server())
+        stack.enter_context(_published(url, scratch, megabytes * 1_000_000))
+        _measure("directly", url, scratch, rounds)
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
         if urlsplit(endpoint).hostname not in {"127.0.0.1", "localhost"}:
             print("no slow line: the endpoint of the store is not on this machine")
             return 0
-        with _slow_line(endpoint, args.rate, args.latency_ms) as os.environ["AWS_ENDPOINT_URL"]:
-            title = f"over a line of {args.rate:g} MB/s a connection and {args.latency_ms:g} ms"
-            _measure(title, url, scratch, args.rounds)
+        with _slow_line(endpoint, rate, latency_ms) as os.environ["AWS_ENDPOINT_URL"]:
+            title = f"over a line of {rate:g} MB/s a connection and {latency_ms:g} ms"
+            _measure(title, url, scratch, rounds)
         os.environ["AWS_ENDPOINT_URL"] = endpoint
     return 0
 
 
 def _measure(title: str, url: str, scratch: Path, rounds: int) -> None:
-    """Take turns, and print the median, the spread and how the times compare."""
+    """Take turns, and print the median, the spread and the ratio of the times."""
     remote = Remote.open(url)
     resolved = resolve(remote, MODEL, 1)
     size = sum(file.size for file in fetch_version(remote, resolved).manifest.files)
@@ -129,7 +128,7 @@ def _measure(title: str, url: str, scratch: Path, rounds: int) -> None:
 
 @contextmanager
 def _published(url: str, scratch: Path, size: int) -> Iterator[None]:
-    """Keep a version of about `size` bytes in a store, and one object of as many."""
+    """Keep a version of about `size` bytes in a store, and one object of the same size."""
     remote = Remote.open(url, publishing=True)
     if found := remote.list_all(MODEL):
         raise SystemExit(f"{url} holds {found[0][0]} already; remove it, or name another store")

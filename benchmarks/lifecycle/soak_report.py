@@ -1,4 +1,4 @@
-"""What was seen in a soak, and its tables, files and picture."""
+"""The results of a soak, and its tables, files and chart."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.load.open_loop import BAD, Seen, Span
-from benchmarks.measuring.sampler import ROLES, Sample, during
+from benchmarks.load.open_loop import BAD, RequestResult, Span
 from benchmarks.measuring.summary import percentile
+from benchmarks.servers.sampler import ROLES, Sample, during
 from loadtest.load.requests import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SETTLED_S, _MEASURED_S = 300.0, 120.0
-"""Memory is measured for so long, first after so long, then at the end; of a short run a sixth of all is both."""
+"""Memory is measured after the first, and at the end, each for the second; in a short run both are a sixth of it."""
 
 _SIXTH = 1 / 6
 
@@ -35,27 +35,27 @@ class Swap:
     seconds: float
     status: int
     text: str
-    """What was wrong, if anything."""
+    """The error, if any."""
 
 
 @dataclass
 class Soak:
-    """What was seen."""
+    """The results."""
 
     span: Span
-    seen: Sequence[Seen]
+    results: Sequence[RequestResult]
     samples: Sequence[Sample]
     swaps: list[Swap] = field(default_factory=list)
 
     @property
     def early(self) -> Span:
-        """Return when memory is measured first."""
+        """Return the span of the first measurement of memory."""
         start = self.span.start + min(_SETTLED_S, self.span.seconds * _SIXTH)
         return Span(start, start + self._measured_s, 0.0)
 
     @property
     def late(self) -> Span:
-        """Return when it is measured last."""
+        """Return the span of the last measurement of memory."""
         return Span(self.span.end - self._measured_s, self.span.end, 0.0)
 
     @property
@@ -76,16 +76,16 @@ class Soak:
         spans = [Span(start, min(start + 60, self.span.end), 0.0) for start in starts]
         return [span for span in spans if span.seconds > 1]
 
-    def asked(self, span: Span) -> list[Seen]:
-        """Return the requests that were due in a time, but for those that must be refused."""
-        return [one for one in self.seen if span.holds(one.due) and not one.name.startswith(BAD)]
+    def asked(self, span: Span) -> list[RequestResult]:
+        """Return the requests that were due in a span, except for the invalid ones."""
+        return [one for one in self.results if span.holds(one.due) and not one.name.startswith(BAD)]
 
     def median_of(self, role: str, span: Span, figure: Callable[[Sample], float]) -> float:
-        """Return the median of what the processes of a role had in a time; not a number where none was seen."""
+        """Return the median of a figure of a role in a span; NaN without samples."""
         return median([figure(sample) for sample in during(self.samples, role, span)] or [float("nan")])
 
     def processes(self, role: str) -> int:
-        """Return how many processes a role has had, one after the other."""
+        """Return how many processes a role has had in all."""
         return len({pid for sample in self.samples if sample.role == role for pid in sample.pids})
 
 
@@ -125,14 +125,14 @@ def print_tables(soak: Soak) -> None:
         ]
         cells += [f"{good_ms(asked, 0.5):.1f}", f"{good_ms(asked, 0.99):.1f}", f"{good_ms(single, 0.99):.1f}"]
         print(f"| {text} {span.seconds / 60:.1f} min | {' | '.join(cells)} |")
-    bad = [one for one in soak.seen if one.name.startswith(BAD)]
+    bad = [one for one in soak.results if one.name.startswith(BAD)]
     kinds = sorted({one.name for one in bad})
     told = [
         f"{kind.removeprefix(BAD)} {count((one for one in bad if one.name == kind), 'good')} of "
         f"{sum(one.name == kind for one in bad)}"
         for kind in kinds
     ]
-    print(f"\nBroken requests, refused as they must be: {', '.join(told) or 'none were sent'}")
+    print(f"\nInvalid requests, rejected as expected: {', '.join(told) or 'none were sent'}")
     taken = [swap.seconds for swap in soak.swaps]
     wrong = [swap.text for swap in soak.swaps if swap.status != 200]
     longest = f", {median(taken):.1f} s each, {max(taken):.1f} s at most" if taken else ""
@@ -140,28 +140,28 @@ def print_tables(soak: Soak) -> None:
 
 
 def growth(soak: Soak, role: str) -> float:
-    """Return by what share the memory of a role has grown."""
+    """Return the relative growth of the memory of a role."""
     first, last = (soak.median_of(role, span, lambda one: one.private_mib) for span in (soak.early, soak.late))
     return last / first - 1
 
 
 def first_and_last(soak: Soak, role: str, figure: Callable[[Sample], float]) -> str:
-    """Return what a role had at first and at the end."""
+    """Return a figure of a role at first and at the end."""
     return " → ".join(f"{soak.median_of(role, span, figure):.0f}" for span in (soak.early, soak.late))
 
 
-def count(seen: Iterable[Seen], outcome: Outcome) -> int:
-    """Return how many requests ended so."""
-    return sum(one.outcome == outcome for one in seen)
+def count(results: Iterable[RequestResult], outcome: Outcome) -> int:
+    """Return how many requests had an outcome."""
+    return sum(one.outcome == outcome for one in results)
 
 
-def good_ms(seen: Iterable[Seen], share: float) -> float:
-    """Return what this share of the good answers took no longer than, from when they were due, in ms."""
-    return 1000 * percentile([one.seconds for one in seen if one.outcome == "good"], share)
+def good_ms(results: Iterable[RequestResult], share: float) -> float:
+    """Return a percentile of the latency of good responses from when they were due, in ms."""
+    return 1000 * percentile([one.seconds for one in results if one.outcome == "good"], share)
 
 
 def write_samples(soak: Soak, path: Path) -> None:
-    """Write what the processes had, look by look."""
+    """Write the samples of the processes."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["seconds", "role", "private_mib", "pss_mib", "rss_mib", "descriptors", "threads", "cpu_s"])
@@ -178,7 +178,7 @@ def write_samples(soak: Soak, path: Path) -> None:
 
 
 def write_minutes(soak: Soak, path: Path) -> None:
-    """Write what became of the requests, minute by minute."""
+    """Write the results of the requests by minute."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["minute", "asked", "good", "refused", "failed", "not_sent", "p50_ms", "p99_ms", "swaps"])

@@ -1,8 +1,8 @@
-"""Versions that can be told apart by their answers, made from one that was packaged: for swaps, and to break them.
+"""Derive versions with distinguishable predictions from a packaged version, for swaps and for tests of bad versions.
 
-Version number k takes every picture for the class k places further than the network does. The shift is part of
-the OpenVINO graph, and the golden scores are shifted with it, so that each such version is as sound as the first.
-It holds no more than OpenVINO needs.
+A version with shift k predicts for every image the class k places after the one that the network predicts. The shift is
+part of the OpenVINO graph, and the golden scores are shifted with it, so that each such version is valid. It holds only
+the files that OpenVINO needs.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from openvino import opset13
 from model_store.manifest import MANIFEST_NAME, Manifest, ManifestFile
 
 Flaw = Literal["golden", "engine"]
-"""`golden`: the answers are not those that were promised. `engine`: the graph cannot be read."""
+"""`golden`: the scores are not the golden ones. `engine`: the graph cannot be read."""
 
 
 def derive_version(package: Path, folder: Path, shift: int, flaw: Flaw | None = None) -> Path:
-    """Write a version whose classes are shifted, with a whole and true manifest, and return its folder.
+    """Write a version whose classes are shifted, with a complete and valid manifest, and return its folder.
 
     Args:
         package: A packaged version with the variant `openvino/fp32`.
         folder: Must not exist.
-        shift: By how many places.
-        flaw: What is wrong with it, though every hash is right.
+        shift: Number of places.
+        flaw: A defect of the version, although every hash is right.
     """
     manifest = Manifest.parse((package / MANIFEST_NAME).read_bytes())
     variant = next(variant for variant in manifest.variants if variant.name == "openvino/fp32")

@@ -1,4 +1,4 @@
-"""An HTTP/1 answer, of which little more is read than where it ends."""
+"""A reader of HTTP/1 responses that parses little more than where they end."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ _MAX_HEAD_BYTES = 2**16
 
 
 class ProtocolError(Exception):
-    """The bytes are no HTTP/1 answer that this client understands."""
+    """The bytes are no HTTP/1 response that this client understands."""
 
 
-class AnswerReader:
-    """Puts one HTTP/1 answer together from the pieces in which it comes."""
+class ResponseReader:
+    """Assemble one HTTP/1 response from the pieces in which it arrives."""
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._body_at = 0
-        """Where the body begins; 0 until the head is whole."""
+        """Offset of the body; 0 until the head is complete."""
         self._length: int | None = None
         """Of the body, in bytes; None where it ends with the connection, or is chunked."""
         self._chunked = False
@@ -26,10 +26,10 @@ class AnswerReader:
         """Whether the server will take another request on this connection."""
 
     def feed(self, piece: bytes | memoryview) -> bool:
-        """Take the next bytes, and tell whether the answer is whole.
+        """Add bytes and return whether the response is complete.
 
         Raises:
-            ProtocolError: This is no such answer, or more than one.
+            ProtocolError: This is no such response, or more than one.
         """
         self._data += piece
         if not self._body_at and not self._read_head():
@@ -40,17 +40,21 @@ class AnswerReader:
             return False
         missing = self._body_at + self._length - len(self._data)
         if missing < 0:
-            raise ProtocolError(f"{-missing} bytes after the answer")
+            raise ProtocolError(f"{-missing} bytes after the response")
         return missing == 0
 
     def ends_with_connection(self) -> bool:
-        """Tell whether the answer is whole now that the server has closed the connection."""
+        """Return whether the response is complete now that the server has closed the connection."""
         return bool(self._body_at) and self._length is None and not self._chunked
 
     @property
     def body(self) -> bytes:
-        """Return the body of a whole answer."""
+        """Return the body of a complete response."""
         return bytes(self._chunks if self._chunked else self._data[self._body_at :])
+
+    def header(self, name: bytes) -> bytes:
+        """Return the value of a header in lower case; empty where there is none. The name is in lower case."""
+        return _header(bytes(self._data[: self._body_at]).lower(), name)
 
     def _read_head(self) -> bool:
         end = self._data.find(b"\r\n\r\n")
@@ -60,7 +64,7 @@ class AnswerReader:
             return False
         head = bytes(self._data[:end]).lower()
         if not head.startswith(b"http/1.") or not head[9:12].isdigit():
-            raise ProtocolError(f"not an HTTP/1 answer: {head[:40]!r}")
+            raise ProtocolError(f"not an HTTP/1 response: {head[:40]!r}")
         self.status = head[9:12].decode()
         self._body_at = end + 4
         connection = _header(head, b"connection")

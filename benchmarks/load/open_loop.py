@@ -1,4 +1,4 @@
-"""An open loop that runs in a process of its own while something else is looked at."""
+"""An open loop, run in a process of its own, and its results."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from loadtest.load.requests import Outcome
 
 BULK = "bulk"
 INTERACTIVE = "interactive"
-"""What the questions of `pictures` are called, by their priority."""
+"""Names of the requests of `images`, by their priority."""
 
 BAD = "bad: "
-"""What the names of questions that must be refused begin with."""
+"""Prefix of the names of invalid requests."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked."""
+    """The load to generate."""
 
     url: str
     """Of the service."""
     model: str
     phases: tuple[tuple[float, float], ...]
     """One after the other without a pause: seconds, and requests a second."""
-    content: Literal["pictures", "mixed"]
-    """Pictures of 500 × 375, or the scenario of that name."""
+    content: Literal["images", "mixed"]
+    """Images of 500 × 375, or the scenario of that name."""
     arrivals: Arrivals = "poisson"
     images: int = 1
-    """In a request of `pictures`."""
+    """In a request of `images`."""
     timeout_ms: int | None = None
-    """The deadline that requests of `pictures` name."""
+    """Deadline in the requests of `images`."""
     bulk: float = 0.0
-    """Share of `pictures` that are asked as bulk."""
+    """Share of `images` with bulk priority."""
     bad: float = 0.0
-    """Share of requests beside all others that must be refused."""
+    """Share of invalid requests among all."""
     max_in_flight: int = 1000
-    patience_s: float = 35.0
-    """How long an answer is waited for."""
+    timeout_s: float = 35.0
+    """How long a response may take."""
     seed: str = ""
     api_key: str = ""
-    """Sent with every request, unless it is empty; stands in the list of processes."""
+    """Sent with every request, unless it is empty; visible in the list of processes."""
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -57,17 +57,17 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A request, and what became of it; times are those of `time.perf_counter`, which all processes share."""
+class RequestResult:
+    """A request and its outcome; times by `time.perf_counter`, which all processes share."""
 
     phase: int
     name: str
     images: int
     outcome: Outcome
     status: int
-    """Of HTTP; 0 where no answer came."""
+    """Of HTTP; 0 without a response."""
     retry_after_s: int
-    """0 where nothing was said."""
+    """0 without that header."""
     due: float
     sent: float | None
     """None where it was not sent."""
@@ -75,13 +75,13 @@ class Seen:
 
     @property
     def seconds(self) -> float:
-        """Return how long it took from the time when it was due."""
+        """Return the latency from when the request was due."""
         return self.ended - self.due
 
 
 @dataclass(frozen=True)
 class Span:
-    """When a phase was, and what the load took meanwhile."""
+    """A span of time, and the CPU time that the load took in it."""
 
     start: float
     end: float
@@ -89,20 +89,20 @@ class Span:
 
     @property
     def seconds(self) -> float:
-        """Return how long it lasted."""
+        """Return its length."""
         return self.end - self.start
 
     def holds(self, moment: float) -> bool:
-        """Tell whether a moment lies in it."""
+        """Return whether a moment lies in it."""
         return self.start <= moment < self.end
 
 
 class OpenLoop:
-    """Runs a plan from entering the block to its end, or to leaving the block."""
+    """Run a plan from entering the block to its end, or to leaving the block."""
 
     def __init__(self, plan: Plan) -> None:
-        self.seen: list[Seen] = []
-        """What has ended so far; grows by the second."""
+        self.results: list[RequestResult] = []
+        """Requests that have ended; extended every second."""
         self.spans: list[Span] = []
         """The phases that are over."""
         self.began = 0.0
@@ -125,26 +125,26 @@ class OpenLoop:
         self._reader.join()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until the plan is done, but no longer than that; return whether it is.
+        """Wait until the plan is done, or for a number of seconds; return whether it is done.
 
         Raises:
-            SystemExit: The process ended before.
+            SystemExit: The process failed.
         """
         self._reader.join(seconds)
         if self._reader.is_alive():
             return False
         if self._process.wait():
-            raise SystemExit("the load ended early; what it wrote above says why")
+            raise SystemExit("the load generator failed; its output above says why")
         return True
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            said = json.loads(line)
-            if "began" in said:
-                self.began = said["began"]
+            event = json.loads(line)
+            if "began" in event:
+                self.began = event["began"]
                 self._ready.set()
-            self.seen += [Seen(*row) for row in said.get("seen", ())]
-            if "span" in said:
-                self.spans.append(Span(*said["span"]))
+            self.results += [RequestResult(*row) for row in event.get("results", ())]
+            if "span" in event:
+                self.spans.append(Span(*event["span"]))
         self._ready.set()

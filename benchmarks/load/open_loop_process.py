@@ -1,4 +1,4 @@
-"""The process behind `open_loop.py`: runs a plan, and prints what it saw in JSON lines, second by second."""
+"""The process behind `open_loop.py`: run a plan and print the results in JSON lines every second."""
 
 from __future__ import annotations
 
@@ -12,97 +12,98 @@ import orjson
 
 from loadtest.load.client import Client
 from loadtest.load.images import SIZES, jpegs, predict_body
-from loadtest.load.requests import Mix, Question
-from loadtest.load.sender import Asked, Phase, Sender
+from loadtest.load.requests import LoadRequest, Mix
+from loadtest.load.sender import Phase, Sender, SentRequest
 from service.connections import allow_connections
 
-from .bad_inputs import bad_questions
+from .invalid_requests import invalid_requests
 from .open_loop import BULK, INTERACTIVE, Plan
 
-_TELL_EVERY_S = 1.0
+_REPORT_EVERY_S = 1.0
 
 
 def mix_of(plan: Plan) -> Mix:
-    """Return what a plan asks, encoded."""
+    """Return the encoded requests of a plan."""
     if plan.content == "mixed":
-        groups: list[tuple[Sequence[Question], float]] = list(Mix.of("mixed", plan.model).weighted)
+        groups: list[tuple[Sequence[LoadRequest], float]] = list(Mix.of("mixed", plan.model).weighted)
     else:
-        groups = list(_pictures(plan))
+        groups = list(_images(plan))
     if plan.bad:
-        bad = bad_questions(plan.model)
+        bad = invalid_requests(plan.model)
         weight = sum(weight for _, weight in groups)
         groups.append((bad, weight * plan.bad / (1 - plan.bad)))
     return Mix(groups)
 
 
-def _pictures(plan: Plan) -> Iterator[tuple[Sequence[Question], float]]:
+def _images(plan: Plan) -> Iterator[tuple[Sequence[LoadRequest], float]]:
     path, deadline = f"/v1/models/{plan.model}:predict", f"X-Request-Timeout-Ms: {plan.timeout_ms}"
     headers = (deadline,) if plan.timeout_ms else ()
     bodies = [predict_body(SIZES[1], plan.images, first) for first in range(len(jpegs(SIZES[1])))]
-    asked = [
-        Question(INTERACTIVE, path, "application/json", body, plan.images, b"[", 1, headers=headers) for body in bodies
+    requests = [
+        LoadRequest(INTERACTIVE, path, "application/json", body, plan.images, b"[", 1, headers=headers)
+        for body in bodies
     ]
-    yield asked, 1 - plan.bulk
+    yield requests, 1 - plan.bulk
     if plan.bulk:
-        yield [replace(one, name=BULK, headers=(*headers, "X-Request-Priority: bulk")) for one in asked], plan.bulk
+        yield [replace(one, name=BULK, headers=(*headers, "X-Request-Priority: bulk")) for one in requests], plan.bulk
 
 
 def main() -> None:
     """Run the plan that is the only argument."""
     plan = Plan.from_json(sys.argv[1])
     allow_connections()
-    asked: list[Asked] = []
-    client = Client(plan.url, plan.patience_s, plan.api_key)
+    sent: list[SentRequest] = []
+    client = Client(plan.url, plan.timeout_s, plan.api_key)
     sender = Sender(
         client,
         mix_of(plan),
         plan.arrivals,
         max_in_flight=plan.max_in_flight,
         seed=plan.seed,
-        observe=asked.append,
+        observe=sent.append,
     )
 
     def send() -> None:
         while True:
             sender.send_by_schedule()
 
-    def tell() -> None:
-        rows = [_row(one) for one in asked]
-        asked.clear()
-        _say(seen=rows)
+    def report() -> None:
+        rows = [_row(one) for one in sent]
+        sent.clear()
+        _write(results=rows)
 
     gevent.spawn(send)
-    _say(began=time.perf_counter())
+    _write(began=time.perf_counter())
     for number, (seconds, rate) in enumerate(plan.phases):
         start, cpu_s = time.perf_counter(), time.process_time()
         sender.begin(Phase(number, seconds, rate, part=0, parts=1))
         while (left := start + seconds - time.perf_counter()) > 0:
-            gevent.sleep(min(left, _TELL_EVERY_S))
-            tell()
-        _say(span=(start, time.perf_counter(), time.process_time() - cpu_s))
+            gevent.sleep(min(left, _REPORT_EVERY_S))
+            report()
+        _write(span=(start, time.perf_counter(), time.process_time() - cpu_s))
     sender.rest()
-    sender.drain(plan.patience_s)
-    tell()
+    sender.drain(plan.timeout_s)
+    report()
 
 
-def _row(asked: Asked) -> tuple[object, ...]:
-    """Return the fields of a `Seen`, in their order."""
-    reply, question = asked.reply, asked.question
-    told = reply.headers.get(b"retry-after", b"") if reply else b""
+def _row(sent: SentRequest) -> tuple[object, ...]:
+    """Return the fields of a `RequestResult`, in their order."""
+    reply, request = sent.reply, sent.request
+    retry_after = reply.headers.get(b"retry-after", b"") if reply else b""
     return (
-        asked.phase,
-        question.name,
-        question.images,
-        asked.outcome,
+        sent.phase,
+        request.name,
+        request.images,
+        sent.outcome,
         reply.status if reply else 0,
-        int(told) if told.isdigit() else 0,
-        asked.due,
-        asked.sent,
-        asked.ended,
+        int(retry_after) if retry_after.isdigit() else 0,
+        sent.due,
+        sent.sent,
+        sent.ended,
     )
 
 
-def _say(**document: object) -> None:
+def _write(**document: object) -> None:
     sys.stdout.buffer.write(orjson.dumps(document) + b"\n")
     sys.stdout.buffer.flush()
 

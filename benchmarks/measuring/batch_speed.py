@@ -1,4 +1,4 @@
-"""How fast batches are run, in one lane or in several side by side."""
+"""Measure the speed of batches, in one lane or in several side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from statistics import mean, median
 
 @dataclass(frozen=True)
 class BatchSpeed:
-    """How it went."""
+    """Throughput, latency and CPU time."""
 
     rate: float
     """Images a second."""
@@ -22,7 +22,7 @@ class BatchSpeed:
 
     @staticmethod
     def average(speeds: Sequence[BatchSpeed]) -> BatchSpeed:
-        """Return the means of several."""
+        """Return the mean of each figure."""
         return BatchSpeed(
             mean(one.rate for one in speeds),
             mean(one.batch_ms for one in speeds),
@@ -31,12 +31,12 @@ class BatchSpeed:
 
 
 def time_batches(lanes: Sequence[Callable[[], object]], images: int, seconds: float) -> BatchSpeed:
-    """Run batches for a time, each lane in a thread of its own and without regard to the others.
+    """Run batches for a time, each lane independently in a thread of its own.
 
     Args:
-        lanes: Each runs one batch when it is called.
+        lanes: Each runs one batch when called.
         images: In a batch.
-        seconds: How long; what was begun is finished, and each lane runs one batch in any case.
+        seconds: How long; a batch that was begun is finished, and each lane runs one batch in any case.
     """
     batch_s: list[float] = []
     cpu, started = time.process_time(), time.perf_counter()
@@ -51,7 +51,7 @@ def time_batches(lanes: Sequence[Callable[[], object]], images: int, seconds: fl
                 return
 
     with ThreadPoolExecutor(len(lanes)) as pool:
-        list(pool.map(repeat, lanes))  # Raises what a lane raised.
+        list(pool.map(repeat, lanes))  # Re-raises what a lane raised.
     elapsed, cpu_s = time.perf_counter() - started, time.process_time() - cpu
     done = len(batch_s) * images
     return BatchSpeed(done / elapsed, 1000 * median(batch_s), 1000 * cpu_s / done)

@@ -1,4 +1,4 @@
-"""Who else was at work while something was measured."""
+"""Measure what other processes took of the machine during a measurement."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from dataclasses import dataclass
 
 import psutil
 
-WORTH_MENTION = 0.05
+THRESHOLD = 0.05
 """Share of one core that another process must have taken to spoil a measurement."""
 
 
 @dataclass(frozen=True)
-class Intrusion:
-    """What others took of the machine, in cores."""
+class Interference:
+    """CPU time that others took, in cores."""
 
     named: dict[str, float]
-    """Processes that took more than a twentieth of a core and lived to the end, by name and id."""
+    """Processes that took more than a twentieth of a core and still run, by name and id."""
     others: float
-    """All that was neither ours nor idle."""
+    """All time that was neither idle nor ours."""
     stolen: float
-    """What the hypervisor gave to other machines."""
+    """Time that the hypervisor gave to other machines."""
 
     @property
     def spoils(self) -> bool:
-        """Tell whether the measurement is not to be trusted."""
-        return bool(self.named) or max(self.others, self.stolen) > WORTH_MENTION * (psutil.cpu_count() or 1)
+        """Return whether the measurement is not to be trusted."""
+        return bool(self.named) or max(self.others, self.stolen) > THRESHOLD * (psutil.cpu_count() or 1)
 
     @property
     def text(self) -> str:
-        """Return it in words."""
+        """Return a description."""
         named = [f"{name} {share:.0%}" for name, share in sorted(self.named.items(), key=lambda item: -item[1])]
-        stolen = [f"the hypervisor {self.stolen:.0%}"] if self.stolen > WORTH_MENTION else []
-        return ", ".join(named + stolen) or f"processes that came and went {self.others:.0%}"
+        stolen = [f"the hypervisor {self.stolen:.0%}"] if self.stolen > THRESHOLD else []
+        return ", ".join(named + stolen) or f"short-lived processes {self.others:.0%}"
 
 
-class Watch:
-    """Looks at the machine when it is made, and again when it is asked."""
+class InterferenceMonitor:
+    """Measure interference from construction to `read`."""
 
     def __init__(self) -> None:
         self._at = time.perf_counter()
@@ -46,19 +46,19 @@ class Watch:
         self._busy, self._stolen = _busy_s()
         self._before = {process.pid: spent for process, spent in _others()}
 
-    def look(self) -> Intrusion:
-        """Return what others took since."""
+    def read(self) -> Interference:
+        """Return the interference since construction."""
         seconds = time.perf_counter() - self._at
         busy, stolen = _busy_s()
         own = _own_s()
         named: dict[str, float] = {}
         for process, spent in _others():
             share = (spent - self._before.get(process.pid, 0.0)) / seconds
-            if share > WORTH_MENTION:
+            if share > THRESHOLD:
                 with suppress(psutil.Error):
                     named[f"{process.name()} {process.pid}"] = share
         others = max(0.0, (busy - self._busy) - (own - self._own)) / seconds
-        return Intrusion(named, others, (stolen - self._stolen) / seconds)
+        return Interference(named, others, (stolen - self._stolen) / seconds)
 
 
 def _family() -> list[psutil.Process]:
@@ -67,7 +67,7 @@ def _family() -> list[psutil.Process]:
 
 
 def _own_s() -> float:
-    """Return the CPU time of this process and all below it, those that have ended included."""
+    """Return the CPU time of this process and its descendants, those that have ended included, in seconds."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = ended.ru_utime + ended.ru_stime
     for process in _family():
@@ -78,13 +78,13 @@ def _own_s() -> float:
 
 
 def _busy_s() -> tuple[float, float]:
-    """Return the seconds that all cores together worked, and those that they were withheld."""
+    """Return the busy seconds of all cores together, and the stolen ones."""
     times = psutil.cpu_times()
     return times.user + times.nice + times.system, times.steal
 
 
 def _others() -> list[tuple[psutil.Process, float]]:
-    """Return the processes that are not below this one, each with its CPU time in seconds."""
+    """Return the processes that are not descendants of this one, each with its CPU time in seconds."""
     own = {process.pid for process in _family()}
     found = []
     for process in psutil.process_iter():

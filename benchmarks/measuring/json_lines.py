@@ -1,4 +1,4 @@
-"""A process that is asked in JSON lines, and answers each with one."""
+"""A process that answers each JSON line of its input with one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 
 class JsonLinesProcess:
-    """Runs a module that calls `answer_lines`, from entering the block to leaving it."""
+    """Run a module that calls `serve_lines`, from entering the block to leaving it."""
 
     def __init__(self, name: str, module: str, *arguments: object, environment: Mapping[str, str]) -> None:
         self.name = name
@@ -25,10 +25,10 @@ class JsonLinesProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C is for the process that asks; this one ends with its input.
+            start_new_session=True,  # Ctrl-C is for the parent; this process ends with its input.
         )
         self.first: Any = self._read()
-        """The document that it began with."""
+        """The first document."""
         return self
 
     def __exit__(
@@ -38,14 +38,14 @@ class JsonLinesProcess:
         self._process.stdin.close()
         self._process.wait()
 
-    def ask(self, question: object) -> Any:
-        """Return the answer to a question; both are JSON documents.
+    def call(self, request: object) -> Any:
+        """Return the response to a request; both are JSON documents.
 
         Raises:
             SystemExit: The process has ended.
         """
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return self._read()
 
@@ -53,12 +53,12 @@ class JsonLinesProcess:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.name} ended with {self._process.wait()}; what it wrote above says why")
+            raise SystemExit(f"{self.name} ended with {self._process.wait()}; its output above says why")
         return json.loads(line)
 
 
-def answer_lines(first: object, answer: Callable[[Any], object]) -> None:
-    """Write a first document, then answer each line of the input until it ends."""
+def serve_lines(first: object, respond: Callable[[Any], object]) -> None:
+    """Write a first document, then respond to each line of the input until it ends."""
     print(json.dumps(first), flush=True)
     for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), flush=True)
+        print(json.dumps(respond(json.loads(line))), flush=True)

@@ -1,4 +1,4 @@
-"""What processes need and take: a free port, memory."""
+"""Free ports, and the memory of processes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def free_port() -> int:
 
 
 def memory_mib(process: psutil.Process | None = None) -> float:
-    """Return the proportional set size of a process, in MiB; without one, of this one.
+    """Return the proportional set size of a process, by default this one, in MiB.
 
     Raises:
-        psutil.Error: The process has ended, or may not be looked at.
+        psutil.Error: The process has ended, or may not be inspected.
     """
     return float((process or psutil.Process()).memory_full_info().pss) / 2**20

@@ -1,4 +1,4 @@
-"""How figures are put together for the tables."""
+"""Summarize figures for the tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statistics import median
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which this share of the others lies; not a number where there are none."""
+    """Return the value below which this share of the values lies; NaN where there are none."""
     if not values:
         return math.nan
     ordered = sorted(values)
@@ -16,7 +16,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """Return the median, the least and the greatest value, each in the format `form`; a dash where there are none."""
+    """Return the median, minimum and maximum, each in the format `form`; a dash where there are no values."""
     if not values:
         return "–"
     return f"{median(values):{form}} ({min(values):{form}}–{max(values):{form}})"

@@ -1,49 +1,57 @@
-"""What is left of a service that is asked far more than it can answer: `python -m benchmarks overload`.
+"""Send a service far more than it can serve: `python -m benchmarks overload`.
 
-Each round finds the peak (a closed loop), then asks half of that (calm), a multiple of it (the storm), and half of it
+Each round finds the peak (a closed loop), then sends half of that (calm), a multiple of it (the storm), and half of it
 again, by a schedule and without a pause between; then the same with a part of the storm as bulk. Latency counts from
-when a request was due. Unless they are kept apart (`--apart`) the load comes from the cores of the service: what it
-takes, and what it could not send in time, is told. Needs a published model (`make model`); other work on the machine
-spoils the figures.
+when a request was due. Unless they are kept apart (`--apart`) the load comes from the cores of the service: the tables
+show the CPU time that it took, and the requests that it could not send in time. Needs a published model (`make model`);
+other work on the machine spoils the figures.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import subprocess
-import sys
 import tempfile
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import click
 from tqdm import tqdm
 
-from benchmarks.load.closed_loop import Report
+from benchmarks.load.closed_loop import Report, closed_loop, write_bodies
 from benchmarks.load.open_loop import BULK, INTERACTIVE, OpenLoop, Plan
-from benchmarks.measuring.interference import Watch
+from benchmarks.measuring.interference import InterferenceMonitor
 from benchmarks.measuring.machine import describe_machine
-from benchmarks.measuring.sampler import Sampler, cores
 from benchmarks.measuring.summary import spread
-from benchmarks.servers.local_server import EDGE, LocalServer
-from loadtest.load.images import SIZES, jpegs, predict_body
+from benchmarks.options import (
+    ABOVE_ZERO,
+    POSITIVE,
+    SHARE,
+    benchmark,
+    model_option,
+    precision_option,
+    rounds_option,
+)
+from benchmarks.servers.sampler import Sampler, cores
+from benchmarks.servers.server_process import EDGE, BentoMLServer, request
 
-from .storm import Storm, answered_p99_ms, failed, lost, since_due_ms, since_sent_ms
+from .storm import Options, Storm, answered_p99_ms, failed, lost, since_due_ms, since_sent_ms
+
+_AT_LEAST_1 = click.FloatRange(min=1)
 
 _CALM_S = 5.0
-"""How long the calm before a storm lasts."""
+"""Length of the calm before a storm."""
 
 _SAMPLE_EVERY_S = 2.0
-"""Looking at the memory of all processes takes 20 ms, which the service would miss."""
+"""A sample of the memory of all processes takes 20 ms of CPU from the service."""
 
 _FAILED = "xception_failed_requests_total"
 
 ROWS: tuple[tuple[str, Callable[[Storm], float], str, str], ...] = (
     ("peak, images/s", lambda storm: storm.peak_images, ".1f", ""),
     (
-        "asked in the storm, images/s",
+        "sent in the storm, images/s",
         lambda storm: len(storm.due()) * storm.options.images / storm.span.seconds,
         ".0f",
         "",
@@ -51,15 +59,15 @@ ROWS: tuple[tuple[str, Callable[[Storm], float], str, str], ...] = (
     ("answered in time, images/s", lambda storm: storm.goodput(), ".1f", ""),
     ("share of the peak", lambda storm: storm.goodput() / storm.peak_images, ".2f", "≥ 0.95"),
     ("share of the peak on the cores that the load left", Storm.left_by_load, ".2f", ""),
-    ("p99 of what was answered, ms", answered_p99_ms, ".0f", "the deadline"),
-    ("answered after the deadline, or 504", lambda storm: storm.count(storm.late), ".0f", ""),
-    ("refused, share", lambda storm: storm.share(lambda one: one.outcome == "refused"), ".2f", ""),
-    ("a refusal from when it was sent, p50, ms", lambda storm: since_sent_ms(storm.refusals(), 0.5), ".1f", ""),
+    ("p99 of good responses, ms", answered_p99_ms, ".0f", "the deadline"),
+    ("after the deadline, or 504", lambda storm: storm.count(storm.late), ".0f", ""),
+    ("rejected, share", lambda storm: storm.share(lambda one: one.outcome == "refused"), ".2f", ""),
+    ("a rejection from when it was sent, p50, ms", lambda storm: since_sent_ms(storm.refusals(), 0.5), ".1f", ""),
     ("the same, p99, ms", lambda storm: since_sent_ms(storm.refusals(), 0.99), ".1f", "< 20"),
-    ("a refusal from when it was due, p50, ms", lambda storm: since_due_ms(storm.refusals(), 0.5), ".1f", ""),
+    ("a rejection from when it was due, p50, ms", lambda storm: since_due_ms(storm.refusals(), 0.5), ".1f", ""),
     ("the same, p99, ms", lambda storm: since_due_ms(storm.refusals(), 0.99), ".1f", ""),
     (
-        "refusals that say when to come back, share",
+        "rejections with Retry-After, share",
         lambda storm: sum(one.retry_after_s >= 1 for one in storm.refusals()) / max(1, len(storm.refusals())),
         ".2f",
         "1.00",
@@ -72,25 +80,41 @@ ROWS: tuple[tuple[str, Callable[[Storm], float], str, str], ...] = (
     ("p99 in the calm before, ms", lambda storm: 1000 * storm.calm_p99_s(), ".1f", ""),
     ("back to 1.5 times that after, s", Storm.recovery_s, ".1f", "≤ 1"),
     ("CPU of edge and runner for an image at the peak, ms", Storm.cpu_ms_at_peak, ".2f", ""),
-    ("the same in the storm, with all refusals, ms", Storm.cpu_ms, ".2f", ""),
+    ("the same in the storm, with all rejections, ms", Storm.cpu_ms, ".2f", ""),
     ("cores taken by the load", Storm.load_cores, ".2f", ""),
     ("cores taken by the edge", lambda storm: cores(storm.samples, "edge", storm.span), ".2f", ""),
     ("cores taken by the runner", lambda storm: cores(storm.samples, "runner", storm.span), ".2f", ""),
 )
-"""What the first table tells: text, figure, its format, and the goal."""
+"""Rows of the first table: text, figure, its format, and the goal."""
 
 
-def main(arguments: list[str]) -> int:
+@benchmark(__doc__)
+@model_option
+@precision_option
+@rounds_option(3)
+@click.option("--seconds", type=_AT_LEAST_1, default=10.0, help="Length of a storm, and of the calm after it.")
+@click.option("--factor", type=ABOVE_ZERO, default=4.0, help="Multiple of the peak that the storm sends.")
+@click.option("--deadline-ms", type=POSITIVE, default=1000, help="Deadline of the requests.")
+@click.option("--images", type=POSITIVE, default=1, help="In a request.")
+@click.option("--clients", type=POSITIVE, default=32, help="Of the closed loop that finds the peak.")
+@click.option("--peak-seconds", type=_AT_LEAST_1, default=10.0, help="Length of that loop.")
+@click.option("--arrivals", type=click.Choice(["poisson", "constant"]), default="poisson")
+@click.option("--bulk", type=SHARE, default=0.3, help="Share of bulk requests in the second storms; 0: no such storms.")
+@click.option("--apart", is_flag=True, help="Half of the cores for the service, half for the load, as on two machines.")
+def main(**values: Any) -> int:
     """Measure, and print the tables in Markdown; return the exit status."""
-    options = parse(arguments)
-    os.environ["MODEL_NAME"] = options.model
+    options = Options(**values)
     cores = leave_half() if options.apart else ()
     storms: dict[float, list[Storm]] = {share: [] for share in sorted({0.0, options.bulk})}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bodies = write_bodies(folder, options.images)
-        settings = {"PRECISION": options.precision, "MODEL_CACHE_DIR": str(folder / "cache")}
-        with LocalServer(folder / "server", EDGE, cores, **settings) as server:
+        settings = {
+            "MODEL_NAME": options.model,
+            "PRECISION": options.precision,
+            "MODEL_CACHE_DIR": str(folder / "cache"),
+        }
+        with BentoMLServer(folder / "server", EDGE, cores, **settings) as server:
             find_peak(server, bodies, options, settle_s=3.0)
             for _ in tqdm(range(options.rounds), desc="Rounds", leave=False):
                 for share, seen in storms.items():
@@ -99,39 +123,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """Read the options; ends the process with one line where they are not right."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks overload", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="xception", help="a published model (%(default)s)")
-    parser.add_argument(
-        "--precision", choices=("auto", "fp32", "bf16", "int8"), default="auto", help="of the engine (%(default)s)"
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="how often all is done (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=10, help="length of a storm, and the calm after (%(default)s)")
-    parser.add_argument("--factor", type=float, default=4, help="how many times the peak is asked (%(default)s)")
-    parser.add_argument("--deadline-ms", type=int, default=1000, help="deadline that requests name (%(default)s)")
-    parser.add_argument("--images", type=int, default=1, help="in a request (%(default)s)")
-    parser.add_argument("--clients", type=int, default=32, help="of the closed loop that finds the peak (%(default)s)")
-    parser.add_argument("--peak-seconds", type=float, default=10, help="how long that runs (%(default)s)")
-    parser.add_argument("--arrivals", choices=("poisson", "constant"), default="poisson", help="(%(default)s)")
-    parser.add_argument("--bulk", type=float, default=0.3, help="share of bulk in the second storms; 0: none (0.3)")
-    parser.add_argument(
-        "--apart", action="store_true", help="half of the cores for the service, half for the load, as on two machines"
-    )
-    options = parser.parse_args(arguments)
-    if min(options.rounds, options.images, options.clients, options.deadline_ms) < 1:
-        parser.error("--rounds, --images, --clients, --deadline-ms: must be at least 1")
-    if min(options.seconds, options.peak_seconds) < 1 or options.factor <= 0:
-        parser.error("--seconds, --peak-seconds: must be at least 1; --factor: more than 0")
-    if not 0 <= options.bulk < 1:
-        parser.error("--bulk: must be from 0 to less than 1")
-    return options
-
-
 def leave_half() -> list[int]:
-    """Keep this process, and what it starts from now on, to half of its cores; return the others.
+    """Restrict this process and its future children to half of its cores; return the others.
 
     Raises:
         SystemExit: There is only one.
@@ -144,37 +137,31 @@ def leave_half() -> list[int]:
     return cores[:half]
 
 
-def write_bodies(folder: Path, images: int) -> list[Path]:
-    """Write a request for each picture, for the closed loop."""
-    paths = []
-    for first in range(len(jpegs(SIZES[1]))):
-        paths.append(folder / f"{first}.json")
-        paths[-1].write_bytes(predict_body(SIZES[1], images, first))
-    return paths
+def find_peak(server: BentoMLServer, bodies: list[Path], options: Options, settle_s: float = 0.5) -> Report:
+    """Return the report of a closed loop."""
+    return closed_loop(
+        server.predict_url,
+        bodies,
+        options.clients,
+        options.peak_seconds,
+        settle_s=settle_s,
+        rows=options.images,
+    )
 
 
-def find_peak(server: LocalServer, bodies: list[Path], options: argparse.Namespace, settle_s: float = 0.5) -> Report:
-    """Return what a closed loop gets."""
-    command = [sys.executable, "-m", "benchmarks.load.closed_loop", server.predict, *map(str, bodies)]
-    command += ["--clients", str(options.clients), "--seconds", str(options.peak_seconds), "--settle", str(settle_s)]
-    command += ["--rows", str(options.images)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, start_new_session=True)
-    return Report.from_json(done.stdout)
-
-
-def make_storm(server: LocalServer, bodies: list[Path], options: argparse.Namespace, bulk: float) -> Storm:
+def make_storm(server: BentoMLServer, bodies: list[Path], options: Options, bulk: float) -> Storm:
     """Find the peak, and go on from there."""
-    watch, cpu_s = Watch(), service_cpu_s(server)
+    monitor, cpu_s = InterferenceMonitor(), service_cpu_s(server)
     peak = find_peak(server, bodies, options)
     cpu_s = service_cpu_s(server) - cpu_s
     if not peak.latencies_ms:
-        raise SystemExit(f"the service answers nothing: {dict(peak.statuses)}")
+        raise SystemExit(f"the service returns no predictions: {dict(peak.statuses)}")
     calm = peak.rate / 2
     plan = Plan(
         server.url,
         options.model,
         ((_CALM_S, calm), (options.seconds, options.factor * peak.rate), (options.seconds, calm)),
-        "pictures",
+        "images",
         options.arrivals,
         images=options.images,
         timeout_ms=options.deadline_ms,
@@ -183,20 +170,21 @@ def make_storm(server: LocalServer, bodies: list[Path], options: argparse.Namesp
     before = reasons(server)
     with Sampler(server, _SAMPLE_EVERY_S) as sampler, OpenLoop(plan) as load:
         load.wait()
-    return Storm(options, peak, cpu_s, load.seen, load.spans, sampler.samples, reasons(server) - before, watch.look())
+    return Storm(
+        options, peak, cpu_s, load.results, load.spans, sampler.samples, reasons(server) - before, monitor.read()
+    )
 
 
-def service_cpu_s(server: LocalServer) -> float:
+def service_cpu_s(server: BentoMLServer) -> float:
     """Return the CPU time that edge and runner have taken since they were started."""
-    found = server.processes()
-    times = [process.cpu_times() for role in ("edge", "runner") for process in found[role]]
-    return float(sum(one.user + one.system for one in times))
+    spent = server.cpu_s()
+    return spent["edge"] + spent["runner"]
 
 
-def reasons(server: LocalServer) -> Counter[str]:
-    """Return why requests were refused or failed until now, by the metrics of the service."""
-    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
+def reasons(server: BentoMLServer) -> Counter[str]:
+    """Return the rejected and failed requests by reason, from the metrics of the service."""
+    with request(f"{server.url}/metrics", timeout=10) as response:
+        lines = response.read().decode().splitlines()
     found: Counter[str] = Counter()
     for line in lines:
         if line.startswith(_FAILED):
@@ -205,11 +193,11 @@ def reasons(server: LocalServer) -> Counter[str]:
     return found
 
 
-def report(storms: dict[float, list[Storm]], options: argparse.Namespace) -> None:
+def report(storms: dict[float, list[Storm]], options: Options) -> None:
     """Print the tables."""
     print(describe_machine())
     print(
-        f"{options.model}, {options.precision}; {options.images} pictures of 500 × 375 a request; the storm: "
+        f"{options.model}, {options.precision}; {options.images} images of 500 × 375 a request; the storm: "
         f"{options.factor:g} × the peak for {options.seconds:g} s, {options.arrivals}, "
         f"deadline {options.deadline_ms} ms; the peak: {options.clients} clients for {options.peak_seconds:g} s; "
         f"{'service and load on cores of their own; ' if options.apart else ''}"
@@ -226,15 +214,15 @@ def report(storms: dict[float, list[Storm]], options: argparse.Namespace) -> Non
     for share, head in zip(shares, heads, strict=True):
         total = sum((one.reasons for one in storms[share]), Counter[str]())
         told = ", ".join(f"{reason} {count}" for reason, count in total.most_common()) or "nothing"
-        print(f"\nRefused or failed, {head}, by the service's own count: {told}")
-    disturbed = [one.others.text for seen in storms.values() for one in seen if one.others.spoils]
+        print(f"\nRejected or failed, {head}, by the service's own count: {told}")
+    disturbed = [one.interference.text for seen in storms.values() for one in seen if one.interference.spoils]
     if disturbed:
-        print(f"\nOthers were at work in {len(disturbed)} of {sum(map(len, storms.values()))} storms: {disturbed[0]}")
+        print(f"\nInterference in {len(disturbed)} of {sum(map(len, storms.values()))} storms: {disturbed[0]}")
 
 
 def report_priorities(storms: list[Storm]) -> None:
-    """Print what became of either priority."""
-    print("\n| | asked/s | answered in time/s | share answered in time | p99 ms | refused | deadline passed |")
+    """Print the results of each priority."""
+    print("\n| | sent/s | in time/s | share in time | p99 ms | rejected | deadline passed |")
     print("|---|---|---|---|---|---|---|")
     for name in (INTERACTIVE, BULK):
         rates = [len(one.due(name=name)) / one.span.seconds for one in storms]

@@ -1,54 +1,72 @@
-"""A storm of requests, and the figures that come of it."""
+"""An overload («storm»), and the figures of its results."""
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.load.closed_loop import Report
-from benchmarks.load.open_loop import Seen, Span
-from benchmarks.measuring.interference import Intrusion
-from benchmarks.measuring.sampler import Sample, cores, during
+from benchmarks.load.open_loop import RequestResult, Span
+from benchmarks.measuring.interference import Interference
 from benchmarks.measuring.summary import percentile
+from benchmarks.servers.sampler import Sample, cores, during
+from loadtest.load.arrivals import Arrivals
 from service.cpus import available_cpus
 
 BEFORE, STORM, AFTER = 0, 1, 2
 """The phases of the load: calm, storm, calm again."""
 
 _SETTLE_S = 1.0
-"""So much of the calm before does not count."""
+"""The first seconds of the calm before do not count."""
 
 _LATE_SHARE = 0.1
-"""Share of the deadline by which a request may leave late and still counts as sent in time."""
+"""Share of the deadline by which a request may be late and still count as sent in time."""
 
 _WINDOW_S, _STEP_S = 0.5, 0.1
-"""After a storm the latency is looked at in windows so long, one every so often."""
+"""Length and distance of the windows in which the latency after a storm is measured."""
 
 _CALM_AGAIN = 1.5
 """Multiple of the 99th percentile before the storm, at which the service counts as recovered."""
 
 
 @dataclass(frozen=True)
-class Storm:
-    """A peak, and what was seen in the storm after it."""
+class Options:
+    """The options of the command."""
 
-    options: argparse.Namespace
+    model: str
+    precision: str
+    rounds: int
+    seconds: float
+    factor: float
+    deadline_ms: int
+    images: int
+    clients: int
+    peak_seconds: float
+    arrivals: Arrivals
+    bulk: float
+    apart: bool
+
+
+@dataclass(frozen=True)
+class Storm:
+    """A peak, and the results of the overload after it."""
+
+    options: Options
     peak: Report
     peak_cpu_s: float
-    """CPU time that edge and runner took for all answers of the peak."""
-    seen: Sequence[Seen]
+    """CPU time that edge and runner took for all responses of the peak."""
+    results: Sequence[RequestResult]
     spans: Sequence[Span]
     samples: Sequence[Sample]
     reasons: Counter[str]
-    """Why the service says that it refused or failed."""
-    others: Intrusion
+    """Rejections and failures by reason, as the service counts them."""
+    interference: Interference
 
     @property
     def span(self) -> Span:
-        """Return when the storm was."""
+        """Return the span of the storm."""
         return self.spans[STORM]
 
     @property
@@ -61,26 +79,26 @@ class Storm:
         """Return the images a second of the closed loop."""
         return self.peak.rate * float(self.options.images)
 
-    def due(self, phase: int = STORM, name: str | None = None) -> list[Seen]:
+    def due(self, phase: int = STORM, name: str | None = None) -> list[RequestResult]:
         """Return the requests that were due in a phase, of one priority or of both."""
-        return [one for one in self.seen if one.phase == phase and name in (None, one.name)]
+        return [one for one in self.results if one.phase == phase and name in (None, one.name)]
 
-    def sent(self, name: str | None = None) -> list[Seen]:
-        """Return those of the storm that left in time."""
+    def sent(self, name: str | None = None) -> list[RequestResult]:
+        """Return the requests of the storm that were sent in time."""
         latest = _LATE_SHARE * self.deadline_s
         return [one for one in self.due(name=name) if one.sent is not None and one.sent - one.due <= latest]
 
-    def in_time(self, one: Seen) -> bool:
-        """Tell whether an answer is right, and came within the deadline."""
+    def in_time(self, one: RequestResult) -> bool:
+        """Return whether a response is good and came within the deadline."""
         return one.outcome == "good" and one.seconds <= self.deadline_s
 
-    def late(self, one: Seen) -> bool:
-        """Tell whether the deadline passed before the answer came, or was said to have."""
+    def late(self, one: RequestResult) -> bool:
+        """Return whether the deadline passed before the response, or the response says so."""
         return one.status == 504 or (one.outcome == "good" and not self.in_time(one))
 
     def goodput(self, name: str | None = None) -> float:
-        """Return the images a second that were answered rightly and in time while the storm lasted."""
-        answered = [one for one in self.seen if self.in_time(one) and self.span.holds(one.ended)]
+        """Return the images a second in good responses within the deadline while the storm lasted."""
+        answered = [one for one in self.results if self.in_time(one) and self.span.holds(one.ended)]
         return sum(one.images for one in answered if name in (None, one.name)) / self.span.seconds
 
     def left_by_load(self) -> float:
@@ -93,31 +111,31 @@ class Storm:
 
     def cpu_ms_at_peak(self) -> float:
         """Return the CPU time that edge and runner took for an image at the peak, in ms."""
-        return 1000 * self.peak_cpu_s / (self.peak.answers * float(self.options.images))
+        return 1000 * self.peak_cpu_s / (self.peak.requests * float(self.options.images))
 
     def cpu_ms(self) -> float:
-        """Return what they took in the storm for an image that was answered in time, all refusals included, in ms."""
+        """Return what they took in the storm for an image answered in time, all rejections included, in ms."""
         return 1000 * sum(cores(self.samples, role, self.span) for role in ("edge", "runner")) / self.goodput()
 
     def load_cores(self) -> float:
-        """Return how many cores making the storm took."""
+        """Return how many cores the load generator took in the storm."""
         return self.span.cpu_s / self.span.seconds
 
-    def share(self, which: Callable[[Seen], bool], name: str | None = None) -> float:
-        """Return the share of what was sent in time that is such."""
+    def share(self, which: Callable[[RequestResult], bool], name: str | None = None) -> float:
+        """Return the share of the requests sent in time for which `which` is true."""
         sent = self.sent(name)
         return sum(map(which, sent)) / len(sent) if sent else math.nan
 
-    def count(self, which: Callable[[Seen], bool]) -> int:
-        """Return how many of the requests due in the storm are such."""
+    def count(self, which: Callable[[RequestResult], bool]) -> int:
+        """Return the number of requests due in the storm for which `which` is true."""
         return sum(map(which, self.due()))
 
-    def refusals(self) -> list[Seen]:
-        """Return what was refused of what was sent in time."""
+    def refusals(self) -> list[RequestResult]:
+        """Return the rejected requests among those sent in time."""
         return [one for one in self.sent() if one.outcome == "refused"]
 
     def memory_mib(self, role: str) -> float:
-        """Return the most that the processes of a role had in the storm."""
+        """Return the maximum memory of a role in the storm."""
         return max((sample.pss_mib for sample in during(self.samples, role, self.span)), default=math.nan)
 
     def calm_p99_s(self) -> float:
@@ -126,10 +144,10 @@ class Storm:
         return percentile([one.seconds for one in self.due(BEFORE) if one.due > begun and one.outcome == "good"], 0.99)
 
     def recovery_s(self) -> float:
-        """Return how long after the storm the first requests were due that were answered as fast as before it.
+        """Return how long after the storm the latency was back to that before it, in seconds.
 
-        Half a second's worth of them, of which 99 % took no longer than one and a half times the 99th percentile
-        before the storm; what was not answered counts as endless. Infinite where there were none.
+        This is the first window of half a second whose 99th percentile is at most one and a half times that before the
+        storm; requests without a good response count as infinite. Infinity where there is no such window.
         """
         limit_s, after = _CALM_AGAIN * self.calm_p99_s(), self.spans[AFTER]
         taken = [(one.due, one.seconds if one.outcome == "good" else math.inf) for one in self.due(AFTER)]
@@ -141,26 +159,26 @@ class Storm:
         return math.inf
 
 
-def failed(one: Seen) -> bool:
-    """Tell whether an answer is neither right nor a refusal."""
+def failed(one: RequestResult) -> bool:
+    """Return whether a response is neither good nor a rejection."""
     return one.outcome == "failed" and one.status not in (0, 504)
 
 
-def lost(one: Seen) -> bool:
-    """Tell whether no answer came."""
+def lost(one: RequestResult) -> bool:
+    """Return whether there is no response."""
     return one.outcome == "failed" and one.status == 0
 
 
-def since_sent_ms(seen: Iterable[Seen], share: float) -> float:
-    """Return what this share of requests took no longer than from when it was sent, in ms."""
-    return 1000 * percentile([one.ended - one.sent for one in seen if one.sent is not None], share)
+def since_sent_ms(results: Iterable[RequestResult], share: float) -> float:
+    """Return a percentile of the latency from when requests were sent, in ms."""
+    return 1000 * percentile([one.ended - one.sent for one in results if one.sent is not None], share)
 
 
-def since_due_ms(seen: Iterable[Seen], share: float) -> float:
-    """Return what this share of requests took no longer than from when it was due, in ms."""
-    return 1000 * percentile([one.seconds for one in seen], share)
+def since_due_ms(results: Iterable[RequestResult], share: float) -> float:
+    """Return a percentile of the latency from when requests were due, in ms."""
+    return 1000 * percentile([one.seconds for one in results], share)
 
 
 def answered_p99_ms(storm: Storm, name: str | None = None) -> float:
-    """Return the 99th percentile of what was answered, whether in time or not."""
+    """Return the 99th percentile of good responses, in time or not."""
     return since_due_ms((one for one in storm.sent(name) if one.outcome == "good"), 0.99)

@@ -1,4 +1,7 @@
-"""The least that a refusal can cost: `python -m benchmarks.servers.bare_refuser PORT` answers 429, and no more."""
+"""Answer every request with 429 and do nothing else: `python -m benchmarks.servers.bare_refuser PORT`.
+
+The least that a rejection can cost.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _HEADERS = [
 
 
 async def refuse(_scope: Scope, _receive: Receive, send: Send) -> None:
-    """Refuse a request without a look at it."""
+    """Reject a request without reading it."""
     await send({"type": "http.response.start", "status": 429, "headers": _HEADERS})
     await send({"type": "http.response.body", "body": _BODY})
 

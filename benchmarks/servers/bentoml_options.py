@@ -1,4 +1,4 @@
-"""The options of the BentoML services that are measured beside this one."""
+"""Options of the BentoML services that are measured beside this one."""
 
 OPTIONS = {
     "workers": 1,

@@ -1,4 +1,4 @@
-"""Two BentoML services that do nothing: what starting any takes. Started by `python -m benchmarks start`."""
+"""Two BentoML services that do nothing: the least that a start can take. Started by `python -m benchmarks start`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import bentoml
 
 @bentoml.service
 class IdleRunner:
-    """Stands where the runner would."""
+    """Take the place of the runner."""
 
 
 @bentoml.service
 class IdleEdge:
-    """Stands where the edge would."""
+    """Take the place of the edge."""
 
     runner = bentoml.depends(IdleRunner)

@@ -1,4 +1,4 @@
-"""A real S3 server on this machine, for the measurements that need one."""
+"""Start a real S3 server on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """Start a server, and yield the URL of an empty store in it."""
+    """Start a server and yield the URL of an empty store in it.
+
+    Raises:
+        SystemExit: This is no checkout, or the server is not installed.
+    """
     try:
         from tests.ceph import Ceph
     except ImportError as error:

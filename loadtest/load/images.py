@@ -1,4 +1,4 @@
-"""The pictures that the load is made of: the photographs that come with scikit-learn, at several sizes."""
+"""The images of the load: the photographs that come with scikit-learn, at several sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 from PIL import Image, ImageOps
 
 SIZES = ((320, 240), (500, 375), (1280, 960), (4000, 3000))
-"""Width × height: a thumbnail, a picture of a web page, of a screen, of a telephone's camera."""
+"""Width × height: a thumbnail, an image on a web page, a screen, a phone camera."""
 
 _QUALITY = 85
 
@@ -58,12 +58,12 @@ def _encode(image: Image.Image) -> bytes:
 
 @cache
 def predict_body(size: tuple[int, int], instances: int, first: int = 0) -> bytes:
-    """Return a predict request in TensorFlow Serving's row format with so many pictures of `size`.
+    """Return a predict request in TensorFlow Serving's row format with a number of images of `size`.
 
     Args:
         size: Width × height.
-        instances: How many pictures.
-        first: The number of the picture to begin with.
+        instances: Number of images.
+        first: Index of the first image.
     """
     files = jpegs(size)
     chosen = [files[(first + index) % len(files)] for index in range(instances)]

@@ -1,7 +1,7 @@
-"""Leads a load test through its steps: tells the processes that make the load what to do, gathers what they counted.
+"""Run a load test through its steps: direct the load generators and collect their statistics.
 
-It runs beside Locust's runner, in the master or in the only process. Its messages are Locust's, which also go round
-inside a single process, so that one process and many work alike.
+The scheduler runs beside Locust's runner, in the master or in the only process. Its messages are Locust's, which are
+also delivered inside a single process, so that one process and many work alike.
 """
 
 from __future__ import annotations
@@ -21,99 +21,99 @@ from .options import LoadOptions
 from .ramp import RampSearch
 from .scenarios import Step, steps
 from .sender import Phase
-from .stats import Ledger, Tally
+from .stats import LoadStats, RequestStats
 
 READY = "load_ready"
-"""From a process that makes load: it can begin."""
+"""From a load generator: it is ready."""
 PHASE = "load_phase"
-"""To it: go over to a phase."""
+"""To it: start a phase."""
 REST = "load_rest"
-"""To it: send nothing more, and tell when nothing is under way."""
-LEDGER = "load_ledger"
-"""From it: what it counted, and whether it is at rest."""
+"""To it: send nothing more, and report when no request is in flight."""
+STATS = "load_stats"
+"""From it: its statistics, and whether it is at rest."""
 
 _READY_TIMEOUT_S = 60.0
 _PROGRESS_S = 10.0
 
 KEPT_UP = 0.95
-"""A step of a ramp is met only if at least this share of what was asked is answered while it lasts."""
+"""A step of a ramp is met only if at least this share of what was sent is answered while it lasts."""
 
 
 @dataclass
 class Done:
-    """A step that was taken, or is being taken."""
+    """A step that has run, or is running."""
 
     step: Step
     number: int
     begun: float
     """In Unix time."""
     seconds: float = 0.0
-    """How long it lasted; 0 while it lasts."""
+    """Its length; 0 while it runs."""
     met: bool | None = None
     """Of a ramp: whether it met the objectives."""
 
 
-class Conductor:
+class Scheduler:
     """One load test, from the first request to the last."""
 
     def __init__(self, runner: Runner, options: LoadOptions, objectives: Objectives | None) -> None:
-        """Begin; `start` acts.
+        """Prepare; `start` acts.
 
         Args:
             runner: Locust's.
-            options: What is to be done.
-            objectives: Of the scenario; a ramp needs them.
+            options: Of the load test.
+            objectives: Of the scenario.
         """
         self.options = options
         self.objectives = objectives
-        self.ledger = Ledger()
+        self.stats = LoadStats()
         self.done: list[Done] = []
         self.found: float | None = None
-        """Of a ramp: the highest rate that was held so far."""
+        """Of a ramp: the highest rate so far that met the objectives."""
         self.over = False
-        """Whether all was done."""
+        """Whether all steps have run."""
         self._runner = runner
         self._ready: set[str] = set()
         self._resting: set[str] = set()
         self._greenlet: Any = None
 
     def start(self) -> None:
-        """Begin the steps, beside what else runs."""
+        """Run the steps in a greenlet."""
         self._greenlet = gevent.spawn(self._perform)
 
     def stop(self) -> None:
-        """End the test early, if it is not over: the step that is being taken ends here."""
+        """End the test; a running step ends early."""
         if self._greenlet is not None:
             self._greenlet.kill()
         if self.done and not self.done[-1].seconds:
             self.done[-1].seconds = time.time() - self.done[-1].begun
 
     def on_ready(self, message: Message) -> None:
-        """Note that a process can begin."""
+        """Record that a load generator is ready."""
         self._ready.add(message.node_id)
 
-    def on_ledger(self, message: Message) -> None:
-        """Take in what a process counted."""
-        self.ledger.merge(Ledger.from_wire(message.data["ledger"]))
+    def on_stats(self, message: Message) -> None:
+        """Add the statistics of a load generator."""
+        self.stats.merge(LoadStats.from_wire(message.data["stats"]))
         if message.data["resting"]:
             self._resting.add(message.node_id)
 
     @property
     def workers(self) -> list[str]:
-        """Return the processes that make the load."""
+        """Return the ids of the load generators."""
         if not isinstance(self._runner, MasterRunner):
             return ["local"]
         clients = self._runner.clients
         return sorted(client.id for client in (*clients.ready, *clients.spawning, *clients.running))
 
     def measure(self, done: Iterable[Done]) -> Measured:
-        """Return what was seen in some steps together."""
+        """Return the results of some steps together."""
         taken = list(done)
-        tallies = (tally for one in taken for tally in self.ledger.phases.get(one.number, {}).values())
-        return Measured.of(Tally.total(tallies), sum(one.seconds for one in taken))
+        entries = (entry for one in taken for entry in self.stats.phases.get(one.number, {}).values())
+        return Measured.of(RequestStats.total(entries), sum(one.seconds for one in taken))
 
     def counted(self) -> list[Done]:
-        """Return the steps that the verdict is about: all that count; of a ramp the one that was held, or the last."""
+        """Return the steps of the verdict: all that count; of a ramp the highest one met, or the last."""
         counted = [one for one in self.done if one.step.counted and one.seconds]
         if self.options.scenario != "ramp":
             return counted
@@ -144,17 +144,17 @@ class Conductor:
             say(f"{done.step.name}: {describe(self.measure([done]))}: {'met' if done.met else 'missed'}")
 
     def _holds(self, done: Done) -> bool:
-        """Tell whether a step of a ramp met the objectives of latency and errors, and kept up with what was asked."""
+        """Return whether a step of a ramp met the objectives of latency and errors, and kept up with the rate."""
         measured = self.measure([done])
-        tallies = self.ledger.phases.get(done.number, {}).values()
-        meanwhile = sum(tally.images_meanwhile for tally in tallies)
-        asked = sum(tally.images * tally.asked / tally.good for tally in tallies if tally.good)
+        entries = self.stats.phases.get(done.number, {}).values()
+        meanwhile = sum(entry.images_meanwhile for entry in entries)
+        asked = sum(entry.images * entry.asked / entry.good for entry in entries if entry.good)
         objectives = (self.objectives or Objectives()).model_copy(update={"min_images_per_second": None})
         met = all(verdict.met for verdict in judge(objectives, measured))
         return met and measured.good > 0 and meanwhile >= KEPT_UP * asked
 
     def _take(self, step: Step) -> Done:
-        """Take a step, and return when its time is over."""
+        """Run a step to its end."""
         done = Done(step, len(self.done) + 1, time.time())
         if self.done and not self.done[-1].seconds:
             self.done[-1].seconds = done.begun - self.done[-1].begun
@@ -172,15 +172,15 @@ class Conductor:
         return done
 
     def _lately(self) -> str:
-        """Return what was seen in the last seconds."""
+        """Describe the results of the last seconds."""
         now = int(time.time())
-        recent = [tally for second, tally in self.ledger.seconds.items() if now - _PROGRESS_S <= second + 1 <= now]
-        total = Tally.total(recent)
+        recent = [entry for second, entry in self.stats.seconds.items() if now - _PROGRESS_S <= second + 1 <= now]
+        total = RequestStats.total(recent)
         total.images_meanwhile = total.images
         return describe(Measured.of(total, max(len(recent), 1)))
 
     def _settle(self) -> None:
-        """Have all processes rest, and gather the last of what they counted."""
+        """Bring all load generators to rest and collect their last statistics."""
         self._resting.clear()
         for worker in self.workers:
             self._runner.send_message(REST, {}, client_id=worker)
@@ -190,20 +190,21 @@ class Conductor:
         until = time.monotonic() + timeout_s
         while not (workers := self.workers) or not reported.issuperset(workers):
             if time.monotonic() > until:
-                say(f"no word from {', '.join(set(workers) - reported) or 'any worker'} in {timeout_s:.0f} s; going on")
+                missing = ", ".join(set(workers) - reported) or "any worker"
+                say(f"no message from {missing} in {timeout_s:.0f} s; going on")
                 return
             gevent.sleep(0.02)
 
 
 def describe(measured: Measured) -> str:
-    """Return what was seen, in a line."""
+    """Return the results in a line."""
     errors = measured.asked - measured.good
     return (
         f"{measured.images_per_second:.1f} images/s, p50 {measured.p50_ms:.0f} ms, p99 {measured.p99_ms:.0f} ms, "
-        f"{errors} of {measured.asked} requests without a good answer"
+        f"{errors} of {measured.asked} requests without a good response"
     )
 
 
 def say(text: str) -> None:
-    """Tell how it goes, where it does not disturb the result."""
+    """Print progress to stderr."""
     print(text, file=sys.stderr, flush=True)

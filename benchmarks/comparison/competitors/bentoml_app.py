@@ -23,14 +23,14 @@ TASK = Task.from_environment()
 
 @bentoml.service(name="compared_runner", **OPTIONS)
 class ComparedRunner:
-    """Owns the engine."""
+    """Run the engine."""
 
     def __init__(self) -> None:
         self.classifier = Classifier(TASK)
 
     @bentoml.api(batchable=True, max_batch_size=TASK.choice.batch, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the scores of a batch that BentoML put together."""
+        """Return the scores of a batch that BentoML assembled."""
         return self.classifier.run(pixels)
 
 
@@ -40,7 +40,7 @@ _pool = ThreadPoolExecutor(TASK.threads)
 
 
 async def predict(request: Request) -> Response:
-    """Answer TensorFlow Serving's predict."""
+    """Respond to a predict request of TensorFlow Serving."""
     document = orjson.loads(await request.body())
     pixels = await asyncio.get_running_loop().run_in_executor(_pool, _decoder.decode_all, document)
     scores = await _edges[0].runner.to_async.infer(pixels)
@@ -50,7 +50,7 @@ async def predict(request: Request) -> Response:
 @bentoml.service(name="compared_edge", **OPTIONS)
 @bentoml.asgi_app(Starlette(routes=[Route(TASK.path, predict, methods=["POST"])]), path="/")
 class ComparedEdge:
-    """Speaks HTTP."""
+    """Handle HTTP."""
 
     runner = bentoml.depends(ComparedRunner)
 

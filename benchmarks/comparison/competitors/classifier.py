@@ -49,7 +49,7 @@ class Classifier:
         for _ in range(task.choice.streams):
             self._free.put(compiled.create_infer_request())
         size = 1
-        while size <= task.choice.batch:  # A size that is new takes longer; most are met in the load that warms up.
+        while size <= task.choice.batch:  # The first run of a size takes longer; the warm-up load meets most of them.
             self.run(np.zeros((size, task.height, task.width, 3), np.uint8))
             size *= 2
 
@@ -64,5 +64,5 @@ class Classifier:
 
 
 def predictions(scores: NDArray[np.float32]) -> bytes:
-    """Return the answer in row format."""
+    """Return the response body in row format."""
     return orjson.dumps({"predictions": np.ascontiguousarray(scores)}, option=orjson.OPT_SERIALIZE_NUMPY)

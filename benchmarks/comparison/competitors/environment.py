@@ -1,4 +1,4 @@
-"""Virtual environments for the contestants, made when they are first needed."""
+"""Virtual environments for the competitors, made when they are first needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def make_environment(requirements: Path, folder: Path, say: Callable[[str], obje
     Args:
         requirements: A file with a pin a line.
         folder: Where the environment lies.
-        say: Told when it has to be made.
+        say: Called when it has to be made.
 
     Raises:
         SystemExit: pip could not install them; the message has its last line.

@@ -21,7 +21,7 @@ network = keras.models.load_model(TASK.keras)
 
 @app.post(TASK.path)
 def predict() -> ResponseReturnValue:
-    """Answer TensorFlow Serving's predict."""
+    """Respond to a predict request of TensorFlow Serving."""
     images = []
     for instance in request.get_json()["instances"]:
         image = Image.open(io.BytesIO(base64.b64decode(instance["b64"]))).convert("RGB")

@@ -19,7 +19,7 @@ Pixels = NDArray[np.uint8]
 
 
 class Api(litserve.LitAPI):  # type: ignore[misc]
-    """What a worker does; pictures of a batch are decoded side by side."""
+    """Decode and run in a worker; images of a batch are decoded in parallel."""
 
     def setup(self, device: str) -> None:  # noqa: ARG002
         """Load the network."""
@@ -50,7 +50,7 @@ class Api(litserve.LitAPI):  # type: ignore[misc]
         return output
 
     def encode_response(self, output: NDArray[np.float32]) -> Response:
-        """Return the answer, ready to send."""
+        """Return the response."""
         return Response(predictions(output), media_type="application/json")
 
 

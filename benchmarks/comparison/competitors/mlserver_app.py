@@ -28,7 +28,7 @@ TASK = Task.from_environment()
 
 
 class Runtime(mlserver.MLModel):  # type: ignore[misc]
-    """Decodes and runs in threads."""
+    """Decode and run in threads."""
 
     async def load(self) -> bool:
         """Load the network."""
@@ -40,14 +40,14 @@ class Runtime(mlserver.MLModel):  # type: ignore[misc]
 
     @custom_handler(rest_path=TASK.path)  # type: ignore[untyped-decorator]
     async def classify(self, request: Request) -> Response:
-        """Answer TensorFlow Serving's predict."""
+        """Respond to a predict request of TensorFlow Serving."""
         document = orjson.loads(await request.body())
         pixels = await self._loop.run_in_executor(self.decoding, self.decoder.decode_all, document)
         scores = await (self._run(pixels) if TASK.choice.batch == 1 else self._run_in_batch(pixels))
         return Response(predictions(scores), media_type="application/json")
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """Answer a batch that MLServer's batcher put together."""
+        """Run a batch that MLServer's batcher assembled."""
         (images,) = payload.inputs
         scores = await self._run(np.frombuffer(images.data.root, np.uint8).reshape(images.shape))
         output = ResponseOutput(name="scores", datatype="FP32", shape=list(scores.shape), data=scores.ravel().tolist())

@@ -1,4 +1,4 @@
-"""What a contestant is told: which model to serve, where, and in which of its settings."""
+"""The task of a competitor: which model to serve, on which port, and in which of its settings."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import os
 from dataclasses import asdict, dataclass
 
-_VARIABLE = "CONTESTANT"
+_VARIABLE = "COMPETITOR"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Settings of a serving layer that decide how fast it is."""
+    """Settings of a serving layer that determine its speed."""
 
     workers: int = 1
     """Processes that each hold the model."""
@@ -20,11 +20,11 @@ class Choice:
     batch: int = 1
     """Largest batch; 1 batches nothing."""
     wait_ms: float = 0.0
-    """How long a batch is waited for."""
+    """How long an incomplete batch waits."""
 
     @property
     def text(self) -> str:
-        """Return it in words."""
+        """Return a description."""
         workers = f"{self.workers} workers, " if self.workers > 1 else ""
         streams = f"{self.streams} stream{'s' if self.streams > 1 else ''}, "
         batch = f"batches up to {self.batch} in {self.wait_ms:g} ms" if self.batch > 1 else "no batches"
@@ -42,25 +42,25 @@ class Task:
     keras: str
     """The file of the Keras model."""
     precision: str
-    """What the graph is run in: fp32, bf16 or int8."""
+    """Of the graph: fp32, bf16 or int8."""
     height: int
     width: int
     threads: int
-    """CPU threads to use in all."""
+    """CPU threads to use in total."""
     port: int
     choice: Choice
 
     @property
     def path(self) -> str:
-        """Return where on the server requests are posted to."""
+        """Return the path that requests are posted to."""
         return f"/v1/models/{self.model}:predict"
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that hand it to the processes of a contestant."""
+        """Return the environment variables that pass it to the processes of a competitor."""
         return {_VARIABLE: json.dumps(asdict(self))}
 
     @classmethod
     def from_environment(cls) -> Task:
-        """Return what this process was told."""
+        """Read it from the environment."""
         document = json.loads(os.environ[_VARIABLE])
         return cls(**{**document, "choice": Choice(**document["choice"])})

@@ -1,8 +1,9 @@
-"""The lean client against real sockets that answer well, badly, or not at all."""
+"""The closed loop against real sockets that answer well, badly, or not at all."""
 
 from __future__ import annotations
 
 import json
+import math
 import socket
 import threading
 import time
@@ -11,9 +12,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from benchmarks.load import closed_loop as lean_client
-from benchmarks.load.closed_loop import ANSWERED, CUT_OFF, WRONG, Clients, Report, has_predictions
-from benchmarks.load.http_response import AnswerReader, ProtocolError
+from benchmarks.load import closed_loop_process
+from benchmarks.load.closed_loop_process import CUT_OFF, OK, WRONG, ClosedLoop, Report, has_predictions
+from benchmarks.load.http_response import ProtocolError, ResponseReader
 
 BODY = json.dumps({"instances": [{"b64": "QUJD" * 13_000}]}).encode()
 ANSWER = b'{"predictions": [[0.25, 0.75]]}'
@@ -84,7 +85,9 @@ def ask(talk: Talk, clients: int = 3, seconds: float = 0.2, enough: int = 1) -> 
     """Ask for some seconds; where little came of it, on a busy machine, for longer."""
     with server(talk) as url:
         while True:
-            report = Clients(url, [BODY], clients, check=has_predictions(1), check_every=1).run(seconds, settle_s=0.05)
+            report = ClosedLoop(url, [BODY], clients, check=has_predictions(1), check_every=1).run(
+                seconds, settle_s=0.05
+            )
             if sum(report.statuses.values()) >= enough or seconds > 10:
                 return report
             seconds *= 4
@@ -104,10 +107,10 @@ def ask(talk: Talk, clients: int = 3, seconds: float = 0.2, enough: int = 1) -> 
 )
 def test_answers_are_counted_and_timed(talk: Talk) -> None:
     report = ask(talk, enough=4)
-    assert set(report.statuses) == {ANSWERED}
-    assert len(report.latencies_ms) == report.statuses[ANSWERED] >= 4
-    assert report.failures == 0
-    assert report.answers >= report.statuses[ANSWERED]
+    assert set(report.statuses) == {OK}
+    assert len(report.latencies_ms) == report.statuses[OK] >= 4
+    assert report.failures == {}
+    assert report.requests >= report.statuses[OK]
     assert 0 < report.percentile_ms(0.5) <= report.percentile_ms(0.99)
     assert report.cpu_s > 0
 
@@ -122,7 +125,7 @@ def test_refusals_are_failures_by_status() -> None:
     report = ask(answers(REFUSAL))
     assert set(report.statuses) == {"503"}
     assert report.latencies_ms == []
-    assert report.failures == report.statuses["503"]
+    assert report.failures == report.statuses
 
 
 @pytest.mark.parametrize(
@@ -140,23 +143,47 @@ def test_refusals_are_failures_by_status() -> None:
 def test_what_is_no_answer_is_a_failure(talk: Talk, status: str) -> None:
     report = ask(talk)
     assert report.latencies_ms == []
-    assert report.failures > 0
+    assert report.failures
     assert all(found.startswith(status) for found in report.statuses)
+
+
+def test_a_client_backs_off_after_a_rejection() -> None:
+    with server(answers(REFUSAL)) as url:
+        report = ClosedLoop(url, [BODY], 3, back_off_s=0.2).run(0.5, settle_s=0.0)
+    assert 3 <= report.statuses["503"] <= 9
+
+
+def test_a_loop_is_stopped_from_another_thread_and_shows_each_response() -> None:
+    seen: list[tuple[bytes, str]] = []
+    with server(answers(PLAIN.replace(b"\r\n\r\n", b"\r\nX-Model-Version: 7\r\n\r\n"))) as url:
+        loop = ClosedLoop(
+            url,
+            [BODY],
+            2,
+            observe=lambda _s, _e, status, reply: seen.append((reply.header(b"x-model-version"), status)),
+        )
+        thread = threading.Thread(target=loop.run, args=(math.inf,))
+        thread.start()
+        time.sleep(0.3)
+        loop.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+    assert set(seen) == {(b"7", "200")}
 
 
 def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    report = Clients(f"http://127.0.0.1:{port}/", [BODY], 2).run(0.2, settle_s=0.0)
+    report = ClosedLoop(f"http://127.0.0.1:{port}/", [BODY], 2).run(0.2, settle_s=0.0)
     assert set(report.statuses) == {"not connected (ECONNREFUSED)"}
 
 
 def test_silence_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lean_client, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(closed_loop_process, "_TIMEOUT_S", 0.2)
     release = threading.Event()
     report = ask(lambda connection: (read_request(connection), release.wait(5), None)[2], clients=2)
     release.set()
-    assert report.statuses == {"no answer in time": 2}
+    assert report.statuses == {"no response in time": 2}
 
 
 def test_one_bad_client_does_not_hold_up_the_others() -> None:
@@ -171,7 +198,7 @@ def test_one_bad_client_does_not_hold_up_the_others() -> None:
         answers(PLAIN)(connection)
 
     report = ask(talk, enough=5)
-    assert report.statuses[ANSWERED] >= 4
+    assert report.statuses[OK] >= 4
 
 
 @pytest.mark.parametrize(
@@ -179,4 +206,4 @@ def test_one_bad_client_does_not_hold_up_the_others() -> None:
 )
 def test_broken_heads_are_told(head: bytes) -> None:
     with pytest.raises(ProtocolError):
-        AnswerReader().feed(head)
+        ResponseReader().feed(head)

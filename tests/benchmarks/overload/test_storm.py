@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 import math
-from argparse import Namespace
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.load.closed_loop import Report
-from benchmarks.load.open_loop import BULK, INTERACTIVE, Seen, Span
-from benchmarks.measuring.interference import Intrusion
-from benchmarks.overload.storm import AFTER, BEFORE, STORM, Storm, answered_p99_ms, failed, lost, since_sent_ms
+from benchmarks.load.open_loop import BULK, INTERACTIVE, RequestResult, Span
+from benchmarks.measuring.interference import Interference
+from benchmarks.overload.storm import AFTER, BEFORE, STORM, Options, Storm, answered_p99_ms, failed, lost, since_sent_ms
 from loadtest.load.requests import Outcome
 
-OPTIONS = Namespace(deadline_ms=1000, images=2, apart=False)
+OPTIONS = Options("xception", "auto", 1, 10, 4, 1000, 2, 32, 10, "poisson", 0.3, False)
 
 
 def seen(
@@ -24,15 +24,15 @@ def seen(
     *,
     lag: float | None = 0.0,
     name: str = INTERACTIVE,
-) -> Seen:
-    return Seen(phase, name, 2, outcome, status, 0, due, None if lag is None else due + lag, due + seconds)
+) -> RequestResult:
+    return RequestResult(phase, name, 2, outcome, status, 0, due, None if lag is None else due + lag, due + seconds)
 
 
-def storm(*requests: Seen, options: Namespace = OPTIONS) -> Storm:
+def storm(*requests: RequestResult, options: Options = OPTIONS) -> Storm:
     """Five seconds of calm, ten of storm, ten of calm."""
     spans = [Span(0, 5, 0.5), Span(5, 15, 5.0), Span(15, 25, 1.0)]
-    peak = Report(seconds=10, latencies_ms=[1.0] * 100, answers=125)
-    return Storm(options, peak, 1.0, requests, spans, [], Counter(), Intrusion({}, 0.0, 0.0))
+    peak = Report(seconds=10, latencies_ms=[1.0] * 100, requests=125)
+    return Storm(options, peak, 1.0, requests, spans, [], Counter(), Interference({}, 0.0, 0.0))
 
 
 def test_goodput_is_what_was_answered_in_time_while_the_storm_lasted() -> None:
@@ -57,7 +57,7 @@ def test_cores_that_the_load_takes_are_missing_unless_it_has_its_own(monkeypatch
     monkeypatch.setattr("benchmarks.overload.storm.available_cpus", lambda: 2)
     answers = [seen(STORM, 6, 0.1) for _ in range(30)]
     assert storm(*answers).left_by_load() == pytest.approx(6 / (20 * (2 - 0.5) / 2))
-    apart = Namespace(**{**vars(OPTIONS), "apart": True})
+    apart = replace(OPTIONS, apart=True)
     assert storm(*answers, options=apart).left_by_load() == pytest.approx(6 / 20)
 
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from loadtest.load.histogram import Histogram
-from loadtest.load.stats import Ledger
+from loadtest.load.stats import LoadStats
 
 
 def test_percentiles_are_those_of_the_values_to_within_a_per_cent() -> None:
@@ -28,21 +28,21 @@ def test_nothing_has_no_percentile() -> None:
 
 
 def test_ledgers_of_several_processes_add_up_after_a_journey() -> None:
-    total = Ledger()
+    total = LoadStats()
     for latency in (10.0, 1000.0):
-        ledger = Ledger()
+        stats = LoadStats()
         for name in ("single", "photo"):
-            ledger.of(1, name).count("good")
-            ledger.of(1, name).latency.add(latency)
-        ledger.of(2, "single").count("refused")
-        ledger.at(17.5).count("good")
-        ledger.error("429 full")
-        ledger.versions["3"] += 2
-        ledger.cpu_s = 0.5
+            stats.of(1, name).count("good")
+            stats.of(1, name).latency.add(latency)
+        stats.of(2, "single").count("refused")
+        stats.at(17.5).count("good")
+        stats.error("429 full")
+        stats.versions["3"] += 2
+        stats.cpu_s = 0.5
         # A message keeps the numbers that keys are.
-        wire = ledger.to_wire()
+        wire = stats.to_wire()
         assert json.loads(json.dumps(wire))
-        total.merge(Ledger.from_wire(wire))
+        total.merge(LoadStats.from_wire(wire))
     assert total.of(1, "photo").good == 2
     assert total.of(1, "photo").latency.percentile(1.0) == pytest.approx(1000, rel=0.01)
     assert (total.of(2, "single").refused, total.at(17.9).good) == (2, 2)
@@ -50,8 +50,8 @@ def test_ledgers_of_several_processes_add_up_after_a_journey() -> None:
 
 
 def test_errors_without_end_are_counted_as_other() -> None:
-    ledger = Ledger()
+    stats = LoadStats()
     for number in range(200):
-        ledger.error(f"error {number}")
-    ledger.error("error 1")
-    assert (len(ledger.errors), ledger.errors["other"], ledger.errors["error 1"]) == (51, 150, 2)
+        stats.error(f"error {number}")
+    stats.error("error 1")
+    assert (len(stats.errors), stats.errors["other"], stats.errors["error 1"]) == (51, 150, 2)

@@ -1,4 +1,4 @@
-"""What the processes of a service take while something goes on: memory, descriptors, threads, CPU."""
+"""Sample memory, descriptors, threads and CPU time of a server's processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Self
 import psutil
 
 from benchmarks.load.open_loop import Span
-from benchmarks.servers.local_server import LocalServer
+
+from .server_process import ServerProcess
 
 ROLES = ("supervisor", "edge", "runner")
 """The supervisor is BentoML's own process, which starts the others."""
@@ -21,13 +22,13 @@ ROLES = ("supervisor", "edge", "runner")
 
 @dataclass(frozen=True)
 class Sample:
-    """What the processes of one role had at a moment, all together."""
+    """The totals of the processes of one role at a moment."""
 
     at: float
     role: str
     pids: tuple[int, ...]
     private_mib: float
-    """What no other process has a part in: unlike the others it does not change when somebody else starts or ends."""
+    """Memory that no other process shares: unlike the others it does not change when other processes start or end."""
     pss_mib: float
     rss_mib: float
     descriptors: int
@@ -36,14 +37,14 @@ class Sample:
 
 
 class Sampler:
-    """Looks at the processes every so often, from entering the block to leaving it."""
+    """Sample the processes at an interval, from entering the block to leaving it."""
 
-    def __init__(self, server: LocalServer, every_s: float) -> None:
+    def __init__(self, server: ServerProcess, every_s: float) -> None:
         self.samples: list[Sample] = []
         self._server = server
         self._every_s = every_s
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look_on, daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -55,16 +56,14 @@ class Sampler:
         self._over.set()
         self._thread.join()
 
-    def _look_on(self) -> None:
+    def _run(self) -> None:
         while not self._over.is_set():
-            with suppress(psutil.Error):  # One has just ended; its successor is seen the next time.
-                self.samples += [
-                    _look(role, processes) for role, processes in self._server.processes().items() if processes
-                ]
+            with suppress(psutil.Error):  # A process has just ended; its successor is seen the next time.
+                self.samples += [_sample(role, processes) for role, processes in self._server.processes().items()]
             self._over.wait(self._every_s)
 
 
-def _look(role: str, processes: list[psutil.Process]) -> Sample:
+def _sample(role: str, processes: list[psutil.Process]) -> Sample:
     memory = [process.memory_full_info() for process in processes]
     times = [process.cpu_times() for process in processes]
     return Sample(
@@ -81,12 +80,12 @@ def _look(role: str, processes: list[psutil.Process]) -> Sample:
 
 
 def during(samples: Iterable[Sample], role: str, span: Span) -> list[Sample]:
-    """Return the samples of a role in a time."""
+    """Return the samples of a role in a time span."""
     return [sample for sample in samples if sample.role == role and span.holds(sample.at)]
 
 
 def cores(samples: Iterable[Sample], role: str, span: Span) -> float:
-    """Return how many cores the processes of a role kept busy in a time; 0 where that was not seen."""
+    """Return how many cores the processes of a role kept busy in a time span; 0 where too few samples say so."""
     seen = during(samples, role, span)
     if len(seen) < 2 or seen[0].pids != seen[-1].pids:
         return 0.0

@@ -1,4 +1,4 @@
-"""Requests that must be refused, each with the status that is right."""
+"""Requests that must be rejected, each with the expected status."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ import orjson
 from PIL import Image
 
 from loadtest.load.images import SIZES, jpegs
-from loadtest.load.requests import Outcome, Question
+from loadtest.load.requests import LoadRequest, Outcome
 
 from .open_loop import BAD
 
 MAX_REQUEST_MIB = 8
-"""The limit of the service that is asked; more than a photograph of 12 megapixels needs."""
+"""The limit of the service under test; more than a photograph of 12 megapixels needs."""
 
 _TOO_MANY_PIXELS = (10_000, 10_000)
 
 
 @dataclass(frozen=True, eq=False)
-class BadQuestion(Question):
-    """A request whose good answer is a refusal of one kind."""
+class InvalidRequest(LoadRequest):
+    """A request whose good response is a rejection with one status."""
 
     status: int = 400
 
     def check(self, status: int, version: bytes | None, body: bytes) -> tuple[Outcome, str]:
-        """Return whether it was refused as it must be."""
+        """Return whether it was rejected as expected."""
         if status == self.status and body.startswith(b'{"error":'):
             return "good", ""
         outcome, error = super().check(status, version, body)
-        return ("failed", f"{self.name} was answered") if outcome == "good" else (outcome, error)
+        return ("failed", f"{self.name} was accepted") if outcome == "good" else (outcome, error)
 
 
-def bad_questions(model: str) -> list[BadQuestion]:
-    """Return one of each kind."""
+def invalid_requests(model: str) -> list[InvalidRequest]:
+    """Return one request of each kind."""
     jpeg = jpegs(SIZES[1])[0]
     bomb = io.BytesIO()
     Image.new("1", _TOO_MANY_PIXELS).save(bomb, "PNG")
@@ -47,9 +47,9 @@ def bad_questions(model: str) -> list[BadQuestion]:
     ]
 
 
-def _predict(model: str, name: str, body: bytes, status: int = 400) -> BadQuestion:
+def _predict(model: str, name: str, body: bytes, status: int = 400) -> InvalidRequest:
     path = f"/v1/models/{model}:predict"
-    return BadQuestion(BAD + name, path, "application/json", body, 0, b"[", 0, status=status)
+    return InvalidRequest(BAD + name, path, "application/json", body, 0, b"[", 0, status=status)
 
 
 def _instance(image: bytes) -> bytes:

@@ -1,9 +1,11 @@
-"""Who is compared, and the settings that each is tried in."""
+"""The competitors, and the settings that each is tried in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from benchmarks.servers.server_process import EDGE, ROLES
 
 from .task import Choice
 
@@ -11,24 +13,24 @@ _BENTOML = ("-m", "bentoml", "serve", "--host", "127.0.0.1", "--port")
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Competitor:
     """A serving layer."""
 
     name: str
     """For `--only`."""
     title: str
     arguments: Sequence[str]
-    """What Python is started with; `{port}` stands for the port."""
+    """Arguments of Python; `{port}` stands for the port."""
     requirements: str | None = None
-    """The file beside this one with what it needs; without, it runs in this project's environment."""
+    """The file beside this one with its requirements; without one it runs in this project's environment."""
     choices: Sequence[Choice] = (Choice(),)
     """Settings to try; the best are compared."""
-    kinds: Mapping[str, str] = field(default_factory=dict)
-    """What its processes do, by a word of their command lines; the first that fits counts."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """Roles of its processes, as `ServerProcess` takes them."""
 
 
-def line_up(cpus: int) -> list[Contestant]:
-    """Return all contestants, with the choices that make sense on so many CPUs."""
+def all_competitors(cpus: int) -> list[Competitor]:
+    """Return all competitors, with the choices that make sense on so many CPUs."""
     together, side_by_side = Choice(), Choice(streams=cpus)
     batches = [
         Choice(batch=4, wait_ms=2),
@@ -37,29 +39,29 @@ def line_up(cpus: int) -> list[Contestant]:
     ]
     processes = [Choice(workers=cpus), Choice(workers=cpus, batch=4, wait_ms=2)]
     return [
-        Contestant(
+        Competitor(
             "service",
             "the service",
-            (*_BENTOML, "{port}", "service.app:EdgeService"),
-            kinds={"xception_runner": "runner", "xception": "edge"},
+            (*_BENTOML, "{port}", EDGE),
+            roles=ROLES,
         ),
-        Contestant("flask", "Flask, `keras.predict`, float32", ("-m", "benchmarks.comparison.competitors.flask_app")),
-        Contestant(
+        Competitor("flask", "Flask, `keras.predict`, float32", ("-m", "benchmarks.comparison.competitors.flask_app")),
+        Competitor(
             "bentoml",
             "BentoML, `batchable=True`",
             (*_BENTOML, "{port}", "benchmarks.comparison.competitors.bentoml_app:ComparedEdge"),
             choices=[Choice(batch=32), Choice(batch=8)],
-            kinds={"compared_runner": "runner", "compared_edge": "edge"},
+            roles={"compared_runner": "runner", "compared_edge": "edge"},
         ),
-        Contestant(
+        Competitor(
             "litserve",
             "LitServe 0.2.19",
             ("-m", "benchmarks.comparison.competitors.litserve_app"),
             requirements="requirements-litserve.txt",
-            kinds={"--multiprocessing-fork": "workers", "benchmarks.comparison.competitors.litserve_app": "HTTP"},
+            roles={"--multiprocessing-fork": "workers", "benchmarks.comparison.competitors.litserve_app": "HTTP"},
             choices=[together, *batches[:2], *(processes if cpus > 1 else [])],
         ),
-        Contestant(
+        Competitor(
             "mlserver",
             "MLServer 1.7.1",
             ("-m", "benchmarks.comparison.competitors.mlserver_app"),
