@@ -51,7 +51,7 @@ def test_all_figures_go_into_json(comparison: Comparison) -> None:
 
 
 @pytest.mark.parametrize(
-    ("clients", "lanes", "expected"),
+    ("clients", "streams", "expected"),
     [
         (1, 2, [Layout(0, 1)]),
         (4, 1, [Layout(0, 1), Layout(0, 4)]),
