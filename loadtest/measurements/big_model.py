@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_store.__main__ import main as store
+from model_store.cli.app import main as store
 
 if TYPE_CHECKING:
     from training.source import Source

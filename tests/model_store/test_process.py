@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from model_store.__main__ import main
+from model_store.cli.app import main
 
 from .conftest import Store
 from .samples import run_cli, start_python, visible
 
 INTERRUPTED_PULL = """
     import os, sys, time
-    from model_store.__main__ import main
+    from model_store.cli.app import main
     from model_store.verify import FileCheck
 
     update, blocks = FileCheck.update, []
@@ -67,9 +67,8 @@ def test_a_reader_that_leaves_is_no_traceback(file_store: Store, small: Path) ->
 
 def test_help_needs_neither_the_store_library_nor_a_framework() -> None:
     code = (
-        "import sys; from model_store.__main__ import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit: pass\n"
+        "import sys; from model_store.cli.app import main\n"
+        "main(['--help'])\n"
         "found = {'obstore', 'tqdm', 'keras', 'bentoml', 'service', 'starlette'} & set(sys.modules)\n"
         "sys.exit(repr(found) if found else 0)"
     )

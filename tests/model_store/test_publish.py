@@ -111,7 +111,7 @@ def test_processes_at_once_never_share_a_number(store: Store, tmp_path: Path, bi
     folders = [
         write_version(tmp_path / f"v{n}", {"saved_model.pb": bytes([n]) + big_bytes[: 9 * 2**20]}) for n in (1, 2)
     ]
-    code = "import sys; from model_store.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from model_store.cli.app import main; sys.exit(main(sys.argv[1:]))"
     running = [
         start_python(code, "publish", str(folder), "--store", store.url, "--model", "xception", "--json")
         for folder in folders

@@ -39,7 +39,7 @@ SLACK = 200_000
 HELD = RANGE_BYTES * WINDOW + 2_000_000
 """Bytes after which a line is held: more than one window, so that the first range is kept, and less than the whole."""
 
-CLI = "import sys; from model_store.__main__ import main; sys.exit(main(sys.argv[1:]))"
+CLI = "import sys; from model_store.cli.app import main; sys.exit(main(sys.argv[1:]))"
 
 
 @pytest.fixture(scope="module")

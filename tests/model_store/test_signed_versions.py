@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from model_store.__main__ import main
+from model_store.cli.app import main
 from model_store.errors import SignatureError
 from model_store.publish import publish
 from model_store.remote import Remote
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("no_network")
 WITHOUT_THE_PACKAGE = """
     import sys
     sys.modules["model_signing"] = None
-    from model_store.__main__ import main
+    from model_store.cli.app import main
     sys.exit(main(sys.argv[1:]))
 """
 

@@ -1,4 +1,4 @@
-"""How the answers of the commands read, as JSON documents and as text."""
+"""The output of the commands, as JSON documents and as text."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .history import Change
-from .manifest import Manifest
-from .progress import human_size
-from .reference import Resolved
-from .signing import Trust
+from model_store.history import Change
+from model_store.manifest import Manifest
+from model_store.progress import human_size
+from model_store.reference import Resolved
+from model_store.signing import Trust
 
-Answer = tuple[dict[str, Any], str]
-"""The answer as a JSON document, and as text."""
+Output = tuple[dict[str, Any], str]
+"""The output of a command as a JSON document, and as text."""
 
 
 def change_document(change: Change) -> dict[str, Any]:
@@ -36,17 +36,17 @@ def moves_text(change: Change) -> str:
         for move in change.moves
     ]
     if change.pruned:
-        parts.append(f"given up: {', '.join(map(str, change.pruned))}")
+        parts.append(f"pruned: {', '.join(map(str, change.pruned))}")
     return ", ".join(parts) or "–"
 
 
 def identity_document(resolved: Resolved) -> dict[str, Any]:
-    """Return which version something is said of, for JSON."""
+    """Return the identity of a version for JSON."""
     return {"model": resolved.model, "version": resolved.version, "digest": resolved.manifest_digest}
 
 
-def verified(what: str, document: dict[str, Any], files: int, trust: Trust | None) -> Answer:
-    """Return the answer that all files were checked and are good, and whose signature was, if one was asked for."""
+def verified(what: str, document: dict[str, Any], files: int, trust: Trust | None) -> Output:
+    """Return the output of a check that found all files good, and the signature, if a key was given."""
     document = {**document, "files": files}
     text = f"{what}: all {files} files are what the manifest says"
     if trust is None:
@@ -55,7 +55,7 @@ def verified(what: str, document: dict[str, Any], files: int, trust: Trust | Non
 
 
 def description(resolved: Resolved, labels: Sequence[str], signature: str, manifest: Manifest) -> str:
-    """Return what a version is, for people."""
+    """Return the description of a version as text."""
     size = sum(file.size for file in manifest.files)
     lines = [
         f"{resolved}  {', '.join(labels)}".rstrip(),
@@ -80,7 +80,7 @@ def description(resolved: Resolved, labels: Sequence[str], signature: str, manif
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Align columns; what others wrote into the store cannot steer the terminal."""
+    """Align columns, without the control characters that others may have written into the store."""
     clean = [["".join(letter if letter.isprintable() else "?" for letter in cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
     return "\n".join(
