@@ -9,7 +9,6 @@ import argparse
 import subprocess
 import tempfile
 import time
-import tomllib
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Self
 
 from loadtest.processes import free_port
 from model_store.manifest import MANIFEST_NAME
+from service.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,8 +98,7 @@ def container_parser(command: str, text: str | None) -> argparse.ArgumentParser:
         description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    parser.add_argument("--image", default=f"localhost/xception-service:{version}", help="(%(default)s)")
+    parser.add_argument("--image", default=f"localhost/xception-service:{VERSION}", help="(%(default)s)")
     parser.add_argument("--package", type=Path, default=Path(".local/package"), help="a packaged version (%(default)s)")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "int8"), default="auto", help="of the engine")
     parser.add_argument("--cpus", default="2", help="limit of each container (%(default)s)")

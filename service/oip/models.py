@@ -15,10 +15,9 @@ from model_store.manifest import Tensor
 from service.errors import BadRequestError, ModelNotFoundError, NotReadyError
 from service.parse_json import parse_json
 from service.state import RunnerState, ServedModel, State, Target
+from service.version import VERSION
 
 SERVER_NAME: Final = "xception-service"
-SERVER_VERSION: Final = "0.6"
-"""That of `pyproject.toml`, which is not installed as a package where the service runs."""
 
 EXTENSIONS: Final = ("binary_tensor_data", "classification", "schedule_policy")
 """Triton's names of what is taken beyond the protocol."""
@@ -116,7 +115,7 @@ def require_model(state: RunnerState, target: Target) -> ServedModel:
 
 def format_server() -> bytes:
     """Return the body that describes the server."""
-    return orjson.dumps({"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})
+    return orjson.dumps({"name": SERVER_NAME, "version": VERSION, "extensions": EXTENSIONS})
 
 
 def format_model(state: RunnerState, model: ServedModel) -> bytes:
