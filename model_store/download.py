@@ -5,13 +5,13 @@ A part that an interrupted pull left is hashed from the front, and only the rest
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .disk import check_room
-from .errors import IntegrityError
+from .errors import IntegrityError, ObjectNotFoundError
 from .fetch import RemoteVersion
-from .manifest import ManifestFile
+from .manifest import MANIFEST_NAME, ManifestFile
 from .part import Part
 from .progress import Advance, Progress
 from .ranges import Transfer
@@ -51,6 +51,21 @@ def download_files(
         for_each(files, download)
 
 
+def file_blocks(
+    version: RemoteVersion, promised: ManifestFile, transfer: Transfer, stop: Stop, start: int = 0
+) -> Iterator[bytes]:
+    """Yield the bytes of a file from `start` on, unchecked.
+
+    Raises:
+        IntegrityError: The file is missing, of another size, or was replaced on the way.
+        StoreError: The store refused, or could not be reached.
+    """
+    try:
+        yield from transfer.blocks(version.path(promised), promised.size, start, stop)
+    except ObjectNotFoundError as error:
+        raise IntegrityError(f"{error}, though {MANIFEST_NAME} lists it") from error
+
+
 def _fill(
     part: Part, version: RemoteVersion, promised: ManifestFile, transfer: Transfer, stop: Stop, advance: Advance
 ) -> None:
@@ -82,7 +97,7 @@ def _append(
         judge.update(block)
         advance(len(block))
     if part.size < promised.size or not promised.size:
-        for block in version.blocks(promised, transfer, stop, part.size):
+        for block in file_blocks(version, promised, transfer, stop, part.size):
             stop.check()
             judge.update(block)
             part.write(block)

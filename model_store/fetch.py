@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from .errors import AccessDeniedError, IntegrityError, NotFoundError, ObjectNotFoundError
-from .manifest import MANIFEST_NAME, Manifest, ManifestFile
-from .ranges import Transfer
+from .errors import AccessDeniedError, IntegrityError, NotFoundError
+from .manifest import Manifest, ManifestFile
 from .reference import Resolved
 from .remote import Remote
 from .signing import MAX_SIGNATURE_BYTES, Trust
 from .verify import FileCheck, check_digest
 from .versions import manifest_path, read_manifest_bytes, signature_path
-from .workers import Stop
 
 
 @dataclass(frozen=True)
@@ -31,18 +28,6 @@ class RemoteVersion:
     def check(self, promised: ManifestFile) -> FileCheck:
         """Return what judges the bytes of a file; errors speak of the store."""
         return FileCheck(promised, f"{self.remote.url}/{self.path(promised)}")
-
-    def blocks(self, promised: ManifestFile, transfer: Transfer, stop: Stop, start: int = 0) -> Iterator[bytes]:
-        """Yield the bytes of a file from `start` on; whoever takes them judges them.
-
-        Raises:
-            IntegrityError: The file is missing, of another size, or was replaced on the way.
-            StoreError: The store refused, or could not be reached.
-        """
-        try:
-            yield from transfer.blocks(self.path(promised), promised.size, start, stop)
-        except ObjectNotFoundError as error:
-            raise IntegrityError(f"{error}, though {MANIFEST_NAME} lists it") from error
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .cache import Cache, Select
 from .disk import disk_errors, sync_folder, token, write_whole
-from .download import download_files
+from .download import download_files, file_blocks
 from .errors import ConflictError, DiskError, IntegrityError, NotFoundError, UsageError
 from .fetch import FetchedVersion, RemoteVersion, fetch_signature, fetch_to_keep, fetch_version
 from .manifest import MANIFEST_NAME, SIGNATURE_NAME, Manifest, ManifestFile
@@ -130,7 +130,7 @@ def check_remote(
 
         def check(promised: ManifestFile, stop: Stop) -> None:
             judge = version.check(promised)
-            for block in version.blocks(promised, transfer, stop):
+            for block in file_blocks(version, promised, transfer, stop):
                 stop.check()
                 judge.update(block)
                 advance(len(block))
