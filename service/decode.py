@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 
 from .admission import Permit
 from .errors import DeadlineExceededError, InvalidImageError, NotReadyError

@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.manifest import Manifest, Variant
-from model_store.verify import VerifiedModel
+from model_store.trust.manifest import Manifest, Variant
+from model_store.trust.verify import VerifiedModel
 
 from .cpus import native_precisions
 

@@ -18,8 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from model_store.catalog.reference import Resolved
 from model_store.errors import NotFoundError, StoreError, UnavailableError
-from model_store.reference import Resolved
 
 from .background import in_background
 from .batching import Batcher

@@ -9,6 +9,7 @@ from copy import deepcopy
 import numpy as np
 from numpy.typing import NDArray
 
+from model_store.catalog.reference import Resolved
 from model_store.errors import (
     AccessDeniedError,
     DiskError,
@@ -17,8 +18,7 @@ from model_store.errors import (
     StoreError,
     UnavailableError,
 )
-from model_store.reference import Resolved
-from model_store.verify import VerifiedModel
+from model_store.trust.verify import VerifiedModel
 
 from .background import in_background
 from .batching import Batcher

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.manifest import Variant
-from model_store.verify import VerifiedModel
+from model_store.trust.manifest import Variant
+from model_store.trust.verify import VerifiedModel
 
 from .engine import Engine
 from .learned import Learned

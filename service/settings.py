@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from model_store.catalog.reference import parse_selector
 from model_store.errors import StoreError
-from model_store.reference import parse_selector
-from model_store.remote import Remote
-from model_store.signing import Trust
+from model_store.store.remote import Remote
+from model_store.trust.signing import Trust
 
 from .callers import read_keys
 

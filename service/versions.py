@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol
 
-from model_store.reference import Resolved
+from model_store.catalog.reference import Resolved
 
 from .errors import ModelNotFoundError, NotReadyError
 from .served import ServedVersion

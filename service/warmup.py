@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.manifest import Variant
-from model_store.verify import VerifiedModel
+from model_store.trust.manifest import Variant
+from model_store.trust.verify import VerifiedModel
 
 from .learned import WORTH, Learned
 

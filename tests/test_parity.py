@@ -14,7 +14,7 @@ import pytest
 import sklearn.datasets
 from numpy.typing import NDArray
 
-from model_store.verify import verify_folder
+from model_store.trust.verify import verify_folder
 from service.cpus import native_precisions
 from tests.server import ROOT, Server
 

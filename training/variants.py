@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.manifest import Variant
+from model_store.trust.manifest import Variant
 from service.cpus import available_cpus
 from service.engine import Engine, EngineName, Precision
 from service.engines.openvino import compile_ir

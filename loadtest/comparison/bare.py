@@ -22,7 +22,7 @@ import numpy as np
 from loadtest.batch_speed import BatchSpeed, time_batches
 from loadtest.json_lines import answer_lines
 from loadtest.pictures import SIZES, jpegs
-from model_store.verify import verify_folder
+from model_store.trust.verify import verify_folder
 from service.cpus import available_cpus
 from service.decode import ImageLimits, decode_image
 from service.engine import Engine, choose_variant, load_engine

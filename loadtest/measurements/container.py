@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from loadtest.processes import free_port
-from model_store.manifest import MANIFEST_NAME
+from model_store.trust.manifest import MANIFEST_NAME
 from service.version import VERSION
 
 ROOT = Path(__file__).parents[2]

@@ -36,10 +36,10 @@ from tqdm import tqdm
 
 from loadtest.machine import describe_machine
 from loadtest.pictures import predict_body
-from model_store.labels import LabelTarget, set_label
-from model_store.manifest import MANIFEST_NAME, Manifest
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.catalog.labels import LabelTarget, set_label
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
+from model_store.trust.manifest import MANIFEST_NAME, Manifest
 from service.settings import Settings
 
 from .closed_loop import closed_loop

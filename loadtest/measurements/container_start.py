@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from loadtest.figures import spread
 from loadtest.machine import describe_machine
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 
 from .container import CACHE, MODEL, container_parser, parse, podman, running, volume
 from .s3_server import s3_server

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from loadtest.batch_speed import BatchSpeed, time_batches
 from loadtest.json_lines import answer_lines
 from loadtest.processes import memory_mib
-from model_store.verify import VerifiedModel, verify_folder
+from model_store.trust.verify import VerifiedModel, verify_folder
 from service.engine import load_engine
 from service.warmup import batch_of, golden_pixels
 

@@ -24,12 +24,12 @@ from loadtest.figures import spread
 from loadtest.intruders import Watch
 from loadtest.json_lines import JsonLinesProcess
 from loadtest.machine import describe_machine
-from model_store.cache import Cache
+from model_store.catalog.reference import parse_selector, resolve
 from model_store.errors import StoreError
-from model_store.manifest import MANIFEST_NAME, Manifest
-from model_store.pull import pull
-from model_store.reference import parse_selector, resolve
-from model_store.remote import Remote
+from model_store.store.remote import Remote
+from model_store.transfer.cache import Cache
+from model_store.transfer.pull import pull
+from model_store.trust.manifest import MANIFEST_NAME, Manifest
 from service.cpus import available_cpus
 from service.settings import load_settings
 

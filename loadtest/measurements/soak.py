@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from loadtest.intruders import Watch
 from loadtest.machine import describe_machine
-from model_store.manifest import MANIFEST_NAME
+from model_store.trust.manifest import MANIFEST_NAME
 
 from .bad_inputs import MAX_REQUEST_MIB
 from .local_server import LocalServer

@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from loadtest.figures import spread
 from loadtest.machine import describe_machine
-from model_store.manifest import MANIFEST_NAME
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
+from model_store.trust.manifest import MANIFEST_NAME
 
 from .local_server import LocalServer
 from .s3_server import s3_server

@@ -24,10 +24,10 @@ from tqdm import tqdm
 
 from loadtest.figures import percentile
 from loadtest.pictures import SIZES, predict_body
-from model_store.history import roll_back
-from model_store.labels import LabelTarget, set_label
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.catalog.history import roll_back
+from model_store.catalog.labels import LabelTarget, set_label
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 
 from .local_server import LocalServer
 from .versions import Flaw, derive_version

@@ -21,7 +21,7 @@ import numpy as np
 
 from loadtest.figures import spread
 from loadtest.processes import memory_mib
-from model_store.verify import verify_folder
+from model_store.trust.verify import verify_folder
 from service.cpus import available_cpus
 from service.engine import EngineName, choose_variant, load_engine
 from service.memory import give_back_memory

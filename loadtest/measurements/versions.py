@@ -16,7 +16,7 @@ import numpy as np
 import openvino
 from openvino import opset13
 
-from model_store.manifest import MANIFEST_NAME, Manifest, ManifestFile
+from model_store.trust.manifest import MANIFEST_NAME, Manifest, ManifestFile
 
 Flaw = Literal["golden", "engine"]
 """`golden`: the answers are not those that were promised. `engine`: the graph cannot be read."""

@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from model_store.address import is_web
+from model_store.catalog.reference import Reference, Resolved, resolve
 from model_store.errors import UsageError
 from model_store.progress import Progress, progress_on
-from model_store.reference import Reference, Resolved, resolve
-from model_store.remote import Remote
-from model_store.signing import Trust
+from model_store.store.remote import Remote
+from model_store.store.schemes import is_web
+from model_store.trust.signing import Trust
 
 LOCAL_STORE = Path(".local/store")
 """Where `make serve` publishes to; the default if it exists and no store is named, as for the server."""

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from model_store.history import Change
-from model_store.manifest import Manifest
+from model_store.catalog.history import Change
+from model_store.catalog.reference import Resolved
 from model_store.progress import human_size
-from model_store.reference import Resolved
-from model_store.signing import Trust
+from model_store.trust.manifest import Manifest
+from model_store.trust.signing import Trust
 
 Output = tuple[dict[str, Any], str]
 """The output of a command as a JSON document, and as text."""

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import click
 
-from model_store.cache import Cache
+from model_store.catalog.fetch import fetch_version
+from model_store.catalog.history import read_history
+from model_store.catalog.labels import read_labels
+from model_store.catalog.names import check_label_name
+from model_store.catalog.reference import Resolved, parse_reference, resolve
+from model_store.catalog.versions import list_models, list_versions, missing_targets, signature_path
 from model_store.disk import disk_errors
 from model_store.errors import NotFoundError, UsageError
-from model_store.fetch import fetch_version
-from model_store.history import read_history
-from model_store.labels import read_labels
-from model_store.manifest import Manifest
-from model_store.names import check_label_name
 from model_store.progress import human_size
-from model_store.pull import check_remote, pull_to_folder
-from model_store.pull import pull as pull_version
-from model_store.reference import Resolved, parse_reference, resolve
-from model_store.remote import Remote
-from model_store.signing import MAX_SIGNATURE_BYTES
-from model_store.verify import read_manifest, read_signature, verify_folder
-from model_store.versions import list_models, list_versions, missing_targets, signature_path
+from model_store.store.remote import Remote
+from model_store.transfer.cache import Cache
+from model_store.transfer.pull import check_remote, pull_to_folder
+from model_store.transfer.pull import pull as pull_version
+from model_store.trust.manifest import Manifest
+from model_store.trust.signing import MAX_SIGNATURE_BYTES
+from model_store.trust.verify import read_manifest, read_signature, verify_folder
 
 from .command import (
     PATH,

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import click
 
-from model_store.address import is_web
+from model_store.catalog.fetch import fetch_version
+from model_store.catalog.history import remove_label, roll_back
+from model_store.catalog.labels import LabelChange, LabelRecord, LabelTarget, append_record
+from model_store.catalog.names import check_label_name, check_note
+from model_store.catalog.prune import plan_prune
+from model_store.catalog.prune import prune as prune_versions
+from model_store.catalog.reference import Reference, parse_selector, resolve
 from model_store.errors import UsageError
-from model_store.fetch import fetch_version
-from model_store.history import remove_label, roll_back
-from model_store.labels import LabelChange, LabelRecord, LabelTarget, append_record
-from model_store.names import check_label_name, check_note
 from model_store.progress import human_size
-from model_store.prune import plan_prune
-from model_store.prune import prune as prune_versions
-from model_store.publish import publish as publish_folder
-from model_store.reference import Reference, parse_selector, resolve
-from model_store.signing import PASSWORD_VARIABLE, Signer
+from model_store.store.schemes import is_web
+from model_store.transfer.publish import publish as publish_folder
+from model_store.trust.signing import PASSWORD_VARIABLE, Signer
 
 from .command import PATH, Session, StoreCommand, label_argument, model_argument, note_option
 from .output import Output, table

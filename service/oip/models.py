@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from model_store.manifest import Tensor
+from model_store.trust.manifest import Tensor
 from service.errors import BadRequestError, ModelNotFoundError, NotReadyError
 from service.parse_json import parse_json
 from service.state import RunnerState, ServedModel, State, Target

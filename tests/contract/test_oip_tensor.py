@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_store.manifest import Signature, Tensor
+from model_store.trust.manifest import Signature, Tensor
 from service.errors import BadRequestError
 from service.oip.request import InferRequest, RequestedOutput, parse_infer
 from tests.contract.oip_samples import MODEL, PIXELS, SCORES, A, B, binary, images, packed, parse, pixels, refusal, text

@@ -8,7 +8,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 from service.admission import Admission, Deadline
 from service.decode import Decoder, ImageLimits, decode_image
 from service.errors import DeadlineExceededError, InvalidImageError

@@ -20,7 +20,7 @@ import sklearn.datasets
 from numpy.typing import NDArray
 from PIL import Image
 
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 from service.admission import Admission, Deadline
 from service.decode import Decoder, ImageLimits, decode_image
 from service.errors import DeadlineExceededError, InvalidImageError
@@ -194,7 +194,7 @@ def peak_growth(work: Callable[[], object]) -> int:
 WITHOUT_MEMORY = """
 import io, resource
 from PIL import Image
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 from service.decode import ImageLimits, decode_image
 from service.errors import NotReadyError
 out = io.BytesIO()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from model_store.manifest import Evaluation, Golden, InputContract, Manifest, ManifestFile, Variant
+from model_store.trust.manifest import Evaluation, Golden, InputContract, Manifest, ManifestFile, Variant
 from service.engine import choose_variant
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model_store.manifest import Variant
-from model_store.verify import VerifiedModel, verify_folder
+from model_store.trust.manifest import Variant
+from model_store.trust.verify import VerifiedModel, verify_folder
 from service.cpus import available_cpus
 from service.engine import Engine, load_engine
 from service.engines.tensorflow import freeze

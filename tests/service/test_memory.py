@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 from service import memory
 from service.admission import Admission, Deadline
 from service.answer import error_answer

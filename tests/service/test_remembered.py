@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_store.verify import VerifiedModel, verify_folder
+from model_store.trust.verify import VerifiedModel, verify_folder
 from service.learned import Learned
 from service.remembered import Remembered
 from service.served import ServedVersion

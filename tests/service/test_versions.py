@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from model_store.reference import Resolved
+from model_store.catalog.reference import Resolved
 from service.errors import ModelNotFoundError, NotReadyError
 from service.served import ServedVersion
 from service.state import RunnerState, State, Target, VersionStatus

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_store.verify import VerifiedModel, verify_folder
+from model_store.trust.verify import VerifiedModel, verify_folder
 from service.engine import choose_variant, load_engine
 from service.warmup import GoldenMismatchError, check_golden, golden_pixels, learn
 

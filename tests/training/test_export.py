@@ -13,8 +13,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
 
-from model_store.manifest import Evaluation, Manifest
-from model_store.verify import stray_files, verify_folder
+from model_store.trust.manifest import Evaluation, Manifest
+from model_store.trust.verify import stray_files, verify_folder
 from tests.conftest import Export
 from training import model as classifier
 from training.images import decode

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model_store.manifest import Evaluation
-from model_store.verify import stray_files, verify_folder
+from model_store.trust.manifest import Evaluation
+from model_store.trust.verify import stray_files, verify_folder
 from tests.server import ROOT
 from training import export, variants
 from training.__main__ import main

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from model_store.manifest import Manifest
-from model_store.verify import stray_files, verify_folder
+from model_store.trust.manifest import Manifest
+from model_store.trust.verify import stray_files, verify_folder
 from training.__main__ import main
 from training.images import decode
 from training.source import photographs

@@ -10,8 +10,8 @@ from PIL import Image
 
 from loadtest.measurements.container import MODEL, Memory
 from loadtest.measurements.container_memory import HEADS, Seen, Store, picture_body, publish_alike, watch
-from model_store.reference import resolve
-from model_store.remote import Remote
+from model_store.catalog.reference import resolve
+from model_store.store.remote import Remote
 from tests.model_store.samples import write_version
 
 

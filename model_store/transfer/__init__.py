@@ -1,0 +1,1 @@
+"""Versions on their way: published, pulled in ranges, and kept in the local cache."""

@@ -1,0 +1,1 @@
+"""What a version must be: its manifest, the check of files against it, and signatures."""
