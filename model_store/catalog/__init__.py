@@ -1,1 +1,1 @@
-"""What a store holds: models, versions, labels and their history, and how they are named."""
+"""The contents of a store: models, versions, labels and their history, and references to them."""

@@ -1,4 +1,4 @@
-"""Who writes into a store, as the records there say."""
+"""The author of records in a store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 
 def author() -> str:
-    """Return who runs this process, as `user@host`."""
+    """Return the user of this process as `user@host`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a number without a name, as containers like to run

@@ -1,4 +1,4 @@
-"""One version's bytes from the store, checked as they arrive."""
+"""Fetch the manifest and the signature of a version, and check them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class RemoteVersion:
     resolved: Resolved
     manifest: Manifest
 
-    def path(self, promised: ManifestFile) -> str:
-        """Return where a file stands in the store."""
-        return f"{self.resolved.model}/{self.resolved.version}/{promised.path}"
+    def path(self, expected: ManifestFile) -> str:
+        """Return the path of a file in the store."""
+        return f"{self.resolved.model}/{self.resolved.version}/{expected.path}"
 
-    def check(self, promised: ManifestFile) -> FileCheck:
-        """Return what judges the bytes of a file; errors speak of the store."""
-        return FileCheck(promised, f"{self.remote.url}/{self.path(promised)}")
+    def check(self, expected: ManifestFile) -> FileCheck:
+        """Return the check of a file's bytes; its errors name the store."""
+        return FileCheck(expected, f"{self.remote.url}/{self.path(expected)}")
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,23 @@ class FetchedVersion(RemoteVersion):
 
     manifest_bytes: bytes
     signature: bytes | None
-    """Checked where somebody is trusted, else as it lies in the store; None where nobody asked for one."""
+    """Checked if a key is trusted, else as stored; None if there is none or it was not fetched."""
 
 
 def fetch_version(remote: Remote, resolved: Resolved, trust: Trust | None = None) -> FetchedVersion:
-    """Fetch a version's manifest and check that it is the promised one.
+    """Fetch a version's manifest and check its digest.
 
     Args:
         remote: The store.
         resolved: The version.
-        trust: Whose signature it must have; any version will do by default.
+        trust: Whose signature it must have; by default none is required.
 
     Raises:
         NotFoundError: There is no such version.
         IntegrityError: The manifest has another digest.
-        SignatureError: The version was not signed by the key that is trusted.
+        SignatureError: The version was not signed with the trusted key.
         ManifestError: The manifest is not valid, or of an unknown format.
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
     where = f"{remote.url}/{manifest_path(resolved.model, resolved.version)}"
     data = read_manifest_bytes(remote, resolved.model, resolved.version)
@@ -64,11 +64,11 @@ def fetch_version(remote: Remote, resolved: Resolved, trust: Trust | None = None
     return FetchedVersion(remote, resolved, Manifest.parse(data), data, signature)
 
 
-def fetch_to_keep(remote: Remote, resolved: Resolved, trust: Trust | None = None) -> FetchedVersion:
-    """Fetch what `fetch_version` does, and the signature, if there is one, also where nobody is trusted yet.
+def fetch_with_signature(remote: Remote, resolved: Resolved, trust: Trust | None = None) -> FetchedVersion:
+    """Fetch a version's manifest and its signature, if there is one, also without a trusted key.
 
     Raises:
-        StoreError: As for `fetch_version`; never for a signature that nobody asked for and that cannot be read.
+        StoreError: As for `fetch_version`; not for an unreadable signature where `trust` is None.
     """
     version = fetch_version(remote, resolved, trust)
     if trust:
@@ -76,16 +76,16 @@ def fetch_to_keep(remote: Remote, resolved: Resolved, trust: Trust | None = None
     try:
         path = signature_path(resolved.model, resolved.version)
         return replace(version, signature=remote.get_if_exists(path, MAX_SIGNATURE_BYTES))
-    except (AccessDeniedError, IntegrityError):  # not there to a reader who may not list, or too large for one
+    except (AccessDeniedError, IntegrityError):  # missing, to a reader who may not list, or too large
         return version
 
 
 def fetch_signature(remote: Remote, resolved: Resolved, manifest_bytes: bytes, trust: Trust) -> bytes | None:
-    """Fetch a version's signature and check it; returns None only where `trust` takes what is not signed.
+    """Fetch a version's signature and check it.
 
     Raises:
-        SignatureError: The version was not signed by the key that is trusted.
-        StoreError: The store refused, or could not be reached.
+        SignatureError: The version was not signed with the trusted key.
+        StoreError: The store denied access, or could not be reached.
     """
     signature = remote.get_if_exists(signature_path(resolved.model, resolved.version), MAX_SIGNATURE_BYTES)
     trust.check(manifest_bytes, signature, f"{remote.url}/{resolved.model}/{resolved.version}")

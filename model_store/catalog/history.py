@@ -1,8 +1,8 @@
-"""How the labels of a model came to stand where they do, and the way back.
+"""The history of a model's labels, and rollback.
 
 The numbered records of `labels.py` are the history. A label's positions form a stack: pointing it to a version
-puts one on top, a rollback takes the top off. So a second rollback goes one further back, and never forth again.
-Taking the label away takes all off.
+pushes one, a rollback pops one. So a second rollback goes one further back, never forward. Removing the label clears
+the stack.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from .names import check_label_name, check_model_name
 from .reference import Resolved
 
 ROLLBACK = "rollback"
-"""The action of the records that take a position off; all others put one on."""
+"""The action of records that pop a position; all others push one."""
 
 UNLABEL = "unlabel"
-"""The action of the records that take a label away."""
+"""The action of records that remove a label."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """One label that a record pointed elsewhere."""
+    """A label that a record moved."""
 
     label: str
     before: LabelTarget | None
     """None for a label that was new."""
     after: LabelTarget | None
-    """None for a label that was taken away."""
+    """None for a label that was removed."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What one record changed, against the one before it."""
+    """The difference of a record from the one before it."""
 
     sequence: int
     created: datetime
@@ -48,12 +48,12 @@ class Change:
     note: str | None
     moves: tuple[Move, ...]
     pruned: tuple[int, ...]
-    """Versions that were given up."""
+    """Versions that were marked as pruned."""
 
 
 @dataclass(frozen=True)
 class RolledBack:
-    """A label that was pointed back."""
+    """The result of a rollback."""
 
     model: str
     label: str
@@ -67,12 +67,12 @@ def read_history(remote: Remote, model: str, newest: LabelRecord | None = None) 
     Args:
         remote: The store.
         model: A model name.
-        newest: The record to stop at; the one that holds now by default.
+        newest: The record to stop at; by default the current one.
 
     Raises:
-        UsageError: `model` is no model name.
+        UsageError: `model` is not a model name.
         IntegrityError: A record is missing, not valid, or of another format.
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
     check_model_name(model)
     newest = newest or read_labels(remote, model)
@@ -83,7 +83,7 @@ def read_history(remote: Remote, model: str, newest: LabelRecord | None = None) 
 
 
 def positions(history: Sequence[Change], label: str) -> list[LabelTarget]:
-    """Return where a label stood before, the oldest first, and last where it stands now."""
+    """Return the positions of a label, the oldest first and the current one last."""
     stack: list[LabelTarget] = []
     for change in history:
         for move in change.moves:
@@ -99,22 +99,22 @@ def positions(history: Sequence[Change], label: str) -> list[LabelTarget]:
 
 
 def roll_back(remote: Remote, model: str, label: str, *, note: str | None = None) -> RolledBack:
-    """Point a label back to where it stood before.
+    """Point a label back to its previous version.
 
-    The version it goes back to must still be there, with the manifest that the label promised then.
+    That version must still be there, with the manifest that the label named then.
 
     Args:
         remote: The store.
         model: A model name.
         label: The label.
-        note: Why, for whoever reads the history.
+        note: The reason, for readers of the history.
 
     Raises:
-        UsageError: A name cannot be meant, or the note is no line of text.
+        UsageError: A name is not valid, or the note is not one line of text.
         NotFoundError: There is no such label, nothing to go back to, or the older version is not there any more.
         IntegrityError: The older version was changed, or the history cannot be read.
-        ConflictError: Somebody else pointed the label elsewhere at the same time.
-        StoreError: The store refused, or could not be reached.
+        ConflictError: Another writer moved the label at the same time.
+        StoreError: The store denied access, or could not be reached.
     """
     check_model_name(model)
     check_label_name(label)
@@ -123,11 +123,11 @@ def roll_back(remote: Remote, model: str, label: str, *, note: str | None = None
     def decide(current: LabelRecord | None) -> LabelChange:
         nonlocal planned
         step = _step_back(remote, model, label, current)
-        # What the caller saw and wanted undone is not there any more: going on would undo another change.
+        # The position to be undone has changed: to continue would undo another change.
         if planned is not None and step != planned:
             raise ConflictError(
-                f"{model}:{label} was moved by somebody else meanwhile, to version {step.before.version}; "
-                f"nothing was rolled back: look at 'history {model}' and decide anew"
+                f"{model}:{label} was moved by another writer meanwhile, to version {step.before.version}; "
+                f"nothing was rolled back: look at 'history {model}' and try again"
             )
         planned = step
         return LabelChange({label: step.after})
@@ -138,13 +138,13 @@ def roll_back(remote: Remote, model: str, label: str, *, note: str | None = None
 
 
 def remove_label(remote: Remote, model: str, label: str, *, note: str | None = None) -> LabelTarget:
-    """Take a label away and return where it pointed last.
+    """Remove a label and return its last target.
 
     Raises:
-        UsageError: A name cannot be meant, or the note is no line of text.
+        UsageError: A name is not valid, or the note is not one line of text.
         NotFoundError: There is no such label.
         ConflictError: Others changed the labels each time that this change was tried.
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
     check_label_name(label)
     last: LabelTarget | None = None
@@ -180,7 +180,7 @@ def _step_back(remote: Remote, model: str, label: str, current: LabelRecord | No
 
 
 def _target(remote: Remote, model: str, label: str, record: LabelRecord | None) -> LabelTarget:
-    """Return where a label points, or refuse one that is not there."""
+    """Return the target of a label."""
     if record is None or label not in record.labels:
         there = ", ".join(sorted(record.labels)) if record else ""
         raise NotFoundError(f"{remote.url}: model '{model}' has no label '{label}'; it has: {there or 'none'}")

@@ -1,4 +1,4 @@
-"""Noticing that labels were moved, at the cost of two small requests."""
+"""Detect changes of labels with two small requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .names import check_model_name
 
 
 class LabelWatch:
-    """Tells when the labels of a model change; a poll that finds nothing new costs two small requests."""
+    """Watches the labels of a model; a poll without a change costs two small requests."""
 
     def __init__(self, remote: Remote, model: str) -> None:
         self._remote = remote
@@ -19,14 +19,14 @@ class LabelWatch:
         self._known: LabelRecord | None = None
 
     def poll(self) -> LabelRecord | None:
-        """Return the newest record at the first call and whenever there is another one; else None.
+        """Return the newest record at the first call and whenever it has changed; else None.
 
-        None also while the model has no labels at all. After an error the next call tells what this one missed.
+        None also while the model has no labels. After an error the next call returns what this one missed.
 
         Raises:
             NotFoundError: There were labels, and now there are none.
             IntegrityError: A record is not valid, or of another format.
-            StoreError: The store refused, or could not be reached.
+            StoreError: The store denied access, or could not be reached.
         """
         known = self._known
         etag, hint = self._etag, None
@@ -37,7 +37,7 @@ class LabelWatch:
         except ObjectNotFoundError:
             etag, fresh = None, False
         except AccessDeniedError:
-            # Lost, where a reader may not list, or all access is: reading a record tells which.
+            # The copy is missing and the reader may not list, or access is denied: reading a record tells which.
             etag, fresh = None, False
         if fresh and known:
             newest: LabelRecord | None = last_from(self._remote, known, self._model)

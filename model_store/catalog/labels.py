@@ -1,7 +1,7 @@
 """Labels of a model: names such as `stable` that point to versions.
 
-Each change is a new numbered record that is never written over; the record with the highest number holds.
-`labels.json` beside them is a copy that only says where to begin looking, so it may be lost or late.
+Each change is a new numbered record that is never overwritten; the record with the highest number is current.
+`labels.json` beside them is a copy that only tells where to start looking, so it may be missing or outdated.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ MAX_RECORD_BYTES = 2**20
 """A record of a dozen labels takes about 1 kB."""
 
 _MAX_SEQUENCE = 10**9
-"""Of a record; nobody changes labels so often."""
+"""Maximum number of a record."""
 
 ATTEMPTS = 20
-"""How often a change is applied anew because another writer took the next number."""
+"""Attempts to apply a change when other writers take the next number."""
 
 
 class LabelTarget(BaseModel):
-    """What a label points to."""
+    """The target of a label."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,26 +45,26 @@ class LabelTarget(BaseModel):
 
 
 class LabelRecord(BaseModel):
-    """All labels of a model at one time, and how they came to stand so."""
+    """All labels of a model at one time, and the change that led there."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     format: Literal[1] = FORMAT
     created: AwareDatetime
     action: str | None = None
-    """What was done: `label`, `unlabel`, `publish`, `rollback` or `prune`; None in records of the first release."""
+    """The change: `label`, `unlabel`, `publish`, `rollback` or `prune`; None in records of the first release."""
     by: str | None = None
-    """Who did it, as `user@host`; said by the writer itself and proven by nothing."""
+    """The author as `user@host`, as stated by the writer; not authenticated."""
     note: str | None = None
     labels: Mapping[str, LabelTarget]
     pruned: tuple[int, ...] = ()
-    """Versions that were given up, in rising order; no label may be pointed to them any more.
+    """Versions that were marked as pruned, in rising order; no label may be pointed to them.
 
-    Stands here before the first of their files is deleted, and in every later record, so that who points a
-    label to a version and who deletes it meet at the number of the next record, and one of them must look again.
+    Written before the first of their files is deleted, and kept in every later record. So a writer that points a label
+    to a version and one that deletes it compete for the number of the next record, and one of them must look again.
     """
     sequence: Annotated[int, Field(ge=0)] = 0
-    """The record's number; stands in its name, and in the copy."""
+    """The record's number; part of its name, and of the copy."""
 
     def labels_of(self, version: int) -> tuple[str, ...]:
         """Return the labels that point to `version`, sorted."""
@@ -73,29 +73,29 @@ class LabelRecord(BaseModel):
 
 @dataclass(frozen=True)
 class LabelChange:
-    """What a new record changes."""
+    """The changes of a new record."""
 
     targets: Mapping[str, LabelTarget]
-    """Where labels are pointed; the others stay as they are."""
+    """New targets of labels; the other labels stay."""
     pruned: tuple[int, ...] = ()
-    """Versions that are given up."""
+    """Versions to mark as pruned."""
     removed: tuple[str, ...] = ()
-    """Labels that are taken away."""
+    """Labels to remove."""
 
 
 def read_labels(remote: Remote, model: str) -> LabelRecord | None:
-    """Return the labels that hold now, or None if the model has none yet.
+    """Return the current labels, or None if the model has none yet.
 
     Raises:
-        UsageError: `model` is no model name.
+        UsageError: `model` is not a model name.
         IntegrityError: A record is not valid, or of another format.
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
     check_model_name(model)
     try:
         copy = remote.get_if_exists(copy_path(model), MAX_RECORD_BYTES)
     except AccessDeniedError:
-        copy = None  # lost, where a reader may not list; where nothing may be read, the next request says so
+        copy = None  # missing, to a reader who may not list; if access is denied, the next request fails
     return newest_record(remote, model, [sequence_in(copy or b"")])
 
 
@@ -104,7 +104,7 @@ def read_records(remote: Remote, model: str, newest: LabelRecord) -> list[LabelR
 
     Raises:
         IntegrityError: A record is missing, not valid, or of another format.
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
 
     def read(sequence: int, stop: Stop) -> LabelRecord:
@@ -112,7 +112,7 @@ def read_records(remote: Remote, model: str, newest: LabelRecord) -> list[LabelR
         record = _read_record(remote, model, sequence)
         if record is None:
             raise IntegrityError(
-                f"{remote.url}/{_record_path(model, sequence)}: missing, so how the labels came to stand is not known"
+                f"{remote.url}/{_record_path(model, sequence)}: missing, so the history of the labels is not known"
             )
         return record
 
@@ -122,7 +122,7 @@ def read_records(remote: Remote, model: str, newest: LabelRecord) -> list[LabelR
 def set_label(
     remote: Remote, model: str, label: str, target: LabelTarget, *, action: str = "label", note: str | None = None
 ) -> LabelRecord:
-    """Point one label to a version and return the record that says so.
+    """Point one label to a version and return the record.
 
     Raises:
         StoreError: As for `set_labels`.
@@ -140,20 +140,20 @@ def set_labels(
 ) -> LabelRecord:
     """Point labels to versions, all in one record; the other labels stay as they are.
 
-    Where they point there already, no record is written.
+    If they point there already, no record is written.
 
     Args:
         remote: The store.
         model: A model name.
-        targets: Where each label is to point.
-        action: What the record says was done.
-        note: Why, for whoever reads the history.
+        targets: The new target of each label.
+        action: The action in the record.
+        note: The reason, for readers of the history.
 
     Raises:
-        UsageError: The model or a label may not be called so, or the note is no line of text.
+        UsageError: The name of the model or of a label is not valid, or the note is not one line of text.
         NotFoundError: A version was pruned.
         ConflictError: Others changed the labels each time that this change was tried.
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
     for label in targets:
         check_label_name(label)
@@ -168,17 +168,17 @@ def append_record(
     action: str,
     note: str | None = None,
 ) -> LabelRecord:
-    """Write the next record, and decide anew whenever another writer takes its number first.
+    """Write the next record; decide again whenever another writer takes its number first.
 
     Args:
         remote: The store.
         model: A model name.
-        decide: Is given the record that holds, and says what to change; may raise to give up.
-        action: What the record says was done.
-        note: Why, for whoever reads the history.
+        decide: Takes the current record and returns the change; may raise to cancel.
+        action: The action in the record.
+        note: The reason, for readers of the history.
 
     Returns:
-        The record that holds now; the one that held, if nothing changes.
+        The new record, or the current one if nothing changes.
 
     Raises:
         StoreError: As for `set_labels`, and what `decide` raises.
@@ -216,7 +216,7 @@ def append_record(
 
 
 def _renew_copy(remote: Remote, model: str, record: LabelRecord) -> None:
-    """Write the copy; that fails, the record holds all the same, so nobody is told that the change failed."""
+    """Write the copy; a failure is ignored, since the record is already valid."""
     try:
         remote.put_overwrite(copy_path(model), _to_bytes(record))
     except StoreError:
@@ -245,7 +245,7 @@ def last_from(remote: Remote, record: LabelRecord, model: str) -> LabelRecord:
 
 
 def _record_if_readable(remote: Remote, model: str, sequence: int) -> LabelRecord | None:
-    """Return a record, or None: to a reader who may not list, a store calls what is not there forbidden."""
+    """Return a record, or None; a store denies access to a missing object if the reader may not list."""
     try:
         return _read_record(remote, model, sequence)
     except AccessDeniedError:
@@ -253,7 +253,7 @@ def _record_if_readable(remote: Remote, model: str, sequence: int) -> LabelRecor
 
 
 def sequence_in(copy: bytes) -> int:
-    """Return the number in the copy, or 0 where it says nothing of use."""
+    """Return the number in the copy, or 0 if it has none."""
     try:
         sequence = json.loads(copy)["sequence"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -286,5 +286,5 @@ def _record_path(model: str, sequence: int) -> str:
 
 
 def copy_path(model: str) -> str:
-    """Return where the copy of the newest record stands in the store."""
+    """Return the path of the copy of the newest record in the store."""
     return f"{model}/labels.json"

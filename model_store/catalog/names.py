@@ -1,4 +1,4 @@
-"""The names that people give, of models and of labels, and the notes they leave."""
+"""Rules for the names of models and labels, and for notes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from model_store.errors import UsageError
 
 DEFAULT_LABEL = "stable"
-"""What is meant when only the name of a model is given."""
+"""The label of a reference that is the name of a model alone."""
 
 MAX_NOTE = 500
 """Characters of a note: a sentence and a link, not a report."""
@@ -17,40 +17,40 @@ _LABEL = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
 def check_model_name(name: str) -> str:
-    """Return `name` if a model may be called so.
+    """Return `name` if it is a valid model name.
 
     Raises:
-        UsageError: It may not; the message says what a name looks like.
+        UsageError: It is not; the message says what a valid name looks like.
     """
     if not _MODEL.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no model name: it starts with a letter or digit, "
+            f"{name!r} is not a model name: it starts with a letter or digit, "
             "then up to 127 letters, digits, '.', '_' or '-'"
         )
     return name
 
 
 def check_label_name(name: str) -> str:
-    """Return `name` if a label may be called so; never a number, so that NAME:3 is a version.
+    """Return `name` if it is a valid label name; a number is not, so that NAME:3 is a version.
 
     Raises:
-        UsageError: It may not; the message says what a name looks like.
+        UsageError: It is not; the message says what a valid name looks like.
     """
     if not _LABEL.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no label name: it starts with a lower-case letter, "
+            f"{name!r} is not a label name: it starts with a lower-case letter, "
             "then up to 62 lower-case letters, digits or '-'"
         )
     return name
 
 
 def is_model_name(name: str) -> bool:
-    """Tell whether a model may be called `name`."""
+    """Return whether `name` is a valid model name."""
     return _MODEL.fullmatch(name) is not None
 
 
 def check_note(note: str | None) -> str | None:
-    """Return `note` if it may stand in the history; None stands for no note.
+    """Return `note` if it is valid; None means no note.
 
     Raises:
         UsageError: It is longer than `MAX_NOTE`, or more than one line of text.

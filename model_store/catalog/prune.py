@@ -1,9 +1,8 @@
-"""Deletion of old versions: plan → give up → look again → manifest → files.
+"""Deletion of old versions: plan → mark → check again → delete manifest → delete files.
 
-What goes is first given up in a label record, which settles every race with those who point labels: whoever
-comes second at the number of the next record has to look again. Then, version by version, the manifest is
-deleted, with which the version ceases to exist, and then its files. A prune that was interrupted is finished by
-the next one.
+The versions are first marked as pruned in a label record, which decides every race with writers of labels: the second
+to take the number of the next record has to look again. Then, version by version, the manifest is deleted, which ends
+the version, and then its files. An interrupted prune is finished by the next one.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from .names import check_model_name, check_note
 from .versions import is_version_number, manifest_path, read_claim, read_manifest_bytes
 
 LEFTOVER_AGE = timedelta(days=1)
-"""Files without a manifest that are older were left by an interrupted publish; one in progress gives up before."""
+"""Older files without a manifest were left by an interrupted publish; one in progress gives up before."""
 
 _Stored = tuple[str, int, datetime]
 """Path of an object, its bytes, and when it was written."""
 
 
 @dataclass(frozen=True)
-class Doomed:
-    """What is deleted of one version number."""
+class PruneCandidate:
+    """The objects to delete of one version number."""
 
     version: int
     reason: Literal["old", "interrupted"]
@@ -49,25 +48,25 @@ class Kept:
     version: int
     why: str
     labels: tuple[str, ...] = ()
-    """Those that need it: it is kept no more once they are elsewhere, or taken away."""
+    """The labels that need it; it is kept until they are moved or removed."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a prune deletes or has deleted, and what it keeps; both in rising order."""
+    """The versions that a prune deletes or has deleted, and those it keeps, in rising order."""
 
     model: str
-    doomed: tuple[Doomed, ...]
+    candidates: tuple[PruneCandidate, ...]
     kept: tuple[Kept, ...]
 
     @property
     def size(self) -> int:
-        """Return the bytes that are deleted."""
-        return sum(doomed.size for doomed in self.doomed)
+        """Return the number of bytes to delete."""
+        return sum(candidate.size for candidate in self.candidates)
 
 
 def plan_prune(remote: Remote, model: str, keep: int) -> Plan:
-    """Say what a prune would delete, and delete nothing.
+    """Return what a prune would delete.
 
     Kept are the newest versions, every version that a label points to, and the one that a rollback of each label
     would go back to.
@@ -78,9 +77,9 @@ def plan_prune(remote: Remote, model: str, keep: int) -> Plan:
         keep: How many of the newest versions stay; at least 1.
 
     Raises:
-        UsageError: A name or a number cannot be meant, or the store cannot be listed.
-        IntegrityError: The history of the labels cannot be read, so nobody knows what they need.
-        StoreError: The store refused, or could not be reached.
+        UsageError: A name or a number is not valid, or the store cannot be listed.
+        IntegrityError: The history of the labels cannot be read, so the versions they need are unknown.
+        StoreError: The store denied access, or could not be reached.
     """
     check_model_name(model)
     if keep < 1:
@@ -95,19 +94,19 @@ def plan_prune(remote: Remote, model: str, keep: int) -> Plan:
         if any(path == manifest_path(model, version) for path, _, _ in folders[version])
     ]
     newest = [version for version in finished if version not in pruned][-keep:]
-    doomed, kept = [], []
+    candidates, kept = [], []
     for version in sorted(folders):
         if why := needed.get(version):
             kept.append(why)
         elif version in newest:
             kept.append(Kept(version, f"among the newest {keep}"))
         elif version in finished:
-            doomed.append(_doomed(version, "old", folders[version]))
+            candidates.append(_candidate(version, "old", folders[version]))
         elif version in pruned or _age(remote, model, version, folders[version]) > LEFTOVER_AGE:
-            doomed.append(_doomed(version, "interrupted", folders[version]))
+            candidates.append(_candidate(version, "interrupted", folders[version]))
         else:
             kept.append(Kept(version, "being published, or interrupted less than a day ago"))
-    return Plan(model, tuple(doomed), tuple(kept))
+    return Plan(model, tuple(candidates), tuple(kept))
 
 
 def prune(
@@ -116,53 +115,53 @@ def prune(
     keep: int,
     *,
     note: str | None = None,
-    deleted: Callable[[Doomed], object] = lambda _: None,
+    deleted: Callable[[PruneCandidate], object] = lambda _: None,
 ) -> Plan:
-    """Delete what `plan_prune` says, as far as nobody came to need it meanwhile, and return what was deleted.
+    """Delete what `plan_prune` returns, unless it is needed meanwhile, and return what was deleted.
 
     Args:
         remote: The store.
         model: A model name.
         keep: How many of the newest versions stay; at least 1.
-        note: Why, for whoever reads the history of the labels.
-        deleted: Told of each version number once nothing of it is left.
+        note: The reason, for readers of the history of the labels.
+        deleted: Called for each version number once all its objects are deleted.
 
     Raises:
         StoreError: As for `plan_prune`; what was deleted by then is gone, the next prune finishes the rest.
     """
     check_note(note)
     plan = plan_prune(remote, model, keep)
-    old = [doomed.version for doomed in plan.doomed if doomed.reason == "old"]
+    old = [candidate.version for candidate in plan.candidates if candidate.reason == "old"]
 
-    def give_up(current: LabelRecord | None) -> LabelChange:
+    def mark(current: LabelRecord | None) -> LabelChange:
         needed = _needed(remote, model, current)
         return LabelChange({}, tuple(version for version in old if version not in needed))
 
     if old:
-        append_record(remote, model, give_up, action="prune", note=note)
+        append_record(remote, model, mark, action="prune", note=note)
     done, kept = [], list(plan.kept)
-    for doomed in plan.doomed:
-        if why := _reprieve(remote, model, doomed):
+    for candidate in plan.candidates:
+        if why := _still_needed(remote, model, candidate):
             kept.append(why)
             continue
-        manifest = manifest_path(model, doomed.version)
-        if doomed.reason == "old":
+        manifest = manifest_path(model, candidate.version)
+        if candidate.reason == "old":
             remote.delete([manifest])
-        remote.delete([path for path in doomed.paths if path != manifest])
-        deleted(doomed)
-        done.append(doomed)
+        remote.delete([path for path in candidate.paths if path != manifest])
+        deleted(candidate)
+        done.append(candidate)
     return Plan(model, tuple(done), tuple(sorted(kept, key=lambda one: one.version)))
 
 
-def _reprieve(remote: Remote, model: str, doomed: Doomed) -> Kept | None:
-    """Look once more, right before the deletion, and return why it may not be, if so."""
+def _still_needed(remote: Remote, model: str, candidate: PruneCandidate) -> Kept | None:
+    """Check once more, right before the deletion, and return the reason to keep the version, if any."""
     record = read_labels(remote, model)
-    if record and (labels := record.labels_of(doomed.version)):
-        return _pointed_to(doomed.version, labels)
-    if doomed.reason == "old" and not (record and doomed.version in record.pruned):
-        return Kept(doomed.version, "came to be needed meanwhile")
-    if doomed.reason == "interrupted" and read_manifest_bytes(remote, model, doomed.version) is not None:
-        return Kept(doomed.version, "was finished meanwhile")
+    if record and (labels := record.labels_of(candidate.version)):
+        return _pointed_to(candidate.version, labels)
+    if candidate.reason == "old" and not (record and candidate.version in record.pruned):
+        return Kept(candidate.version, "came to be needed meanwhile")
+    if candidate.reason == "interrupted" and read_manifest_bytes(remote, model, candidate.version) is not None:
+        return Kept(candidate.version, "was finished meanwhile")
     return None
 
 
@@ -187,7 +186,7 @@ def _pointed_to(version: int, labels: tuple[str, ...]) -> Kept:
 
 
 def _version_folders(remote: Remote, model: str) -> dict[int, list[_Stored]]:
-    """Return what lies in each version's folder, finished or not."""
+    """Return the objects in each version's folder, finished or not."""
     folders: dict[int, list[_Stored]] = defaultdict(list)
     for stored in remote.list_all(f"{model}/"):
         _, _, below = stored[0].partition("/")
@@ -197,13 +196,13 @@ def _version_folders(remote: Remote, model: str) -> dict[int, list[_Stored]]:
     return dict(folders)
 
 
-def _doomed(version: int, reason: Literal["old", "interrupted"], files: Sequence[_Stored]) -> Doomed:
+def _candidate(version: int, reason: Literal["old", "interrupted"], files: Sequence[_Stored]) -> PruneCandidate:
     paths = tuple(sorted(path for path, _, _ in files))
-    return Doomed(version, reason, paths, sum(size for _, size, _ in files))
+    return PruneCandidate(version, reason, paths, sum(size for _, size, _ in files))
 
 
 def _age(remote: Remote, model: str, version: int, files: Sequence[_Stored]) -> timedelta:
-    """Return how long ago an unfinished version was begun; where nothing says so, when it was last written to."""
+    """Return the time since an unfinished version was begun, or else since it was last written to."""
     try:
         begun = datetime.fromisoformat(read_claim(remote, model, version)["created"])
         return datetime.now(UTC) - begun

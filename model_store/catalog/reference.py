@@ -1,7 +1,7 @@
-"""References such as `xception`, `xception:3`, `xception:canary` and `xception:sha256:…`, and what they stand for.
+"""Parse and resolve references: `xception`, `xception:3`, `xception:canary`, `xception:sha256:…`.
 
-A number or a label is found without listing anything, and so is the digest of a version that a label points to or
-pointed to once: a store that cannot be listed serves them all.
+A number or a label is resolved without a listing, and so is the digest of a version that a label points or pointed to.
+They work with a store that cannot be listed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DIGEST_PREFIX = "sha256:"
 
 @dataclass(frozen=True)
 class Reference:
-    """A model, and which of its versions is meant."""
+    """A model and a selector of one of its versions."""
 
     model: str
     selector: Selector = DEFAULT_LABEL
@@ -42,14 +42,14 @@ class Resolved:
     version: int
     manifest_digest: str
     label: str | None = None
-    """The label that led here, if one did."""
+    """The label that was resolved, if it was one."""
 
     def __str__(self) -> str:
         return f"{self.model}:{self.version}"
 
 
 def parse_selector(text: str) -> Selector:
-    """Read a version number, a label, or the digest of a manifest.
+    """Parse a version number, a label, or the digest of a manifest.
 
     Raises:
         UsageError: It is none of them.
@@ -57,16 +57,16 @@ def parse_selector(text: str) -> Selector:
     if is_version_number(text):
         return int(text)
     if text.isdecimal():
-        raise UsageError(f"{text!r} is no version: versions are numbered from 1, without leading zeros")
+        raise UsageError(f"{text!r} is not a version: versions are numbered from 1, without leading zeros")
     if text.startswith(_DIGEST_PREFIX):
         if not is_digest(text):
-            raise UsageError(f"{text!r} is no digest of a manifest: 'sha256:' and 64 of the digits 0-9 and a-f")
+            raise UsageError(f"{text!r} is not a digest of a manifest: 'sha256:' and 64 of the digits 0-9 and a-f")
         return text
     return check_label_name(text)
 
 
 def parse_reference(text: str) -> Reference:
-    """Read `NAME`, `NAME:VERSION`, `NAME:LABEL` or `NAME:sha256:…`; the label `stable` is meant where none is given.
+    """Parse `NAME`, `NAME:VERSION`, `NAME:LABEL` or `NAME:sha256:…`; the default label is `stable`.
 
     Raises:
         UsageError: It is none of them.
@@ -77,7 +77,7 @@ def parse_reference(text: str) -> Reference:
 
 
 def resolve(remote: Remote, model: str, selector: Selector = DEFAULT_LABEL) -> Resolved:
-    """Return the version that a number, a label or a digest stands for now.
+    """Return the version that a number, a label or a digest refers to now.
 
     Args:
         remote: The store.
@@ -85,9 +85,9 @@ def resolve(remote: Remote, model: str, selector: Selector = DEFAULT_LABEL) -> R
         selector: A version number, as a number or as text, a label, or the digest of a manifest.
 
     Raises:
-        UsageError: The name or the selector cannot be meant.
+        UsageError: The name or the selector is not valid.
         NotFoundError: There is no such model, version or label; the message lists what there is.
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
     check_model_name(model)
     wanted = parse_selector(str(selector))
@@ -106,7 +106,7 @@ def resolve(remote: Remote, model: str, selector: Selector = DEFAULT_LABEL) -> R
 
 
 def _with_digest(remote: Remote, model: str, digest: str, record: LabelRecord | None) -> Resolved:
-    """Find a version by its digest: where labels point, where they pointed, then among all versions."""
+    """Find a version by its digest: among current labels, former labels, then all versions."""
     if record:
         if target := _target_with(digest, record):
             return Resolved(model, target.version, digest)
@@ -135,7 +135,7 @@ def _target_with(digest: str, record: LabelRecord) -> LabelTarget | None:
 
 
 def _older_records(remote: Remote, model: str, record: LabelRecord) -> list[LabelRecord]:
-    """Return the records before `record`, or none where they cannot be read: they only spare a listing."""
+    """Return the records before `record`, or none if they cannot be read; they only save a listing."""
     try:
         return read_records(remote, model, record)[:-1]
     except (IntegrityError, AccessDeniedError):
@@ -143,11 +143,11 @@ def _older_records(remote: Remote, model: str, record: LabelRecord) -> list[Labe
 
 
 def _is_there(remote: Remote, model: str, target: LabelTarget) -> bool:
-    """Tell whether a version that a label once pointed to was neither pruned nor changed."""
+    """Return whether a version that a label once pointed to is still there, unchanged."""
     try:
         data = read_manifest_bytes(remote, model, target.version)
     except AccessDeniedError:
-        return False  # what a store says of an object that is not there to a reader who may not list
+        return False  # how a store answers for a missing object, to a reader who may not list
     return data is not None and digest_of(data) == target.manifest
 
 
@@ -178,7 +178,7 @@ def _missing(remote: Remote, model: str, lead: str) -> str:
 
 
 def _with_hint(missing: str, hinted: Callable[[], str]) -> str:
-    """Return the message with what there is instead, or without where the store cannot be listed."""
+    """Return the message with the alternatives, or without if the store cannot be listed."""
     try:
         return hinted()
     except StoreError:

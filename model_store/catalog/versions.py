@@ -1,4 +1,4 @@
-"""Which models and versions a store holds."""
+"""List models and versions, and locate their objects in the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .labels import read_labels
 from .names import check_model_name, is_model_name
 
 MAX_DIGITS = 9
-"""Of a version's number; a longer one is none that anybody publishes."""
+"""Maximum digits of a version number."""
 
 MAX_CLAIM_BYTES = 2**16
 """A claim takes about 200 bytes."""
@@ -35,14 +35,14 @@ class VersionInfo:
     """Bytes of all its files."""
     accuracy: float | None
     problem: str | None = None
-    """Why the manifest cannot be read; what it would have said is None then."""
+    """Why the manifest cannot be read; its fields are None then."""
 
 
 def list_models(remote: Remote) -> list[str]:
     """Return the names of the models in the store, sorted.
 
     Raises:
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
     return [name for name in remote.list_folders() if is_model_name(name)]
 
@@ -51,43 +51,43 @@ def version_folders(remote: Remote, model: str) -> list[int]:
     """Return the numbers of a model's version folders, finished or not, in rising order.
 
     Raises:
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
     return sorted(int(name) for name in remote.list_folders(model) if is_version_number(name))
 
 
 def is_version_number(text: str) -> bool:
-    """Tell whether `text` is a version number as folders are named: no sign, no leading zero."""
+    """Return whether `text` is a version number as folders are named: no sign, no leading zero."""
     return text.isascii() and text.isdecimal() and not text.startswith("0") and len(text) <= MAX_DIGITS
 
 
 def manifest_path(model: str, version: int) -> str:
-    """Return where the manifest of a version stands in the store."""
+    """Return the path of a version's manifest in the store."""
     return f"{model}/{version}/{MANIFEST_NAME}"
 
 
 def signature_path(model: str, version: int) -> str:
-    """Return where the signature of a version stands in the store, if it is signed."""
+    """Return the path of a version's signature in the store."""
     return f"{model}/{version}/{SIGNATURE_NAME}"
 
 
 def claim_path(model: str, version: int) -> str:
-    """Return where a publisher says that the number of a version is taken, before anything of it is there."""
+    """Return the path of the claim by which a publisher reserves a version number before it uploads."""
     return f"{model}/claims/{version:06d}.json"
 
 
 def claimed_version(name: str) -> int | None:
-    """Return the version that a file in the folder of claims speaks of, or None if it is no claim."""
+    """Return the version number of a file in the claims folder, or None if it is not a claim."""
     stem = name.removesuffix(".json").lstrip("0")
     return int(stem) if is_version_number(stem) else None
 
 
 def read_claim(remote: Remote, model: str, version: int) -> dict[str, Any]:
-    """Return what a publisher said when it took the number of a version; nothing where no claim can be read.
+    """Return the claim of a version number; empty if none can be read.
 
     Raises:
         IntegrityError: It is larger than `MAX_CLAIM_BYTES`.
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
     data = remote.get_if_exists(claim_path(model, version), MAX_CLAIM_BYTES)
     try:
@@ -98,10 +98,10 @@ def read_claim(remote: Remote, model: str, version: int) -> dict[str, Any]:
 
 
 def read_manifest_bytes(remote: Remote, model: str, version: int) -> bytes | None:
-    """Return the bytes of a version's manifest, or None: without one the version does not exist.
+    """Return the bytes of a version's manifest, or None if the version does not exist.
 
     Raises:
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
     return remote.get_if_exists(manifest_path(model, version), MAX_MANIFEST_BYTES)
 
@@ -110,9 +110,9 @@ def list_versions(remote: Remote, model: str) -> list[VersionInfo]:
     """Return the finished versions of a model, the oldest first; none if there is no such model.
 
     Raises:
-        UsageError: `model` is no model name.
+        UsageError: `model` is not a model name.
         IntegrityError: The labels cannot be read.
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
     check_model_name(model)
     folders = version_folders(remote, model)
@@ -131,16 +131,16 @@ def list_versions(remote: Remote, model: str) -> list[VersionInfo]:
 
 
 def missing_targets(remote: Remote, model: str, infos: Sequence[VersionInfo]) -> dict[str, int]:
-    """Return the labels whose version is not in the store, with its number.
+    """Return the labels whose version is not in the store, with the version numbers.
 
     Args:
         remote: The store.
         model: A model name.
-        infos: The versions that were listed; one that a label points to and that came later is no missing one.
+        infos: The versions that were listed; a version published since is not missing.
 
     Raises:
         IntegrityError: The labels cannot be read.
-        StoreError: The store refused, or could not be reached.
+        StoreError: The store denied access, or could not be reached.
     """
     record = read_labels(remote, model)
     there = {info.version for info in infos}

@@ -1,4 +1,4 @@
-"""The group of all commands, and how it ends: exit codes, error lines and error documents."""
+"""The command group, exit codes, and output of errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
 
 _EPILOG = """\
-Exit codes: 0 done · 2 wrong usage · 3 not found · 4 bytes are not the promised ones, or not signed ·
+Exit codes: 0 done · 2 wrong usage · 3 not found · 4 bytes differ from the manifest, or are not signed ·
 5 conflict with another writer · 6 access denied · 7 store unreachable · 8 local disk · 130 interrupted
 
 Endpoints and credentials come from the usual variables of each cloud; for S3 these are AWS_ENDPOINT_URL, AWS_REGION,

@@ -1,4 +1,4 @@
-"""What all commands have: the options that name a store and shape the output, and the store that they open."""
+"""Common parts of the commands: options, output, and access to the store."""
 
 from __future__ import annotations
 

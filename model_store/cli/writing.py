@@ -128,16 +128,18 @@ def prune(session: Session, model: str, keep: int, yes: bool, note: str | None) 
     if is_web(remote.url):
         raise UsageError(f"{remote.url}: a web server's store is read-only; `prune` the bucket or folder behind it")
     plan = plan_prune(remote, model, keep)
-    if not (plan.doomed or plan.kept):
+    if not (plan.candidates or plan.kept):
         resolve(remote, model)  # raises an error that names the models there are
     if yes:
         with session.progress.task(f"Pruning {model}", plan.size) as advance:
-            plan = prune_versions(remote, model, keep, note=note, deleted=lambda doomed: advance(doomed.size))
+            plan = prune_versions(remote, model, keep, note=note, deleted=lambda candidate: advance(candidate.size))
     word = "deleted" if yes else "delete"
-    lines = [(doomed.version, word, human_size(doomed.size), str(doomed.reason)) for doomed in plan.doomed]
+    lines = [
+        (candidate.version, word, human_size(candidate.size), str(candidate.reason)) for candidate in plan.candidates
+    ]
     lines += [(kept.version, "keep", "–", kept.why) for kept in plan.kept]
     rows = [("VERSION", "", "SIZE", "WHY"), *((str(version), *rest) for version, *rest in sorted(lines))]
-    amount = f"{len(plan.doomed)} of {len(lines)}, {human_size(plan.size)}"
+    amount = f"{len(plan.candidates)} of {len(lines)}, {human_size(plan.size)}"
     summary = f"Deleted {amount}" if yes else f"Nothing was deleted; --yes would delete {amount}"
     if not yes and any(kept.labels for kept in plan.kept):
         summary = f"To keep no version for a label any more: unlabel {model} LABEL\n{summary}"
@@ -145,7 +147,8 @@ def prune(session: Session, model: str, keep: int, yes: bool, note: str | None) 
         "model": plan.model,
         "dry_run": not yes,
         "deleted" if yes else "would_delete": [
-            {"version": doomed.version, "reason": doomed.reason, "size": doomed.size} for doomed in plan.doomed
+            {"version": candidate.version, "reason": candidate.reason, "size": candidate.size}
+            for candidate in plan.candidates
         ],
         "kept": [asdict(kept) for kept in plan.kept],
     }

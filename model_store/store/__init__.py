@@ -1,1 +1,1 @@
-"""The object store: schemes of URLs, requests, and the translation of the library's errors."""
+"""Access to the object store: URL schemes, requests, and the translation of the library's errors."""

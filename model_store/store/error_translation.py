@@ -1,4 +1,4 @@
-"""What the object-store library raises, said in the words of `errors.py` and of the cloud that was asked."""
+"""Translate the object-store library's errors to those of `errors.py`, in the terms of each cloud."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ _REFUSED = {
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
 }
-"""Error codes of S3 and Azure that speak of credentials, whatever status they come with."""
+"""Error codes of S3 and Azure about credentials, whatever their status."""
 
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
-"""Error codes that mean: the store itself is not there."""
+"""Error codes for a missing bucket or container."""
 
 _ELSEWHERE = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
-"""S3 error codes that mean: this bucket lies in another region."""
+"""S3 error codes for a bucket in another region."""
 
 _METADATA_SERVICES = ("169.254.169.254", "metadata.google.internal")
-"""Asked for credentials only when the environment holds none."""
+"""Contacted for credentials only if the environment holds none."""
 
 _BAD_CREDENTIALS = ("credential error: ", "Invalid Access Key: ", "Unable to open service account file")
-"""How the library begins to say that credentials cannot even be read."""
+"""Prefixes of the library's messages about unusable credentials."""
 
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
     "az": "AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
 }
-"""Where credentials come from, by scheme."""
+"""Variables that hold credentials, by scheme."""
 
 _RIGHTS = {
     "s3": (
@@ -71,11 +71,11 @@ _RIGHTS = {
     "http": "check the URL, and that the web server lets this machine read it",
     "file": "check owner and mode of the folder",
 }
-"""What to look at when access is denied, by scheme."""
+"""What to check when access is denied, by scheme."""
 
 
 def translate(error: Exception, url: str, path: str) -> StoreError:
-    """Return the error that tells a person what `error` means for `path` in the store at `url`.
+    """Return the error to raise for an error of the library.
 
     Args:
         error: As the object-store library raised it.
@@ -116,7 +116,7 @@ def translate(error: Exception, url: str, path: str) -> StoreError:
     if "os error 28)" in text or "os error 30)" in text or "os error 122)" in text:
         return DiskError(f"{where}: cannot be written: {_reason(text)}; free some space and try again")
     if isinstance(error, ValueError) or kind in {"InvalidPathError", "UnknownConfigurationKeyError"}:
-        return UsageError(f"{where}: cannot be meant: {_reason(text)}")
+        return UsageError(f"{where}: is not valid: {_reason(text)}")
     if kind == "NotSupportedError":
         return UsageError(f"{where}: this kind of store cannot do that: {_reason(text)}")
     return UnavailableError(
@@ -131,7 +131,7 @@ def bucket_of(url: str) -> str:
 
 
 def _first_paragraph(text: str) -> str:
-    """Cut the dump of library internals that follows the message."""
+    """Return the message without the library internals that follow it."""
     return text.partition("Debug source:")[0].strip()
 
 

@@ -1,4 +1,4 @@
-"""The remote store: named objects that can be read, listed, and written once or over."""
+"""The remote store: objects to read, list, create and overwrite."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 PATIENCE_S = 15.0
-"""How long a store that does not answer is waited for, connecting and retrying included."""
+"""Total timeout for a store that does not respond, connecting and retries included."""
 
 PART_BYTES = 8 * 2**20
-"""Size of a part of a multipart upload; what is smaller goes in one request."""
+"""Size of a part of a multipart upload; smaller objects take one request."""
 
 BLOCK_BYTES = 2**20
-"""Least size of the blocks in which an object is streamed."""
+"""Minimum size of the blocks of a stream."""
 
 _PARTS_AT_ONCE = 2
 
 _LIST_CHUNK = 1000
-"""Objects that the library hands over at a time; S3 lists no more in one answer."""
+"""Objects per chunk of a listing; S3 returns no more in one response."""
 
 _T = TypeVar("_T")
 
 
 class Stream:
-    """One answer of the store: the blocks of an object as they come, and which object they are of."""
+    """A response of the store: the blocks of an object as they arrive, and its identity."""
 
     def __init__(self, blocks: Iterator[bytes], size: int, etag: str | None) -> None:
         self.size = size
-        """Bytes of the whole object, also where only a part was asked for."""
+        """Bytes of the whole object, also for a range."""
         self.etag = etag
-        """Changes with the object; None where the store says none."""
+        """The object's ETag; None if the store sends none."""
         self._blocks = blocks
 
     def __iter__(self) -> Self:
@@ -51,7 +51,7 @@ class Stream:
 
 
 class Remote:
-    """A store at a URL. Threads may share it; nothing is contacted before the first call."""
+    """A store at a URL. Thread-safe; the first call connects."""
 
     def __init__(self, connect: Connect, url: str, patience_s: float = PATIENCE_S) -> None:
         self.url = url
@@ -62,22 +62,22 @@ class Remote:
 
     @classmethod
     def open(cls, url: str, *, publishing: bool = False, patience_s: float = PATIENCE_S) -> Remote:
-        """Return the store at `url`, as in `file:///folder` or `s3://bucket/prefix`; `address.py` lists the schemes.
+        """Return the store at `url`, as in `file:///folder` or `s3://bucket/prefix`; `schemes.py` lists the schemes.
 
         Args:
-            url: Where it is; endpoints and credentials come from the usual variables of each cloud.
-            publishing: Creates the folder of a `file://` URL, and bears slow uploads.
-            patience_s: Seconds until a store that does not answer is given up.
+            url: Its URL; endpoints and credentials come from the usual variables of each cloud.
+            publishing: Creates the folder of a `file://` URL, and allows slow uploads.
+            patience_s: Total timeout in seconds for a store that does not respond.
 
         Raises:
-            UsageError: The URL or an endpoint cannot be meant, or the store is to be written and cannot be.
+            UsageError: The URL or an endpoint is not valid, or the store is read-only and `publishing` is set.
         """
         base = url.rstrip("/") if url.rstrip("/").count("/") > 1 else url
         return cls(connection(base, publishing=publishing, patience_s=patience_s), base, patience_s)
 
     @property
     def is_local(self) -> bool:
-        """Tell whether the store is a folder of this machine."""
+        """Return whether the store is a local folder."""
         return self.url.startswith("file:")
 
     def get(self, path: str, limit: int) -> bytes:
@@ -86,7 +86,7 @@ class Remote:
         Raises:
             NotFoundError: There is no such object, bucket or folder.
             IntegrityError: It is larger than `limit` bytes.
-            StoreError: The store refused, or could not be reached.
+            StoreError: The store denied access, or could not be reached.
         """
 
         def read(store: ObjectStore) -> bytes:
@@ -111,8 +111,8 @@ class Remote:
 
         Args:
             path: The object.
-            limit: The most bytes that are read.
-            etag: As the last call returned it; None asks for the bytes in any case.
+            limit: Maximum number of bytes.
+            etag: As returned by the last call; None always returns the bytes.
 
         Raises:
             StoreError: As for `get`.
@@ -128,13 +128,13 @@ class Remote:
                 raise
             found = result.meta["e_tag"]
             if etag is not None and found == etag:
-                return None  # a web server that does not know conditions
+                return None  # a web server without conditional requests
             return self._whole(path, result, limit), found
 
         return self._call(path, read)
 
     def stream(self, path: str, start: int = 0, end: int | None = None) -> Stream:
-        """Begin to read an object, or a part of it, in blocks of about `BLOCK_BYTES`.
+        """Open a stream of an object, or of a range of it, in blocks of about `BLOCK_BYTES`.
 
         Args:
             path: The object.
@@ -144,7 +144,7 @@ class Remote:
         Raises:
             NotFoundError: There is no such object, bucket or folder.
             IntegrityError: The object ends before `start`.
-            StoreError: The store refused, or could not be reached; also raised by the stream on its way.
+            StoreError: The store denied access, or could not be reached; also raised by the stream.
         """
         options: GetOptions = {}
         if end is not None:
@@ -160,8 +160,8 @@ class Remote:
 
         return Stream(blocks(), result.meta["size"], result.meta["e_tag"])
 
-    def gives_parts(self, path: str) -> bool:
-        """Tell whether a part of an object can be read alone; some web servers always send the whole.
+    def supports_ranges(self, path: str) -> bool:
+        """Return whether a range of an object can be read; some web servers always send the whole object.
 
         Raises:
             StoreError: As for `stream`.
@@ -176,12 +176,12 @@ class Remote:
     def put_create(self, path: str, data: bytes) -> None:
         """Write an object that does not exist yet.
 
-        An object that holds exactly these bytes already counts as written: when the answer to a request
-        is lost, the request is sent again and meets its own object.
+        An existing object with exactly these bytes counts as written: when a response is lost, the library retries the
+        request and finds its own object.
 
         Raises:
-            ConflictError: There is one with other bytes.
-            StoreError: The store refused, or could not be reached.
+            ConflictError: It exists with other bytes.
+            StoreError: The store denied access, or could not be reached.
         """
         self._writable()
         try:
@@ -191,21 +191,21 @@ class Remote:
                 raise
 
     def put_overwrite(self, path: str, data: bytes) -> None:
-        """Write an object, over one that may exist.
+        """Write an object, replacing an existing one.
 
         Raises:
-            StoreError: The store refused, or could not be reached.
+            StoreError: The store denied access, or could not be reached.
         """
         self._writable()
         self._call(path, lambda store: store.put(path, data))
 
     def upload(self, path: str, blocks: Iterator[bytes], size: int) -> None:
-        """Write a large object from blocks, in parts where it is larger than `PART_BYTES`.
+        """Write a large object from blocks, in parts if it is larger than `PART_BYTES`.
 
-        The object appears only when all blocks were taken; an error that `blocks` raises passes through.
+        The object appears only when all blocks were sent; an error raised by `blocks` propagates.
 
         Raises:
-            StoreError: The store refused, or could not be reached.
+            StoreError: The store denied access, or could not be reached.
         """
         if size <= PART_BYTES:
             self.put_overwrite(path, b"".join(blocks))
@@ -231,11 +231,11 @@ class Remote:
             raise
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Delete objects; one that is not there counts as deleted.
+        """Delete objects; a missing one counts as deleted.
 
         Raises:
             UsageError: The store is read-only.
-            StoreError: The store refused, or could not be reached; some may be deleted then.
+            StoreError: The store denied access, or could not be reached; some may be deleted then.
         """
         self._writable()
         if not paths:
@@ -243,7 +243,7 @@ class Remote:
         try:
             self._call(paths[0], lambda store: store.delete(list(paths)))
         except ObjectNotFoundError:
-            # A folder stops at the first that is missing; the stores of the clouds do not mind.
+            # A local folder stops at the first missing object; cloud stores do not.
             for path in paths:
                 self._delete_one(path)
 
@@ -252,7 +252,7 @@ class Remote:
 
         Raises:
             NotFoundError: The store itself does not exist.
-            StoreError: The store refused, or could not be reached.
+            StoreError: The store denied access, or could not be reached.
         """
         self._listable()
         found = self._call(path, lambda store: store.list_with_delimiter(path or None))
@@ -263,7 +263,7 @@ class Remote:
 
         Raises:
             NotFoundError: The store itself does not exist.
-            StoreError: The store refused, or could not be reached.
+            StoreError: The store denied access, or could not be reached.
         """
         self._listable()
         found = self._call(path, lambda store: store.list_with_delimiter(path))
@@ -275,7 +275,7 @@ class Remote:
         Raises:
             UsageError: The store cannot be listed.
             NotFoundError: The store itself does not exist.
-            StoreError: The store refused, or could not be reached.
+            StoreError: The store denied access, or could not be reached.
         """
         self._listable()
 
@@ -312,7 +312,7 @@ class Remote:
             raise UsageError(f"{self.url}: a web server's store cannot be listed; name a version or a label")
 
     def _call(self, path: str, action: Callable[[ObjectStore], _T]) -> _T:
-        """Run one action of the library; what it raises leaves as one of our errors."""
+        """Run one action of the library, and translate its errors."""
         try:
             return action(self._connected())
         except StoreError:

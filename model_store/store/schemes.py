@@ -1,7 +1,7 @@
-"""From a store's URL and the environment to the object-store library's own object.
+"""Open a store by its URL and the environment.
 
 To add a scheme, write a function like `_s3` and list it in `SCHEMES`. Credentials, endpoints and proxies come from
-the usual variables of each cloud; what the library does not read by itself is read here.
+the usual variables of each cloud; what the library does not read itself is read here.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from obstore.store import AzureConfig, ClientConfig, GCSConfig, ObjectStore, RetryConfig, S3Config
 
 Connect = Callable[[], "ObjectStore"]
-"""Builds the library's object; called at first use, since importing the library takes time."""
+"""Creates the library's store; called at first use, since importing the library takes time."""
 
 UPLOAD_READ_TIMEOUT_S = 120.0
-"""While a part is sent nothing is read, so a slow line needs this much when publishing."""
+"""Nothing is read while a part is sent, so publishing over a slow line needs this much."""
 
 REQUEST_TIMEOUT_S = 3600.0
-"""For one request with its whole body; a stalled one is noticed by the read timeout long before."""
+"""For one request with its whole body; the read timeout detects a stalled one long before."""
 
 ALLOW_HTTP_VARIABLE = "MODEL_STORE_ALLOW_HTTP"
-"""Set to 1, `http://` is taken also of hosts other than this one."""
+"""If 1, `http://` is also accepted for hosts other than this one."""
 
-_YES = {"1", "true", "yes", "on"}
+_TRUE_VALUES = {"1", "true", "yes", "on"}
 
 _WEB = ("https://", "http://")
 
 _PATHS = ("/", "./", "../")
-"""How a folder begins that was meant and is no URL; a shell has written out `~`."""
+"""Prefixes of a path given instead of a URL; the shell expands `~`."""
 
 
 def connection(url: str, *, publishing: bool, patience_s: float) -> Connect:
-    """Check a store's URL and return what opens it.
+    """Check a store's URL and return the function that opens it.
 
     Raises:
         UsageError: Of a scheme that is not supported, or incomplete.
@@ -52,12 +52,12 @@ def connection(url: str, *, publishing: bool, patience_s: float) -> Connect:
         *others, last = (f"{name}://" for name in SCHEMES)
         known = f"{', '.join(others)} and {last}"
         like = f"{Path(url).absolute().as_uri()} for this folder" if url.startswith(_PATHS) else "s3://bucket/prefix"
-        raise UsageError(f"{url!r} is no store URL: supported are {known}, as in {like}")
+        raise UsageError(f"{url!r} is not a store URL: supported are {known}, as in {like}")
     return opener(url, publishing, patience_s)
 
 
 def is_web(url: str) -> bool:
-    """Tell whether a store is a plain web server, which can only be read, and not listed."""
+    """Return whether a store is a plain web server, which is read-only and cannot be listed."""
     return url.startswith(_WEB)
 
 
@@ -128,10 +128,10 @@ def _web(url: str, publishing: bool, patience_s: float) -> Connect:
             f"{url!r}: an https:// URL of a store holds a host and perhaps a folder, and neither credentials "
             "nor a query, as in https://models.example.org/prefix"
         )
-    if parts.scheme == "http" and not _is_here(parts.hostname) and not _says_yes(os.environ, ALLOW_HTTP_VARIABLE):
+    if parts.scheme == "http" and not _is_loopback(parts.hostname) and not _is_enabled(os.environ, ALLOW_HTTP_VARIABLE):
         raise UsageError(
-            f"{url!r}: anybody on the way could change what http:// brings, so it is taken of this machine alone; "
-            f"use https://, or set {ALLOW_HTTP_VARIABLE}=1 where the network is to be trusted"
+            f"{url!r}: http:// is not protected against changes in transit, so it is accepted for this machine only; "
+            f"use https://, or set {ALLOW_HTTP_VARIABLE}=1 in a trusted network"
         )
     if publishing:
         raise UsageError(f"{url}: {parts.scheme}:// is read-only; publish to the store that the web server serves")
@@ -147,10 +147,10 @@ def _web(url: str, publishing: bool, patience_s: float) -> Connect:
 
 
 def s3_config(environment: Mapping[str, str]) -> S3Config:
-    """Return what the usual AWS variables say; the library itself reads credentials and roles.
+    """Return the configuration from the usual AWS variables; the library itself reads credentials and roles.
 
     Raises:
-        UsageError: The endpoint is no http or https URL.
+        UsageError: The endpoint is not an http or https URL.
     """
     config: S3Config = {
         "region": environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1",
@@ -164,10 +164,10 @@ def s3_config(environment: Mapping[str, str]) -> S3Config:
 
 
 def gs_config(environment: Mapping[str, str]) -> GCSConfig:
-    """Return where an emulator is, as Google's own clients are told; the library itself reads credentials.
+    """Return the address of an emulator, if one is configured; the library itself reads credentials.
 
     Raises:
-        UsageError: The emulator's address is none.
+        UsageError: The emulator's address is not valid.
     """
     variable = "STORAGE_EMULATOR_HOST"
     if not (endpoint := environment.get(variable)):
@@ -185,10 +185,10 @@ def gs_config(environment: Mapping[str, str]) -> GCSConfig:
 
 
 def az_config(environment: Mapping[str, str]) -> AzureConfig:
-    """Return what a connection string says, if there is one; the library itself reads the other variables.
+    """Return the configuration from a connection string, if any; the library itself reads the other variables.
 
     Raises:
-        UsageError: No storage account is named, or an endpoint is no http or https URL.
+        UsageError: No storage account is named, or an endpoint is not an http or https URL.
     """
     config: AzureConfig = {}
     variable = "AZURE_STORAGE_CONNECTION_STRING"
@@ -210,7 +210,7 @@ def az_config(environment: Mapping[str, str]) -> AzureConfig:
         if endpoint := environment.get(name):
             _endpoint(name, endpoint, "https://account.blob.core.windows.net")
     named = account or environment.get("AZURE_STORAGE_ACCOUNT_NAME")
-    if not named and not config.get("use_emulator") and not _says_yes(environment, "AZURE_STORAGE_USE_EMULATOR"):
+    if not named and not config.get("use_emulator") and not _is_enabled(environment, "AZURE_STORAGE_USE_EMULATOR"):
         raise UsageError(
             f"az:// needs to know the storage account: set AZURE_STORAGE_ACCOUNT_NAME and a key, or {variable}"
         )
@@ -226,7 +226,7 @@ def _bucket_and_prefix(url: str, what: str, example: str) -> tuple[str, str | No
 
 def _client(publishing: bool, patience_s: float) -> ClientConfig:
     return {
-        # The clouds' own addresses are https; only one that a person typed can be another.
+        # The clouds' own addresses are https; only a configured endpoint can be http.
         "allow_http": True,
         "connect_timeout": timedelta(seconds=patience_s / 3),
         "read_timeout": timedelta(seconds=UPLOAD_READ_TIMEOUT_S if publishing else patience_s * 2 / 3),
@@ -250,22 +250,22 @@ def _retry(patience_s: float) -> RetryConfig:
 def _endpoint(variable: str, endpoint: str, example: str) -> str:
     parts = urlsplit(endpoint)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError(f"{variable}={endpoint!r} is no URL like {example}")
+        raise UsageError(f"{variable}={endpoint!r} is not a URL like {example}")
     return endpoint.rstrip("/")
 
 
 def _virtual_hosted(environment: Mapping[str, str]) -> bool:
-    """Path style unless asked otherwise: every S3-compatible server answers it."""
+    """Return whether to address buckets by host; the default is path style, which every server supports."""
     if "AWS_S3_FORCE_PATH_STYLE" in environment:
-        return not _says_yes(environment, "AWS_S3_FORCE_PATH_STYLE")
-    return _says_yes(environment, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST")
+        return not _is_enabled(environment, "AWS_S3_FORCE_PATH_STYLE")
+    return _is_enabled(environment, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST")
 
 
-def _says_yes(environment: Mapping[str, str], variable: str) -> bool:
-    return environment.get(variable, "").lower() in _YES
+def _is_enabled(environment: Mapping[str, str], variable: str) -> bool:
+    return environment.get(variable, "").lower() in _TRUE_VALUES
 
 
-def _is_here(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
@@ -282,4 +282,4 @@ SCHEMES: Mapping[str, Callable[[str, bool, float], Connect]] = {
     "http": _web,
     "file": _file,
 }
-"""What opens a URL, by scheme."""
+"""Functions that open a URL, by scheme."""

@@ -1,1 +1,1 @@
-"""Versions on their way: published, pulled in ranges, and kept in the local cache."""
+"""Transfer of versions: publish, pull in ranges, and the local cache."""

@@ -1,11 +1,11 @@
 """The local cache of verified versions.
 
 <root>/<model>/sha256-<hex>/           an entry: `manifest.json` with this digest, and verified files
-<root>/.incoming/<model>/sha256-<hex>/ an entry in the making; one rename turns it into the real one
-<root>/.incoming/parts/                files on their way, named by their content or as nobody else's are
-<root>/.last-good/<model>/             which version of each selector served last
+<root>/.incoming/<model>/sha256-<hex>/ an incomplete entry; one rename completes it
+<root>/.incoming/parts/                incomplete files, named by their content or uniquely
+<root>/.last-good/<model>/             the version of each selector that served last
 
-No model's name begins with a dot, so none can collide with these folders.
+No model name begins with a dot, so none can collide with these folders.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from model_store.trust.signing import Trust
 from model_store.trust.verify import VerifiedModel, check_digest, read_manifest, read_signature, verify_folder
 
 Select = Callable[[Manifest], Collection[str]]
-"""Chooses the paths that are needed, from the manifest."""
+"""Selects the required paths of a manifest."""
 
 LOCK_TIMEOUT_S = 900.0
-"""Then pulled without the lock: a stuck holder costs a second download, never a wrong file."""
+"""After that a pull continues without the lock: a stuck holder costs a second download, never a wrong file."""
 
 STALE_PART_S = 86_400.0
-"""A part that nobody wrote to for a day is taken for one that nobody goes on with."""
+"""Age from which an unchanged part is deleted: a day."""
 
 
 class _LastGood(BaseModel):
@@ -56,28 +56,28 @@ class Cache:
         self.root = root.expanduser().absolute()
 
     def entry(self, resolved: Resolved) -> Path:
-        """Return the folder of a version, whether it is there or not."""
+        """Return the folder of a version, whether it exists or not."""
         return self.root / resolved.model / _folder_name(resolved)
 
     def incoming(self, resolved: Resolved) -> Path:
-        """Return the folder where a version's entry is made."""
+        """Return the folder of a version's incomplete entry."""
         return self.root / ".incoming" / resolved.model / _folder_name(resolved)
 
     @property
     def parts(self) -> Path:
-        """Return the folder of files on their way."""
+        """Return the folder of incomplete files."""
         return self.root / ".incoming" / "parts"
 
     def part(self) -> Path:
-        """Return a path for a file on its way that nobody else uses."""
+        """Return a unique path for an incomplete file."""
         return self.parts / token()
 
     @contextmanager
     def lock(self, resolved: Resolved) -> Iterator[None]:
-        """Keep other processes from fetching the same version at the same time.
+        """Prevent other processes from fetching the same version at the same time.
 
-        Only saves work: pulls are right without it, so where the file system has no locks, or the holder
-        is stuck, this goes on.
+        The lock only saves work: pulls are correct without it. So the pull continues if the file system has no locks,
+        or the holder is stuck.
 
         Raises:
             DiskError: The cache cannot be written.
@@ -94,9 +94,9 @@ class Cache:
                 lock.release()
 
     def sweep(self) -> None:
-        """Remove parts, and entries in the making, that were left behind more than a day ago.
+        """Remove parts and incomplete entries that were left behind more than a day ago.
 
-        None that is being pulled: its lock is held, or its files are younger.
+        Never those being pulled: their lock is held, or their files are younger.
         """
         oldest = time.time() - STALE_PART_S
         for part in self.parts.glob("*"):
@@ -119,23 +119,23 @@ class Cache:
         passed: Callable[[int], object] | None = None,
         trust: Trust | None = None,
     ) -> VerifiedModel:
-        """Return a version from the cache alone, hashing its files anew.
+        """Return a version from the cache alone, hashing its files again.
 
         Args:
             resolved: The version.
-            select: Chooses the files that are needed; all by default.
-            passed: Told the length of each block once it is hashed.
-            trust: Whose signature it must have; any version will do by default.
+            select: Selects the required files; all by default.
+            passed: Called with the length of each block once it is hashed.
+            trust: Whose signature it must have; by default none is required.
 
         Raises:
             NotFoundError: It is not in the cache.
-            IntegrityError: A file is missing, or is not what was promised.
-            SignatureError: It was not signed by the key that is trusted, or pulled without its signature.
+            IntegrityError: A file is missing, or differs from its entry.
+            SignatureError: It was not signed with the trusted key, or pulled without its signature.
         """
         root = self.entry(resolved)
         with disk_errors(root):
             data, manifest = read_manifest(root)
-            # Before the manifest chooses anything, it must be the promised one.
+            # The manifest must be verified before it selects anything.
             check_digest(data, resolved.manifest_digest, str(root))
             if trust:
                 trust.check(data, read_signature(root), str(root))
@@ -149,10 +149,10 @@ class Cache:
             )
 
     def remember(self, model: VerifiedModel, selector: Selector = DEFAULT_LABEL) -> None:
-        """Record that a version served, as what `selector` stood for.
+        """Record that a version served, resolved from `selector`.
 
         Raises:
-            UsageError: The selector is no version, label or digest.
+            UsageError: The selector is not a version, label or digest.
             DiskError: The cache cannot be written.
         """
         path = self._last_good(model.model, selector)
@@ -161,11 +161,11 @@ class Cache:
             write_whole(path, [record.model_dump_json().encode() + b"\n"], self.part())
 
     def recall(self, model: str, selector: Selector = DEFAULT_LABEL) -> Resolved | None:
-        """Return the version that served last for `selector`, or None if none is known or it is gone.
+        """Return the version that served last for `selector`, or None if it is unknown or deleted.
 
         Raises:
-            UsageError: The name or the selector cannot be meant.
-            DiskError: The cache may not be entered.
+            UsageError: The name or the selector is not valid.
+            DiskError: Access to the cache is denied.
         """
         wanted = parse_selector(str(selector))
         path = self._last_good(model, wanted)
@@ -181,18 +181,18 @@ class Cache:
     def shrink(self, model: str, most: int, needed: Collection[str]) -> list[str]:
         """Remove the oldest versions of a model beyond `most`, and return their digests.
 
-        Never those in `needed`, nor any that served last for some selector: after a restart they may be asked for.
+        Never those in `needed`, nor any that served last for some selector: a restart may need them.
 
         Args:
             model: A model name.
-            most: How many versions stay, those that must included.
+            most: Maximum number of versions, those that must stay included.
             needed: Digests of versions that are in use.
 
         Raises:
             DiskError: The cache cannot be written.
         """
         with disk_errors(self.root):
-            for rest in (self.root / ".incoming").glob("evicted-*"):  # of a removal that was interrupted
+            for rest in (self.root / ".incoming").glob("evicted-*"):  # left by an interrupted removal
                 shutil.rmtree(rest, ignore_errors=True)
             kept = {digest.replace(":", "-") for digest in needed} | self._served_last(model)
             entries = sorted(
@@ -205,10 +205,10 @@ class Cache:
         return [path.name.replace("-", ":", 1) for path in gone]
 
     def _evict(self, folder: Path) -> None:
-        """Remove a folder in one step as others see it.
+        """Remove a folder atomically.
 
         Raises:
-            OSError: The disk refuses.
+            OSError: The disk denies access.
         """
         beside = self.root / ".incoming" / f"evicted-{token()}"
         beside.parent.mkdir(parents=True, exist_ok=True)
@@ -216,7 +216,7 @@ class Cache:
         shutil.rmtree(beside, ignore_errors=True)
 
     def _lock_of(self, incoming: Path) -> Path:
-        """Return the file whose lock is held by who makes an entry."""
+        """Return the lock file of an incomplete entry."""
         return self.root / ".incoming" / f"{incoming.parent.name}-{incoming.name}.lock"
 
     def _served_last(self, model: str) -> set[str]:
@@ -229,7 +229,7 @@ class Cache:
         return found
 
     def _last_good(self, model: str, selector: Selector) -> Path:
-        # Longer than a label may be, so a digest's name is never a label's; a colon is not for every file system.
+        # A digest is longer than any label, so their names differ; not every file system allows a colon.
         name = f"{parse_selector(str(selector))}.json".replace(":", "-")
         return self.root / ".last-good" / check_model_name(model) / name
 
@@ -239,7 +239,7 @@ def _folder_name(resolved: Resolved) -> str:
 
 
 def _changed(folder: Path) -> float:
-    """Return when something in a folder was last written or made, in seconds since 1970."""
+    """Return the time of the last change in a folder, in seconds since 1970."""
     return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
 
 

@@ -1,4 +1,4 @@
-"""A file on its way to the local disk, which an interrupted pull leaves for the next one to go on with."""
+"""A partly downloaded file, which an interrupted pull leaves for the next one to resume."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from model_store.errors import IntegrityError
 from model_store.trust.verify import read_blocks
 
 _CLAIMS = 3
-"""Times that a part is tried to be taken while others finish theirs; then a name of one's own is as good."""
+"""Attempts to lock a part while others finish theirs; then a unique name is used."""
 
 
 class Part:
-    """A file that is written from the front, so that what is there is a prefix of the whole.
+    """A file that is written sequentially, so that its content is a prefix of the whole.
 
-    Its name is that of its content, and who writes it holds a lock on it. Somebody who wants the same content at
-    the same time gets a file with a name that nobody else uses, which no one goes on with. Use it as a context
-    manager: what was written stays if the transfer broke off, and goes if it is wrong or the disk refused.
+    Its name is that of its content, and its writer holds a lock on it. A second writer of the same content at the same
+    time gets a file with a unique name, which is not resumed. Use it as a context manager: the file stays if the
+    transfer is interrupted, and is deleted if its content is wrong or the disk denies access.
     """
 
     def __init__(self, folder: Path, content: str) -> None:
-        """Describe a part; nothing is touched before it is entered.
+        """Store the arguments; nothing is written before `__enter__`.
 
         Args:
-            folder: Where parts lie.
-            content: Names what the whole will be, as in `sha256-…`.
+            folder: The folder of parts.
+            content: The name of the complete content, as in `sha256-…`.
         """
         self._folder = folder
         self._content = content
@@ -63,40 +63,40 @@ class Part:
 
     @property
     def size(self) -> int:
-        """Return how many bytes are there."""
+        """Return the number of bytes written."""
         return os.fstat(self._handle).st_size
 
-    def kept(self) -> Iterator[bytes]:
-        """Yield what is there, from the front.
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the bytes written so far.
 
         Raises:
-            OSError: The disk refuses.
+            OSError: The disk denies access.
         """
         return read_blocks(self._path)
 
     def write(self, block: bytes) -> None:
-        """Put a block behind what is there.
+        """Append a block.
 
         Raises:
-            OSError: The disk is full, or refuses.
+            OSError: The disk is full, or denies access.
         """
         rest = memoryview(block)
         while rest:
             rest = rest[os.write(self._handle, rest) :]
 
     def restart(self) -> None:
-        """Drop what is there.
+        """Truncate the file.
 
         Raises:
-            OSError: The disk refuses.
+            OSError: The disk denies access.
         """
         os.ftruncate(self._handle, 0)
 
-    def become(self, target: Path) -> None:
-        """Flush the whole to the disk, then give it its name.
+    def commit(self, target: Path) -> None:
+        """Flush the file to the disk, then rename it to its target.
 
         Raises:
-            OSError: The disk is full, or refuses.
+            OSError: The disk is full, or denies access.
         """
         os.fsync(self._handle)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ class Part:
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | flags, 0o666)
 
     def _locked(self) -> bool:
-        """Lock the file, and see that it is still the one with this name: its last writer may have moved it."""
+        """Lock the file, and return whether it still has this name: its last writer may have renamed it."""
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return os.path.samestat(os.fstat(self._handle), self._path.stat())

@@ -1,7 +1,7 @@
-"""From a folder to a new version in the store: check → claim → upload → signature → manifest → labels.
+"""Publish a folder as a new version: check → claim → upload → signature → manifest → labels.
 
-Nothing exists before its manifest does, so an interrupted publish leaves no version, only a number that is
-never used again, and files that `prune` removes a day later. A signed version never exists without its signature.
+A version exists once its manifest does, so an interrupted publish leaves no version, only a number that is never used
+again, and files that `prune` deletes a day later. A signed version never exists without its signature.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ from model_store.trust.verify import (
     read_blocks,
     read_manifest,
     read_signature,
-    stray_files,
+    unlisted_files,
     verify_folder,
 )
 from model_store.workers import Stop, for_each
 
 CLAIM_ATTEMPTS = 50
-"""How many numbers are tried when other publishers take one after the other."""
+"""Attempts to claim a number when other publishers take one after the other."""
 
 _CLAIMS_COMPARED = 3
-"""How many of the newest are looked at for the same manifest: who publishes twice mostly does so in a row."""
+"""Number of the newest versions that are compared: a manifest published twice is mostly published in a row."""
 
 TIME_LIMIT_S = 20 * 3600.0
-"""A publish that takes longer gives up: `prune` takes what is a day old for interrupted and deletes it."""
+"""A longer publish gives up: after a day `prune` deletes its files as those of an interrupted one."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A version that is in the store now."""
+    """The result of a publish."""
 
     model: str
     version: int
@@ -62,7 +62,7 @@ class Published:
     labels: tuple[str, ...]
     signed: bool = False
     same_as: int | None = None
-    """One of the versions right before it, where it has the same manifest."""
+    """One of the previous versions that has the same manifest, if any."""
 
 
 def publish(
@@ -78,22 +78,22 @@ def publish(
     """Publish a folder as the next version of a model.
 
     Args:
-        folder: Holds `manifest.json` and the files it lists, and nothing else but perhaps `model.sig`: a signature
-            that came with a pulled version goes along with it, unless it is signed anew.
+        folder: Holds `manifest.json`, the files it lists, and optionally `model.sig`: the signature of a pulled version
+            is published with it, unless it is signed again.
         remote: The store.
-        model: Name of the model; a new one is made by its first version.
-        labels: Are pointed to the version once it is complete.
-        note: Why, for whoever reads the history of the labels.
+        model: Name of the model; the first version creates it.
+        labels: Labels to point to the version once it is complete.
+        note: The reason, for readers of the history of the labels.
         signer: Signs the version.
-        progress: Shows how far it is.
+        progress: Shows the progress.
 
     Raises:
-        UsageError: A name cannot be meant, or the folder holds files that are not listed.
+        UsageError: A name is not valid, or the folder holds files that are not listed.
         NotFoundError: There is no such folder or manifest, or no such bucket.
-        IntegrityError: A file is not what the manifest says, or changed while it was uploaded.
+        IntegrityError: A file differs from its entry in the manifest, or changed during the upload.
         SignatureError: The folder holds a signature of another manifest.
-        ConflictError: Others kept taking the next number, or it took longer than `TIME_LIMIT_S`.
-        StoreError: The store refused, or could not be reached.
+        ConflictError: Others kept claiming the next number, or it took longer than `TIME_LIMIT_S`.
+        StoreError: The store denied access, or could not be reached.
     """
     check_model_name(model)
     for label in labels:
@@ -130,7 +130,7 @@ def publish(
 
 def _checked(folder: Path, progress: Progress) -> tuple[VerifiedModel, bytes]:
     manifest_bytes, manifest = read_manifest(folder)
-    if strays := [path for path in stray_files(folder, manifest) if path != SIGNATURE_NAME]:
+    if strays := [path for path in unlisted_files(folder, manifest) if path != SIGNATURE_NAME]:
         more = f" and {len(strays) - 5} more" if len(strays) > 5 else ""
         raise UsageError(
             f"{folder}: holds files that its manifest does not list: {', '.join(strays[:5])}{more}; "
@@ -141,12 +141,12 @@ def _checked(folder: Path, progress: Progress) -> tuple[VerifiedModel, bytes]:
 
 
 def _signature_in(folder: Path, digest: str) -> bytes | None:
-    """Return the signature that lies in a folder, once it is of this manifest; whose it is, readers check."""
+    """Return the signature in a folder if it covers this manifest; the signer is checked by readers."""
     path, signature = folder / SIGNATURE_NAME, read_signature(folder)
     if signature is None:
         return None
     if (found := signed_digest(signature, str(path))) != digest:
-        raise SignatureError(f"{path}: is of another manifest, {found}; remove it, or sign anew with --sign KEY")
+        raise SignatureError(f"{path}: is of another manifest, {found}; remove it, or sign again with --sign KEY")
     return signature
 
 
@@ -157,12 +157,12 @@ def _taken(remote: Remote, model: str) -> list[int]:
 
 
 def _same_as(remote: Remote, model: str, taken: Sequence[int], digest: str) -> int | None:
-    """Return the newest of the last versions if it has this manifest; a hint, so nothing depends on finding it."""
+    """Return the newest of the last versions that has this manifest, as a hint."""
     for version in reversed(taken[-_CLAIMS_COMPARED:]):
         try:
             if read_claim(remote, model, version).get("manifest") != digest:
                 continue
-            data = read_manifest_bytes(remote, model, version)  # a claim may be of a publish that was interrupted
+            data = read_manifest_bytes(remote, model, version)  # a claim may be of an interrupted publish
         except StoreError:
             return None
         if data is not None and digest_of(data) == digest:
@@ -177,7 +177,7 @@ def _claim(remote: Remote, model: str, taken: Sequence[int], digest: str) -> int
         "format": 1,
         "created": datetime.now(UTC).isoformat(),
         "manifest": digest,
-        # The token keeps two claims from having the same bytes, which would pass for one claim written twice.
+        # The token makes claims unique; two with the same bytes would count as one claim written twice.
         "publisher": f"{author()}-{token()}",
     }
     data = json.dumps(claim).encode() + b"\n"
@@ -201,9 +201,9 @@ def _upload(verified: VerifiedModel, remote: Remote, model: str, version: int, p
         for_each(files, upload)
 
 
-def _same_blocks(path: Path, promised: ManifestFile, stop: Stop, advance: Advance) -> Iterator[bytes]:
-    """Yield the bytes of a file that was checked, and raise if they changed since."""
-    check = FileCheck(promised, str(path))
+def _same_blocks(path: Path, expected: ManifestFile, stop: Stop, advance: Advance) -> Iterator[bytes]:
+    """Yield the bytes of a checked file, and raise if they have changed since."""
+    check = FileCheck(expected, str(path))
     try:
         for block in read_blocks(path):
             stop.check()

@@ -1,10 +1,10 @@
-"""From the store to the local disk: fetch → hash → rename; nothing unverified gets a name.
+"""Pull a version from the store: fetch → hash → rename; no unverified file becomes visible.
 
 cache complete? ──yes──────────────────────────────────────────────────► verified
       │ no
 manifest (digest) → signature → missing files (size, sha256) → rename folder ► verified
 
-When a pull breaks off, the next one goes on where it was: see `download.py`.
+The next pull resumes an interrupted one: see `download.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from model_store.catalog.fetch import FetchedVersion, RemoteVersion, fetch_signature, fetch_to_keep, fetch_version
+from model_store.catalog.fetch import (
+    FetchedVersion,
+    RemoteVersion,
+    fetch_signature,
+    fetch_version,
+    fetch_with_signature,
+)
 from model_store.catalog.reference import Resolved
 from model_store.disk import disk_errors, sync_folder, token, write_whole
 from model_store.errors import ConflictError, DiskError, IntegrityError, NotFoundError, UsageError
@@ -37,10 +43,10 @@ from .download import download_files, file_blocks
 from .ranges import Transfer
 
 _ATTEMPTS = 3
-"""A second one meets what another puller finished meanwhile."""
+"""A second attempt finds what another process finished meanwhile."""
 
 _MOVED = {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}
-"""What renames say when another puller renamed the same folder first."""
+"""Errors of a rename when another process renamed the same folder first."""
 
 
 def pull(
@@ -52,34 +58,34 @@ def pull(
     progress: Progress | None = None,
     trust: Trust | None = None,
 ) -> VerifiedModel:
-    """Bring a version into the cache and return the proof that its files are the promised ones.
+    """Pull a version into the cache and return the proof that its files are verified.
 
-    What is there already, also from an interrupted pull, is hashed and not fetched again; a file with other
-    bytes is. If the cache holds all that is needed, the store is not asked.
+    Existing files, also of an interrupted pull, are hashed and only fetched again if they differ. The
+    store is not contacted if the cache holds all required files.
 
     Args:
         remote: The store.
-        resolved: The version, as `resolve` or `Cache.recall` return it.
-        cache: Where it goes.
-        select: Chooses the files that are needed; all by default.
-        progress: Shows how far it is.
-        trust: Whose signature it must have; any version will do by default. The signature, if there is one, is kept
+        resolved: The version, from `resolve` or `Cache.recall`.
+        cache: The target.
+        select: Selects the required files; all by default.
+        progress: Shows the progress.
+        trust: Whose signature it must have; by default none is required. The signature, if there is one, is kept
             beside the manifest either way.
 
     Raises:
-        NotFoundError: The store holds no such version, or `select` chose a file that is not listed.
-        IntegrityError: Manifest or file are not what was promised; nothing of them is visible.
-        SignatureError: The version was not signed by the key that is trusted; no file of it was fetched.
-        ConflictError: Other processes kept moving the same entry.
-        DiskError: The disk is full, or refuses.
-        StoreError: The store refused, or could not be reached.
+        NotFoundError: The store holds no such version, or `select` returned a file that is not listed.
+        IntegrityError: The manifest or a file has other bytes than expected; it does not become visible.
+        SignatureError: The version was not signed with the trusted key; no file of it was fetched.
+        ConflictError: Other processes kept changing the same entry.
+        DiskError: The disk is full, or denies access.
+        StoreError: The store denied access, or could not be reached.
     """
     progress = progress or Silent()
     if _seems_complete(cache, resolved, select):
         try:
             return cache.verified(resolved, select=select, trust=trust)
         except IntegrityError:
-            pass  # a file went bad, or the signature is not there; it is found again and fetched below
+            pass  # a file is corrupt, or the signature is missing; it is fetched below
     with cache.lock(resolved):
         cache.sweep()
         for _ in range(_ATTEMPTS):
@@ -100,7 +106,7 @@ def pull_to_folder(
     progress: Progress | None = None,
     trust: Trust | None = None,
 ) -> VerifiedModel:
-    """Fetch a whole version into a new folder, which appears only when every file in it is verified.
+    """Pull a whole version into a new folder, which appears once every file is verified.
 
     Raises:
         UsageError: `output` exists.
@@ -109,12 +115,12 @@ def pull_to_folder(
     output = output.absolute()
     if output.exists() or output.is_symlink():
         raise UsageError(f"{output}: exists already; name a folder that does not")
-    version = fetch_to_keep(remote, resolved, trust)
+    version = fetch_with_signature(remote, resolved, trust)
     with disk_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         building = output.parent / f".{output.name}.{token()}.part"
         try:
-            _write_papers(version, building, building / ".parts" / token())
+            _write_metadata(version, building, building / ".parts" / token())
             download_files(version, version.manifest.files, building, building / ".parts", progress or Silent())
             shutil.rmtree(building / ".parts", ignore_errors=True)
             building.rename(output)
@@ -127,7 +133,7 @@ def pull_to_folder(
 def check_remote(
     remote: Remote, resolved: Resolved, *, progress: Progress | None = None, trust: Trust | None = None
 ) -> Manifest:
-    """Download every file of a version and check it, keeping none.
+    """Download and check every file of a version, keeping none.
 
     Raises:
         StoreError: As for `pull`.
@@ -136,13 +142,13 @@ def check_remote(
     total = sum(file.size for file in version.manifest.files)
     with (progress or Silent()).task(f"Checking {resolved}", total) as advance, Transfer(remote) as transfer:
 
-        def check(promised: ManifestFile, stop: Stop) -> None:
-            judge = version.check(promised)
-            for block in file_blocks(version, promised, transfer, stop):
+        def check(expected: ManifestFile, stop: Stop) -> None:
+            file_check = version.check(expected)
+            for block in file_blocks(version, expected, transfer, stop):
                 stop.check()
-                judge.update(block)
+                file_check.update(block)
                 advance(len(block))
-            judge.finish()
+            file_check.finish()
 
         for_each(version.manifest.files, check)
     return version.manifest
@@ -160,11 +166,11 @@ def _pull_once(
     home = incoming
     if entry.is_dir():
         home = entry
-        shutil.rmtree(incoming, ignore_errors=True)  # of a puller that was overtaken
+        shutil.rmtree(incoming, ignore_errors=True)  # left by a slower process
     known = _manifest_in(home, resolved)
     if known is None:
-        fetched = fetch_to_keep(remote, resolved, trust)
-        _write_papers(fetched, home, cache.part())
+        fetched = fetch_with_signature(remote, resolved, trust)
+        _write_metadata(fetched, home, cache.part())
         manifest = fetched.manifest
     else:
         manifest_bytes, manifest = known
@@ -182,10 +188,10 @@ def _pull_once(
 
 
 def _seems_complete(cache: Cache, resolved: Resolved, select: Select | None) -> bool:
-    """Compare names and sizes only; spares hashing what will be hashed again under the lock.
+    """Compare names and sizes only, which saves hashing files that are hashed again under the lock.
 
     Raises:
-        DiskError: The cache may not be entered.
+        DiskError: Access to the cache is denied.
     """
     entry = cache.entry(resolved)
     with disk_errors(entry):
@@ -201,7 +207,7 @@ def _seems_complete(cache: Cache, resolved: Resolved, select: Select | None) -> 
 
 
 def _manifest_in(home: Path, resolved: Resolved) -> tuple[bytes, Manifest] | None:
-    """Return the manifest in a folder of the cache, or None unless it is the promised one."""
+    """Return the manifest in a folder of the cache, or None if it has another digest."""
     try:
         data, manifest = read_manifest(home)
         check_digest(data, resolved.manifest_digest, str(home))
@@ -218,8 +224,8 @@ def _signature_holds(home: Path, manifest_bytes: bytes, trust: Trust) -> bool:
     return True
 
 
-def _write_papers(version: FetchedVersion, home: Path, part: Path) -> None:
-    """Write manifest and signature, which say what the files must be."""
+def _write_metadata(version: FetchedVersion, home: Path, part: Path) -> None:
+    """Write the manifest and the signature."""
     write_whole(home / MANIFEST_NAME, [version.manifest_bytes], part)
     _write_signature(version.signature, home, part)
 
@@ -230,16 +236,16 @@ def _write_signature(signature: bytes | None, home: Path, part: Path) -> None:
 
 
 def _missing(home: Path, chosen: Iterable[ManifestFile]) -> list[ManifestFile]:
-    """Return the files that are not there, or not with the promised bytes."""
+    """Return the files that are missing or have other bytes."""
 
-    def look(promised: ManifestFile, stop: Stop) -> ManifestFile | None:
+    def look(expected: ManifestFile, stop: Stop) -> ManifestFile | None:
         try:
-            check_file(home, promised, lambda _: stop.check())
+            check_file(home, expected, lambda _: stop.check())
         except IntegrityError:
-            return promised
+            return expected
         return None
 
-    return [promised for promised in for_each(chosen, look) if promised is not None]
+    return [expected for expected in for_each(chosen, look) if expected is not None]
 
 
 def _proof(resolved: Resolved, manifest: Manifest, root: Path, files: Iterable[ManifestFile]) -> VerifiedModel:

@@ -1,1 +1,1 @@
-"""What a version must be: its manifest, the check of files against it, and signatures."""
+"""Trust in a version: its manifest, the verification of its files, and signatures."""

@@ -1,8 +1,7 @@
-"""The manifest of a model version: what it holds, what goes in, what comes out.
+"""The manifest of a model version: files, input, classes, signatures, variants.
 
-`manifest.json` lies beside the files of a version. Its bytes are what a label's digest speaks of, and it
-in turn holds the digest of each file, so that one hash vouches for the whole folder. This module is pure:
-it opens no file and no socket.
+`manifest.json` lies beside the files of a version. A label holds the digest of its bytes, and it holds
+the digest of each file, so that one hash covers the whole folder. This module is pure: it opens no file and no socket.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ SIGNATURE_NAME = "model.sig"
 _OURS = {MANIFEST_NAME, SIGNATURE_NAME}
 
 MAX_MANIFEST_BYTES = 16 * 2**20
-"""A manifest of 1,000 classes takes about 50 kB; what is larger than this is not read at all."""
+"""A manifest of 1,000 classes takes about 50 kB; larger ones are rejected unread."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -48,12 +47,12 @@ def digest_of(data: bytes) -> str:
 
 
 def is_digest(text: str) -> bool:
-    """Tell whether `text` has the form that `digest_of` returns."""
+    """Return whether `text` has the form that `digest_of` returns."""
     return _DIGEST.fullmatch(text) is not None
 
 
 def _inside_folder(path: str) -> str:
-    """Refuse a path that is not plainly below the folder of its version, on any system."""
+    """Reject a path that is not plainly below the folder of its version, on any operating system."""
     parts = path.split("/")
     if (
         any(part in {"", ".", ".."} for part in parts)
@@ -88,11 +87,11 @@ class InputContract(_Part):
     width: Annotated[int, Field(ge=1, le=8192)]
     color: Literal["rgb"] = "rgb"
     resize: Literal["bilinear"] = "bilinear"
-    """The whole picture is stretched to height × width; nothing is cropped."""
+    """The whole image is stretched to height × width; nothing is cropped."""
     antialias: bool = True
     mean: float = 127.5
     scale: float = 127.5
-    """`(pixel - mean) / scale` happens inside the graph; stands here for whoever reads it."""
+    """`(pixel - mean) / scale` happens inside the graph; informative here."""
 
 
 class Tensor(_Part):
@@ -108,22 +107,22 @@ class Signature(_Part):
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
     method: Literal["predict", "classify", "regress"] = "predict"
-    """Which of TensorFlow Serving's APIs it answers; in the SavedModel `tensorflow/serving/<method>`."""
+    """The TensorFlow Serving API it belongs to; in the SavedModel `tensorflow/serving/<method>`."""
 
 
 class Variant(_Part):
-    """One form of the model that an engine can run, with what was measured when it was packaged."""
+    """A form of the model that an engine can run, with its measured accuracy."""
 
     engine: Literal["openvino", "tensorflow"]
     precision: Literal["fp32", "bf16", "int8"]
     path: str
-    """What the engine opens: an `.xml` of OpenVINO, or `.` for the SavedModel in the folder itself."""
+    """The path that the engine opens: an `.xml` of OpenVINO, or `.` for the SavedModel in the folder itself."""
     files: Annotated[tuple[FilePath, ...], Field(min_length=1)]
     """The files that the engine needs; the others need not be pulled to serve this variant."""
     accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Top-1 on the held-out set; none where no labelled images were at hand."""
+    """Top-1 accuracy on the held-out set; None without labelled images."""
     tolerance: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    """The largest difference of a score from the golden one that is still this model."""
+    """Maximum difference of a score from the golden one."""
 
     @property
     def name(self) -> str:
@@ -135,7 +134,7 @@ class Golden(_Part):
     """Real inputs and the scores that the float32 Keras model gave them."""
 
     images: tuple[FilePath, ...]
-    """The encoded pictures, in the order of the rows of `pixels`."""
+    """The encoded images, in the order of the rows of `pixels`."""
     pixels: FilePath
     """A NumPy file, `uint8 [n, height, width, 3]`."""
     scores: FilePath
@@ -143,7 +142,7 @@ class Golden(_Part):
 
 
 class Evaluation(_Part):
-    """What the float32 Keras model reached on images that it was not trained on."""
+    """The accuracy of the float32 Keras model on images that it was not trained on."""
 
     data: str
     examples: Annotated[int, Field(ge=1)]
@@ -165,7 +164,7 @@ class Manifest(_Part):
     golden: Golden
     evaluation: Evaluation | None = None
     provenance: Mapping[str, str | int | float | None] = Field(default_factory=dict)
-    """Where the model came from: data, seed, epochs, versions of the libraries."""
+    """Origin of the model: data, seed, epochs, versions of the libraries."""
 
     @model_validator(mode="after")
     def _names_only_listed_files(self) -> Self:
@@ -220,5 +219,5 @@ class Manifest(_Part):
         raise KeyError(path)
 
     def serving_files(self, variant: Variant) -> tuple[str, ...]:
-        """Return the paths that a process needs to load, warm and check `variant`."""
+        """Return the paths that a process needs to load, warm up and check `variant`."""
         return tuple(dict.fromkeys([*variant.files, self.golden.pixels, self.golden.scores]))

@@ -1,9 +1,9 @@
-"""Signatures of versions: who vouches for a manifest, and so for every file of its folder.
+"""Signatures of manifests, and so of every file of a version.
 
 `<version>/model.sig` is a signature of the OpenSSF `model-signing` package, made with an elliptic-curve key, that
-covers `manifest.json` alone; the manifest holds the hash of each file. It vouches for what a version is, not for
-its number or its labels. The package is asked for only where something is signed or checked; nothing here needs
-a network. The package's own command checks a pulled folder too:
+covers `manifest.json` alone; the manifest holds the hash of each file. It covers the content of a version, not
+its number or its labels. The package is imported only to sign or check; nothing here needs a network. The
+package's own command checks a pulled folder too:
 
     model_signing verify key FOLDER --signature FOLDER/model.sig --public_key KEY.pub --ignore_unsigned_files
 """
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["MAX_SIGNATURE_BYTES", "PASSWORD_VARIABLE", "SIGNATURE_NAME", "Signer", "Trust", "signed_digest"]
 
 MAX_SIGNATURE_BYTES = 2**20
-"""A signature takes about 2 kB; what is larger than this is not read at all."""
+"""A signature takes about 2 kB; larger ones are rejected unread."""
 
 PASSWORD_VARIABLE = "MODEL_SIGNING_PASSWORD"
-"""Holds what the private key is encrypted with; never an argument, which other users of the machine could read."""
+"""The password of an encrypted private key; never an argument, which other users of the machine could read."""
 
 _MAX_KEY_BYTES = 2**16
 """A PEM file of one key takes less than 1 kB."""
@@ -47,7 +47,7 @@ _MISSING = (
 
 
 class Trust:
-    """A public key; only versions that its owner signed pass. Threads may share it."""
+    """A trusted public key; accepts only versions signed with its private key. Thread-safe."""
 
     def __init__(self, pem: bytes, fingerprint: str, source: str) -> None:
         self.source = source
@@ -71,16 +71,16 @@ class Trust:
             canonical = serialization.load_pem_public_key(pem).public_bytes(
                 serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
             )
-        # The package takes a key of another kind for one of its own, and stumbles over what that lacks.
+        # The package takes any kind of key for one of its own, and fails on its missing attributes.
         except Exception as error:
             raise UsageError(
-                f"{path}: is no public key that signatures can be checked with (a PEM file of an elliptic-curve key "
+                f"{path}: is not a public key to check signatures with (a PEM file of an elliptic-curve key "
                 "on P-256, P-384 or P-521); make one with: openssl ec -in KEY.pem -pubout -out KEY.pub"
             ) from error
         return cls(pem, hashlib.sha256(canonical).hexdigest(), str(path))
 
     def check(self, manifest_bytes: bytes, signature: bytes | None, where: str) -> None:
-        """Refuse a manifest unless the owner of the key signed exactly these bytes.
+        """Check that the owner of the key signed exactly these bytes.
 
         Args:
             manifest_bytes: The content of `manifest.json`.
@@ -94,15 +94,15 @@ class Trust:
         """
         if signature is None:
             raise SignatureError(
-                f"{where}: is not signed, and only what is signed with the key of {self.source} is taken; "
+                f"{where}: is not signed, and only versions signed with the key of {self.source} are accepted; "
                 "publish it with --sign, or take a signed version"
             )
         bundle = _parsed(signature, where)
         if _key_in(bundle, where) != self._fingerprint:
             raise SignatureError(f"{where}: is signed with another key than the one that {self.source} belongs to")
-        promised, found = _digest_in(bundle, where), digest_of(manifest_bytes)
-        if promised != found:
-            raise SignatureError(f"{where}: the signature is of another manifest, {promised}; found {found}")
+        expected, found = _digest_in(bundle, where), digest_of(manifest_bytes)
+        if expected != found:
+            raise SignatureError(f"{where}: the signature is of another manifest, {expected}; found {found}")
         self._check_with_package(manifest_bytes, signature, where)
 
     def _check_with_package(self, manifest_bytes: bytes, signature: bytes, where: str) -> None:
@@ -114,7 +114,7 @@ class Trust:
             signature_file.write_bytes(signature)
             try:
                 Config().use_elliptic_key_verifier(public_key=key).verify(folder, signature_file)
-            # It raises what it happens to meet: anything but silence means that this is no valid signature.
+            # It raises errors of any type: every one means that the signature is not valid.
             except Exception as error:
                 reason = " ".join(str(error).split()) or "it was not made with this key, or was changed"
                 raise SignatureError(f"{where}: the signature is not valid: {reason}") from error
@@ -132,7 +132,7 @@ class Signer:
 
         Args:
             path: The file.
-            password: What the key is encrypted with, if it is.
+            password: The password of an encrypted key.
 
         Raises:
             UsageError: The file cannot be read or is no such key, the password does not open it, or the
@@ -150,7 +150,7 @@ class Signer:
             raise UsageError(f"{path}: {PASSWORD_VARIABLE} is {found}") from error
         except Exception as error:
             raise UsageError(
-                f"{path}: is no private key to sign with (a PEM file of an elliptic-curve key on P-256, P-384 or "
+                f"{path}: is not a private key to sign with (a PEM file of an elliptic-curve key on P-256, P-384 or "
                 f"P-521), or {PASSWORD_VARIABLE} does not open it; make one with: "
                 "openssl ecparam -name prime256v1 -genkey -noout -out KEY.pem"
             ) from error
@@ -160,7 +160,7 @@ class Signer:
 
         Args:
             manifest_bytes: The content of `manifest.json`.
-            name: Stands in the signature for whoever reads it; nothing is checked against it.
+            name: A name to show in the signature; it is not checked.
 
         Raises:
             DiskError: There is no room for temporary files.
@@ -172,10 +172,10 @@ class Signer:
 
 
 def signed_digest(signature: bytes, where: str) -> str:
-    """Return the digest of the manifest that a signature speaks of; tells nothing about who made it.
+    """Return the digest of the manifest that a signature covers, without checking the signer.
 
     Raises:
-        SignatureError: It cannot be read, or speaks of something else.
+        SignatureError: It cannot be read, or covers something else.
     """
     return _digest_in(_parsed(signature, where), where)
 
@@ -189,14 +189,14 @@ def _parsed(signature: bytes, where: str) -> dict[str, Any]:
         document = json.loads(signature)
     except (ValueError, RecursionError) as error:
         raise SignatureError(f"{where}: the signature cannot be read: it is not JSON") from error
-    # A second spelling of a field could be read by the package where this module reads the first.
+    # The package might read a second spelling of a field where this module reads the first.
     if not isinstance(document, dict) or document.keys() != _FIELDS:
-        raise SignatureError(f"{where}: the signature cannot be read: it is none of the package 'model-signing'")
+        raise SignatureError(f"{where}: the signature cannot be read: it was not made by the package 'model-signing'")
     return document
 
 
 def _key_in(bundle: dict[str, Any], where: str) -> str:
-    """Return what a signature says of its key: the SHA-256 of the public key in PEM."""
+    """Return the SHA-256 of the public key (PEM) that a signature names."""
     try:
         return str(bundle["verificationMaterial"]["publicKey"]["hint"])
     except (KeyError, TypeError, RecursionError) as error:
@@ -204,10 +204,10 @@ def _key_in(bundle: dict[str, Any], where: str) -> str:
 
 
 def _digest_in(bundle: dict[str, Any], where: str) -> str:
-    """Return the digest of the one file that may be signed, the manifest.
+    """Return the digest of the only file that may be signed, the manifest.
 
-    Read here and not left to the package alone: a signature can say which files it leaves out, and one that leaves
-    the manifest out would pass the package's check for any manifest.
+    Checked here as well as by the package: a signature can exclude files, and one that excludes the manifest would
+    pass the package's check for any manifest.
     """
     try:
         statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True))
@@ -216,7 +216,7 @@ def _digest_in(bundle: dict[str, Any], where: str) -> str:
         if not is_digest(f"sha256:{value}"):
             raise ValueError(value)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise SignatureError(f"{where}: the signature cannot be read: it names no single file that it is of") from error
+        raise SignatureError(f"{where}: the signature cannot be read: it does not cover exactly one file") from error
     if (named, algorithm) != (MANIFEST_NAME, "sha256"):
         raise SignatureError(f"{where}: the signature is of {named!r} ({algorithm!r}), not of {MANIFEST_NAME} (sha256)")
     return f"sha256:{value}"
@@ -225,7 +225,7 @@ def _digest_in(bundle: dict[str, Any], where: str) -> str:
 def _key_bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MAX_KEY_BYTES:
-            raise UsageError(f"{path}: is no key: it has more than {_MAX_KEY_BYTES} bytes")
+            raise UsageError(f"{path}: is not a key: it has more than {_MAX_KEY_BYTES} bytes")
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: the key cannot be read: {error.strerror}") from error
@@ -241,7 +241,7 @@ def _package() -> Iterator[None]:
 
 @contextmanager
 def _folder_with(manifest_bytes: bytes, name: str) -> Iterator[Path]:
-    """Yield a folder that holds a manifest alone: the package signs and checks folders."""
+    """Yield a folder with only a manifest in it, as the package signs and checks folders."""
     with tempfile.TemporaryDirectory(prefix="model-signing-") as temporary:
         folder = Path(temporary) / name
         folder.mkdir()

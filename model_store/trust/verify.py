@@ -1,4 +1,4 @@
-"""Are these the bytes that the manifest promised? Reads files; opens no socket."""
+"""Verify the files of a version against its manifest; opens no socket."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SIGNATURE_NAME, Manifes
 from .signing import MAX_SIGNATURE_BYTES
 
 BLOCK_BYTES = 2**20
-"""Large enough that hashing in several threads is not held up by the interpreter."""
+"""Large enough that the interpreter lock does not limit hashing in several threads."""
 
 
 @dataclass(frozen=True)
 class VerifiedModel:
-    """Proof that files of a version are the promised ones; loaders take this and not a path."""
+    """Proof that files of a version are verified; loaders take this instead of a path."""
 
     model: str
     version: int
@@ -33,7 +33,7 @@ class VerifiedModel:
     """The paths that were verified, relative to `root`."""
 
     def path(self, relative: str) -> Path:
-        """Return where a verified file lies; `.` is the folder itself.
+        """Return the path of a verified file; `.` is the folder itself.
 
         Raises:
             NotFoundError: The file was not verified, so it may not be used.
@@ -46,39 +46,39 @@ class VerifiedModel:
 
 
 class FileCheck:
-    """Counts and hashes the bytes of one file as they pass."""
+    """Counts and hashes the bytes of one file, block by block."""
 
-    def __init__(self, promised: ManifestFile, where: str) -> None:
-        self._promised = promised
+    def __init__(self, expected: ManifestFile, where: str) -> None:
+        self._expected = expected
         self._where = where
         self._hash = hashlib.sha256()
         self._size = 0
 
     def update(self, block: bytes) -> None:
-        """Take the next block.
+        """Add the next block.
 
         Raises:
-            IntegrityError: There are more bytes than promised.
+            IntegrityError: There are more bytes than expected.
         """
         self._size += len(block)
-        if self._size > self._promised.size:
-            raise IntegrityError(f"{self._where}: expected {self._promised.size} bytes, found more")
+        if self._size > self._expected.size:
+            raise IntegrityError(f"{self._where}: expected {self._expected.size} bytes, found more")
         self._hash.update(block)
 
     def finish(self) -> None:
-        """Judge the whole file.
+        """Check the size and the hash of the whole file.
 
         Raises:
             IntegrityError: It is too short, or has another hash.
         """
-        if self._size != self._promised.size:
-            raise IntegrityError(f"{self._where}: expected {self._promised.size} bytes, found {self._size}")
-        if (actual := self._hash.hexdigest()) != self._promised.sha256:
-            raise IntegrityError(f"{self._where}: expected sha256 {self._promised.sha256}, found {actual}")
+        if self._size != self._expected.size:
+            raise IntegrityError(f"{self._where}: expected {self._expected.size} bytes, found {self._size}")
+        if (actual := self._hash.hexdigest()) != self._expected.sha256:
+            raise IntegrityError(f"{self._where}: expected sha256 {self._expected.sha256}, found {actual}")
 
 
 def read_manifest(root: Path) -> tuple[bytes, Manifest]:
-    """Return the manifest of a folder, as bytes and as read.
+    """Return the manifest of a folder, as bytes and parsed.
 
     Raises:
         NotFoundError: The folder, or the manifest in it, does not exist.
@@ -89,7 +89,7 @@ def read_manifest(root: Path) -> tuple[bytes, Manifest]:
         raise NotFoundError(f"{root}: there is no such folder")
     path = _inside(root, MANIFEST_NAME)
     if not path.is_file():
-        raise NotFoundError(f"{root}: holds no {MANIFEST_NAME}, so it is no version of a model")
+        raise NotFoundError(f"{root}: holds no {MANIFEST_NAME}, so it is not a version of a model")
     if (size := path.stat().st_size) > MAX_MANIFEST_BYTES:
         raise IntegrityError(f"{path}: {size} bytes; at most {MAX_MANIFEST_BYTES} are read")
     data = path.read_bytes()
@@ -111,7 +111,7 @@ def read_signature(root: Path) -> bytes | None:
 
 
 def check_digest(data: bytes, expected: str, where: str) -> None:
-    """Refuse a manifest with another digest than the one that was promised.
+    """Check the digest of a manifest.
 
     Raises:
         IntegrityError: The digests differ.
@@ -127,27 +127,27 @@ def read_blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def check_file(root: Path, promised: ManifestFile, passed: Callable[[int], object] | None = None) -> Path:
-    """Hash one file of a folder and return where it lies.
+def check_file(root: Path, expected: ManifestFile, passed: Callable[[int], object] | None = None) -> Path:
+    """Hash one file of a folder and return its path.
 
     Args:
         root: The folder of the version.
-        promised: The file's entry in the manifest.
-        passed: Told the length of each block once it is hashed; may raise to give up.
+        expected: The file's entry in the manifest.
+        passed: Called with the length of each block once it is hashed; may raise to cancel.
 
     Raises:
-        IntegrityError: It is missing, no regular file, a link out of the folder, or other bytes.
+        IntegrityError: It is missing, not a regular file, a link out of the folder, or has other bytes.
     """
-    path = _inside(root, promised.path)
+    path = _inside(root, expected.path)
     try:
         status = path.stat()
     except OSError as error:
-        raise IntegrityError(f"{root / promised.path}: missing ({error.strerror})") from error
+        raise IntegrityError(f"{root / expected.path}: missing ({error.strerror})") from error
     if not stat.S_ISREG(status.st_mode):
-        raise IntegrityError(f"{path}: is no regular file")
-    if status.st_size != promised.size:
-        raise IntegrityError(f"{path}: expected {promised.size} bytes, found {status.st_size}")
-    check = FileCheck(promised, str(path))
+        raise IntegrityError(f"{path}: is not a regular file")
+    if status.st_size != expected.size:
+        raise IntegrityError(f"{path}: expected {expected.size} bytes, found {status.st_size}")
+    check = FileCheck(expected, str(path))
     for block in read_blocks(path):
         check.update(block)
         if passed:
@@ -171,26 +171,26 @@ def verify_folder(
         root: The folder, with `manifest.json` in it.
         model: For the proof; the folder's name where none is given.
         version: For the proof; 0 for a folder that is not published.
-        digest: What the manifest must hash to, where somebody promised it.
+        digest: The expected digest of the manifest, if known.
         files: The paths to check; all that are listed where none are given.
-        passed: Told the length of each block once it is hashed.
+        passed: Called with the length of each block once it is hashed.
 
     Raises:
         NotFoundError: The folder or the manifest does not exist, or lists no such file.
-        IntegrityError: Some bytes are not the promised ones; names the first such file.
+        IntegrityError: A file differs from its entry; the message names the first one.
     """
     data, manifest = read_manifest(root)
     if digest is not None:
         check_digest(data, digest, str(root / MANIFEST_NAME))
     chosen = chosen_files(manifest, files)
 
-    def check(promised: ManifestFile, stop: Stop) -> None:
+    def check(expected: ManifestFile, stop: Stop) -> None:
         def hashed(size: int) -> None:
             stop.check()
             if passed:
                 passed(size)
 
-        check_file(root, promised, hashed)
+        check_file(root, expected, hashed)
 
     for_each(chosen, check)
     return VerifiedModel(
@@ -218,15 +218,15 @@ def chosen_files(manifest: Manifest, paths: Collection[str] | None) -> list[Mani
     return chosen
 
 
-def stray_files(root: Path, manifest: Manifest) -> list[str]:
-    """Return what lies in a folder and is not listed in its manifest, sorted."""
+def unlisted_files(root: Path, manifest: Manifest) -> list[str]:
+    """Return the files of a folder that its manifest does not list, sorted."""
     listed = {file.path for file in manifest.files} | {MANIFEST_NAME}
     there = {(Path(folder) / name).relative_to(root).as_posix() for folder, _, names in os.walk(root) for name in names}
     return sorted(there - listed)
 
 
 def _inside(root: Path, relative: str) -> Path:
-    """Refuse a path whose links lead out of the folder."""
+    """Return the path below the folder, and reject one whose links lead out of it."""
     path = root / relative
     try:
         target = path.resolve()

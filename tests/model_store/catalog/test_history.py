@@ -134,7 +134,7 @@ def test_a_history_with_a_hole_leads_nowhere(store: Store, versions: list[LabelT
 
 def test_a_rollback_that_meets_a_change_of_the_same_label_gives_up(store: Store, versions: list[LabelTarget]) -> None:
     overtaken = Overtaken(store, lambda: set_label(store.open(), "xception", "stable", versions[3]))
-    with pytest.raises(ConflictError, match="moved by somebody else meanwhile, to version 4; nothing was rolled back"):
+    with pytest.raises(ConflictError, match="moved by another writer meanwhile, to version 4; nothing was rolled back"):
         roll_back(overtaken, "xception", "stable")
     assert where(store) == 4
 

@@ -200,5 +200,5 @@ def test_notes_are_one_line(file_store: Store, note: str) -> None:
 
 @pytest.mark.parametrize("label", ["3", "", "Stable", "-a", "a_b", "a" * 64, "a/b", "a\n"])
 def test_label_names(file_store: Store, label: str) -> None:
-    with pytest.raises(UsageError, match="no label name"):
+    with pytest.raises(UsageError, match="not a label name"):
         set_label(file_store.open(), "xception", label, target(1))

@@ -10,7 +10,7 @@ import pytest
 
 from model_store.catalog.history import read_history, remove_label, roll_back
 from model_store.catalog.labels import LabelTarget, read_labels, set_label
-from model_store.catalog.prune import Doomed, Plan, plan_prune, prune
+from model_store.catalog.prune import Plan, PruneCandidate, plan_prune, prune
 from model_store.catalog.reference import resolve
 from model_store.catalog.versions import list_versions
 from model_store.errors import IntegrityError, NotFoundError, UnavailableError, UsageError
@@ -49,7 +49,7 @@ def there(store: Store) -> list[int]:
 
 
 def numbers(plan: Plan) -> tuple[list[int], list[int]]:
-    return [doomed.version for doomed in plan.doomed], [kept.version for kept in plan.kept]
+    return [candidate.version for candidate in plan.candidates], [kept.version for kept in plan.kept]
 
 
 def leave_a_publish(store: Store, version: int, age: timedelta, claim: bytes | None = None) -> None:
@@ -78,13 +78,13 @@ def test_what_labels_need_stays(store: Store, small: Path) -> None:
         "among the newest 2",
         "among the newest 2",
     ]
-    assert plan.doomed[0].reason == "old"
+    assert plan.candidates[0].reason == "old"
     assert plan.size > 2 * SIZE
     assert there(store) == [1, 2, 3, 4, 5, 6, 7]  # a plan deletes nothing
 
-    seen: list[Doomed] = []
+    seen: list[PruneCandidate] = []
     assert prune(remote, "xception", 2, note="room", deleted=seen.append) == plan
-    assert seen == list(plan.doomed)
+    assert seen == list(plan.candidates)
     assert there(store) == [2, 3, 4, 6, 7]
     assert remote.list_all("xception/1/") == []
     for version in there(store):
@@ -148,7 +148,7 @@ def test_a_prune_that_breaks_off_is_finished_by_the_next(store: Store, small: Pa
     assert there(store) == [2]
     assert store.open().list_all("xception/1/")
     plan = prune(store.open(), "xception", 1)
-    assert [(doomed.version, doomed.reason) for doomed in plan.doomed] == [(1, "interrupted")]
+    assert [(candidate.version, candidate.reason) for candidate in plan.candidates] == [(1, "interrupted")]
     assert store.open().list_all("xception/1/") == []
 
 
@@ -158,7 +158,9 @@ def test_leftovers_of_a_publish_go_after_a_day(store: Store, small: Path) -> Non
     leave_a_publish(store, 3, timedelta(hours=23))
     leave_a_publish(store, 4, timedelta(hours=25), claim=b"not json")  # so the files say when: now
     plan = prune(store.open(), "xception", 1)
-    assert [(doomed.version, doomed.reason, doomed.size) for doomed in plan.doomed] == [(2, "interrupted", 20)]
+    assert [(candidate.version, candidate.reason, candidate.size) for candidate in plan.candidates] == [
+        (2, "interrupted", 20)
+    ]
     assert [kept.version for kept in plan.kept] == [1, 3, 4]
     assert store.open().list_all("xception/2/") == []
     assert publish(small, store.open(), "xception").version == 5

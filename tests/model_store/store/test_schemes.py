@@ -100,8 +100,8 @@ def test_az_takes_a_connection_string() -> None:
     ("variable", "value", "says"),
     [
         ("AZURE_STORAGE_ACCOUNT_KEY", "x", "set AZURE_STORAGE_ACCOUNT_NAME"),
-        ("AZURE_STORAGE_CONNECTION_STRING", "AccountName=a;BlobEndpoint=a.b", "is no URL like"),
-        ("AZURE_STORAGE_ENDPOINT", "a.b", "is no URL like"),
+        ("AZURE_STORAGE_CONNECTION_STRING", "AccountName=a;BlobEndpoint=a.b", "is not a URL like"),
+        ("AZURE_STORAGE_ENDPOINT", "a.b", "is not a URL like"),
     ],
 )
 def test_az_that_cannot_be_meant(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str) -> None:

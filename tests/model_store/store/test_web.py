@@ -26,7 +26,7 @@ class Web:
     """A published version, and the URL at which a web server shows its store."""
 
     url: str
-    gives_parts: bool
+    supports_ranges: bool
     inside: Remote
     """The store itself, for writing."""
 
@@ -65,9 +65,9 @@ def test_asks_only_for_what_changed(web: Web) -> None:
     assert first is not None
     data, etag = first
     assert data == web.inside.get("xception/labels.json", 10_000)
-    assert (etag is not None) == web.gives_parts
+    assert (etag is not None) == web.supports_ranges
     again = remote.get_if_changed("xception/labels.json", 10_000, etag)
-    assert again == (None if web.gives_parts else (data, None))
+    assert again == (None if web.supports_ranges else (data, None))
     web.inside.put_overwrite("xception/labels.json", b"other")
     changed = remote.get_if_changed("xception/labels.json", 10_000, etag)
     assert changed is not None
@@ -82,11 +82,11 @@ def test_a_part_is_gone_on_with_where_the_server_gives_parts(
     cache.parts.mkdir(parents=True)
     (cache.parts / f"sha256-{hashlib.sha256(big_bytes).hexdigest()}").write_bytes(big_bytes[:12_000_000])
     remote = WatchedRemote(web.url)
-    assert remote.gives_parts("xception/1/saved_model.pb") == web.gives_parts
+    assert remote.supports_ranges("xception/1/saved_model.pb") == web.supports_ranges
     remote.bytes = 0
     model = pull(remote, resolve(remote, "xception"), cache, select=lambda _: ["saved_model.pb"])
     assert model.path("saved_model.pb").read_bytes() == big_bytes
-    fetched = len(big_bytes) - 12_000_000 if web.gives_parts else len(big_bytes)
+    fetched = len(big_bytes) - 12_000_000 if web.supports_ranges else len(big_bytes)
     assert fetched <= remote.bytes < fetched + 10
     assert kept(cache.root) == {}
 

@@ -19,7 +19,7 @@ def test_becomes_its_target(tmp_path: Path) -> None:
     with Part(tmp_path / "parts", "sha256-1") as part:
         part.write(b"abc")
         part.write(b"def")
-        part.become(tmp_path / "deep" / "target")
+        part.commit(tmp_path / "deep" / "target")
     assert (tmp_path / "deep" / "target").read_bytes() == b"abcdef"
     assert list((tmp_path / "parts").iterdir()) == []
 
@@ -30,9 +30,9 @@ def test_stays_when_the_transfer_broke_off(tmp_path: Path, error: BaseException)
         write_and_fail(tmp_path, error)
     with Part(tmp_path, "sha256-1") as part:
         assert part.size == 3
-        assert b"".join(part.kept()) == b"abc"
+        assert b"".join(part.blocks()) == b"abc"
         part.write(b"d")
-        part.become(tmp_path / "target")
+        part.commit(tmp_path / "target")
     assert (tmp_path / "target").read_bytes() == b"abcd"
 
 
@@ -55,7 +55,7 @@ def test_begins_anew(tmp_path: Path) -> None:
         part.restart()
         assert part.size == 0
         part.write(b"right")
-        part.become(tmp_path / "target")
+        part.commit(tmp_path / "target")
     assert (tmp_path / "target").read_bytes() == b"right"
 
 
@@ -63,8 +63,8 @@ def test_two_at_once_have_a_file_each(tmp_path: Path) -> None:
     with Part(tmp_path, "sha256-1") as first, Part(tmp_path, "sha256-1") as second:
         first.write(b"first")
         second.write(b"second")
-        second.become(tmp_path / "two")
-        first.become(tmp_path / "one")
+        second.commit(tmp_path / "two")
+        first.commit(tmp_path / "one")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"one": b"first", "two": b"second"}
 
 
@@ -72,7 +72,7 @@ def test_what_was_moved_away_is_not_written_to(tmp_path: Path) -> None:
     """Who waited for the lock holds a file that became somebody's target meanwhile."""
     with Part(tmp_path, "sha256-1") as first:
         first.write(b"first")
-        first.become(tmp_path / "target")
+        first.commit(tmp_path / "target")
         with Part(tmp_path, "sha256-1") as second:
             second.write(b"second")
             assert (tmp_path / "target").read_bytes() == b"first"

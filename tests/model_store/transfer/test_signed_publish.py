@@ -72,7 +72,7 @@ def test_a_signed_folder_is_published_with_its_signature(store: Store, small: Pa
 
     another = write_version(tmp_path / "another", {"saved_model.pb": b"other"})
     (another / "model.sig").write_bytes(signature)
-    with pytest.raises(SignatureError, match=r"model\.sig: is of another manifest, .*sign anew with --sign KEY"):
+    with pytest.raises(SignatureError, match=r"model\.sig: is of another manifest, .*sign again with --sign KEY"):
         publish(another, remote, "xception")
     assert publish(another, remote, "xception", signer=Signer.from_file(key)).version == 3
     (small / "model.sig").unlink()

@@ -57,7 +57,7 @@ def test_what_was_not_signed_by_the_owner_of_the_key_is_refused(key: Path, other
     hint = json.loads(good)["verificationMaterial"]["publicKey"]["hint"]
     pretends = changed(strange, lambda d: d["verificationMaterial"]["publicKey"].update(hint=hint))
     cases = [
-        (MANIFEST, None, "is not signed, and only what is signed with the key of"),
+        (MANIFEST, None, "is not signed, and only versions signed with the key of"),
         (MANIFEST, strange, "is signed with another key than the one that"),
         (MANIFEST, pretends, "the signature is not valid"),
         (MANIFEST + b" ", good, "the signature is of another manifest, sha256:"),
@@ -72,12 +72,15 @@ def test_what_was_not_signed_by_the_owner_of_the_key_is_refused(key: Path, other
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda d: d.clear(), "none of the package"),
-        (lambda d: d.update(dsse_envelope={}), "none of the package"),
+        (lambda d: d.clear(), "not made by the package"),
+        (lambda d: d.update(dsse_envelope={}), "not made by the package"),
         (lambda d: d.update(verificationMaterial=[]), "names no public key"),
         (lambda d: d["verificationMaterial"]["publicKey"].clear(), "names no public key"),
-        (lambda d: d["dsseEnvelope"].update(payload="not base64!"), "names no single file"),
-        (lambda d: d["dsseEnvelope"].update(payload=base64.b64encode(b"[]").decode()), "names no single file"),
+        (lambda d: d["dsseEnvelope"].update(payload="not base64!"), "does not cover exactly one file"),
+        (
+            lambda d: d["dsseEnvelope"].update(payload=base64.b64encode(b"[]").decode()),
+            "does not cover exactly one file",
+        ),
         (lambda d: d["dsseEnvelope"].update(signatures=[]), "not valid"),
         (lambda d: d.update(mediaType="text/plain"), "not valid"),
     ],
@@ -109,7 +112,7 @@ def test_a_signature_of_other_files_says_nothing_of_the_manifest(tmp_path: Path,
     folder.mkdir()
     for name in names:
         (folder / name).write_bytes(MANIFEST)
-    with pytest.raises(SignatureError, match=r"names no single file|is of 'other\.txt'"):
+    with pytest.raises(SignatureError, match=r"does not cover exactly one file|is of 'other\.txt'"):
         trust_of(key).check(MANIFEST, sign_with_the_package(folder, key), "here")
 
 
@@ -121,7 +124,7 @@ def test_a_signature_that_leaves_the_manifest_out_is_refused(tmp_path: Path, key
     (folder / "manifest.json").write_bytes(b"anything else")
     (folder / "model.sig").write_bytes(signature)
     assert package_verifies(folder, key, "--ignore_unsigned_files").returncode == 0  # why it must be refused here
-    with pytest.raises(SignatureError, match="names no single file"):
+    with pytest.raises(SignatureError, match="does not cover exactly one file"):
         trust_of(key).check(b"anything else", signature, "here")
 
 
@@ -137,13 +140,13 @@ def test_keys_that_cannot_be_used(tmp_path: Path, key: Path) -> None:
     (tmp_path / "big").write_bytes(b"x" * 100_000)
     encrypted = write_key(tmp_path, "locked", ec.generate_private_key(ec.SECP256R1()), b"right")
     for name in ("rsa", "edwards", "koblitz", "text"):
-        with pytest.raises(UsageError, match=rf"{name}\.pem: is no private key to sign with"):
+        with pytest.raises(UsageError, match=rf"{name}\.pem: is not a private key to sign with"):
             Signer.from_file(tmp_path / f"{name}.pem")
-        with pytest.raises(UsageError, match=rf"{name}\.pub: is no public key"):
+        with pytest.raises(UsageError, match=rf"{name}\.pub: is not a public key"):
             Trust.from_file(tmp_path / f"{name}.pub")
-    with pytest.raises(UsageError, match="is no public key"):
+    with pytest.raises(UsageError, match="is not a public key"):
         Trust.from_file(key)
-    for name, says in (("none", "cannot be read: No such file"), (".", "cannot be read"), ("big", "is no key")):
+    for name, says in (("none", "cannot be read: No such file"), (".", "cannot be read"), ("big", "is not a key")):
         for read in (Trust.from_file, Signer.from_file):
             with pytest.raises(UsageError, match=says):
                 read(tmp_path / name)

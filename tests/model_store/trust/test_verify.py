@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from model_store.errors import IntegrityError, ManifestError, NotFoundError
-from model_store.trust.verify import stray_files, verify_folder
+from model_store.trust.verify import unlisted_files, verify_folder
 from tests.model_store.samples import FILES, make_manifest, write_version
 
 
@@ -74,7 +74,7 @@ def test_a_link_to_itself(small: Path) -> None:
 def test_what_is_no_regular_file(small: Path) -> None:
     (small / "golden/pixels.npy").unlink()
     os.mkfifo(small / "golden/pixels.npy")
-    with pytest.raises(IntegrityError, match="no regular file"):
+    with pytest.raises(IntegrityError, match="not a regular file"):
         verify_folder(small)
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_is_not_listed_cannot_be_asked_for(small: Path) -> None:
 
 def test_strays(tmp_path: Path) -> None:
     root = write_version(tmp_path / "v")
-    assert stray_files(root, make_manifest(FILES)) == []
+    assert unlisted_files(root, make_manifest(FILES)) == []
     (root / "golden/.DS_Store").write_bytes(b"")
     (root / "notes.txt").write_bytes(b"")
-    assert stray_files(root, make_manifest(FILES)) == ["golden/.DS_Store", "notes.txt"]
+    assert unlisted_files(root, make_manifest(FILES)) == ["golden/.DS_Store", "notes.txt"]
