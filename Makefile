@@ -20,6 +20,7 @@ given = $(if $($(2)),--$(1)='$($(2))')
 
 VENV := .venv
 BIN := $(VENV)/bin
+REQUIREMENTS := $(VENV)/.requirements
 STAMP := $(VENV)/.installed
 
 # What `make lock` runs.
@@ -38,14 +39,19 @@ help: ## List the targets.
 
 setup: $(STAMP) ## Set up .venv from the pinned, hashed requirements.
 
-$(STAMP): requirements/dev.txt
+$(REQUIREMENTS): requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] in {(3, 11), (3, 12), (3, 13)} else "Python 3.11, 3.12 or 3.13 is needed; this is " + sys.version.split()[0] + ". Choose one with PYTHON=...")'
 	@echo "Setting up $(VENV) (about 2.5 GB; takes a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
 	@# The file is whole, so pip resolves nothing: a release newer than what is pinned would make it give up.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# The project itself, which stays where it is: for the console script `xception-service`. Needs no index.
+$(STAMP): $(REQUIREMENTS) pyproject.toml service/version.py
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-index --no-build-isolation --editable .
 	$(BIN)/pip check --quiet --disable-pip-version-check
-	@touch $(STAMP)
+	@touch $@
 
 serve: $(STAMP) ## Make a model if there is none, then serve it on PORT.
 	@PORT='$(PORT)' WEIGHTS='$(WEIGHTS)' PATH="$(CURDIR)/$(BIN):$$PATH" exec ./scripts/demo.sh serve

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from model_store.manifest import MANIFEST_NAME
+from model_store.trust.manifest import MANIFEST_NAME
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -14,10 +14,10 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engines.registry import ENGINES
+from model_store.catalog.reference import parse_selector
 from model_store.errors import StoreError
-from model_store.reference import parse_selector
-from model_store.remote import Remote
-from model_store.signing import Trust
+from model_store.store.remote import Remote
+from model_store.trust.signing import Trust
 from service.core.key_file import read_keys
 
 log = logging.getLogger("bentoml.model")

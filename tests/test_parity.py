@@ -15,7 +15,7 @@ import sklearn.datasets
 from numpy.typing import NDArray
 
 from engines.cpus import native_precisions
-from model_store.verify import verify_folder
+from model_store.trust.verify import verify_folder
 from tests.server import ROOT, Server
 
 SAME_PIXELS = 1e-3

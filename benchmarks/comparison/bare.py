@@ -26,7 +26,7 @@ from engines.engine import Engine
 from engines.registry import load_engine
 from engines.selection import choose_variant
 from loadtest.load.images import SIZES, jpegs
-from model_store.verify import verify_folder
+from model_store.trust.verify import verify_folder
 from service.images.decoder import ImageLimits, decode_image
 from service.settings import load_settings
 

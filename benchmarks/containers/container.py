@@ -8,7 +8,6 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
-import tomllib
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import click
 
 from benchmarks.measuring.processes import free_port
 from benchmarks.options import Function, package_option, precision_option
+from service.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,9 +104,8 @@ class ContainerOptions:
 
 def container_options(function: Function) -> Function:
     """Add these options."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     image = click.option(
-        "--image", default=f"localhost/xception-service:{version}", callback=_require_image, help="The image."
+        "--image", default=f"localhost/xception-service:{VERSION}", callback=_require_image, help="The image."
     )
     cpus = click.option("--cpus", default="2", help="Limit of each container.")
     return image(package_option(precision_option(cpus(function))))

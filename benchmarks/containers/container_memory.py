@@ -41,10 +41,10 @@ from benchmarks.measuring.machine import describe_machine
 from benchmarks.options import ABOVE_ZERO, POSITIVE, Commas, benchmark
 from benchmarks.servers.s3_server import s3_server
 from loadtest.load.images import predict_body
-from model_store.labels import LabelTarget, set_label
-from model_store.manifest import MANIFEST_NAME, Manifest
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.catalog.labels import LabelTarget, set_label
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
+from model_store.trust.manifest import MANIFEST_NAME, Manifest
 from service.settings import Settings
 
 from .container import MODEL, ContainerOptions, Memory, NotReadyError, Running, container_options, running, volume

@@ -19,8 +19,8 @@ from benchmarks.measuring.machine import describe_machine
 from benchmarks.measuring.summary import spread
 from benchmarks.options import benchmark, rounds_option
 from benchmarks.servers.s3_server import s3_server
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 
 from .container import CACHE, MODEL, ContainerOptions, container_options, podman, running, volume
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks.options import benchmark
-from model_store.__main__ import main as run_store
+from model_store.cli.app import main as run_store
 
 if TYPE_CHECKING:
     from training.source import Source

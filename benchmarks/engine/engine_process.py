@@ -22,7 +22,7 @@ from benchmarks.measuring.batch_speed import BatchSpeed, time_batches
 from benchmarks.measuring.json_lines import serve_lines
 from benchmarks.measuring.processes import memory_mib
 from engines.registry import load_engine
-from model_store.verify import VerifiedModel, verify_folder
+from model_store.trust.verify import VerifiedModel, verify_folder
 from service.batching.calibration import batch_of
 from service.lifecycle.golden_check import golden_pixels
 

@@ -26,12 +26,12 @@ from benchmarks.measuring.machine import describe_machine
 from benchmarks.measuring.summary import spread
 from benchmarks.options import POSITIVE, Commas, benchmark, rounds_option
 from engines.cpus import available_cpus
-from model_store.cache import Cache
+from model_store.catalog.reference import parse_selector, resolve
 from model_store.errors import StoreError
-from model_store.manifest import MANIFEST_NAME, Manifest
-from model_store.pull import pull
-from model_store.reference import parse_selector, resolve
-from model_store.remote import Remote
+from model_store.store.remote import Remote
+from model_store.transfer.cache import Cache
+from model_store.transfer.pull import pull
+from model_store.trust.manifest import MANIFEST_NAME, Manifest
 from service.settings import load_settings
 
 from .engine_process import KERAS, Speed, Task

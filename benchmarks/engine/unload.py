@@ -25,7 +25,7 @@ from benchmarks.options import POSITIVE, benchmark
 from engines.cpus import available_cpus
 from engines.registry import load_engine
 from engines.selection import choose_variant
-from model_store.verify import verify_folder
+from model_store.trust.verify import verify_folder
 from service.batching.calibration import batch_of
 from service.host.memory import give_back_memory
 from service.lifecycle.golden_check import golden_pixels

@@ -26,13 +26,13 @@ import click
 
 from benchmarks.options import ABOVE_ZERO, POSITIVE, benchmark, rounds_option
 from benchmarks.servers.s3_server import s3_server
-from model_store.cache import Cache
-from model_store.fetch import fetch_version
-from model_store.manifest import MANIFEST_NAME, Golden, InputContract, Manifest, ManifestFile, Variant
-from model_store.publish import publish
-from model_store.pull import pull
-from model_store.reference import Resolved, resolve
-from model_store.remote import Remote
+from model_store.catalog.fetch import fetch_version
+from model_store.catalog.reference import Resolved, resolve
+from model_store.store.remote import Remote
+from model_store.transfer.cache import Cache
+from model_store.transfer.publish import publish
+from model_store.transfer.pull import pull
+from model_store.trust.manifest import MANIFEST_NAME, Golden, InputContract, Manifest, ManifestFile, Variant
 
 MIB = 2**20
 

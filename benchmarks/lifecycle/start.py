@@ -21,8 +21,8 @@ from benchmarks.measuring.summary import spread
 from benchmarks.options import benchmark, package_option, precision_option, rounds_option
 from benchmarks.servers.s3_server import s3_server
 from benchmarks.servers.server_process import EDGE, BentoMLServer
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 
 _LEARNED = ".learned"
 """The folder in the cache with the costs of batches that warm-up has learned."""

@@ -16,7 +16,7 @@ import numpy as np
 import openvino
 from openvino import opset13
 
-from model_store.manifest import MANIFEST_NAME, Manifest, ManifestFile
+from model_store.trust.manifest import MANIFEST_NAME, Manifest, ManifestFile
 
 Flaw = Literal["golden", "engine"]
 """`golden`: the scores are not the golden ones. `engine`: the graph cannot be read."""

@@ -18,8 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from model_store.catalog.reference import Resolved
 from model_store.errors import NotFoundError, StoreError, UnavailableError
-from model_store.reference import Resolved
 from service.batching.batcher import Batcher
 from service.core.errors import NotReadyError, ReloadFailedError, ServiceError
 from service.core.serving_state import RunnerState, VersionState, VersionStatus

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol
 
-from model_store.reference import Resolved
+from model_store.catalog.reference import Resolved
 from service.core.errors import ModelNotFoundError, NotReadyError
 from service.core.serving_state import RunnerState, VersionBatching, VersionState, VersionStatus
 from service.lifecycle.loaded_version import LoadedVersion

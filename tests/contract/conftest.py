@@ -12,8 +12,8 @@ import pytest
 from tritonclient.http import InferenceServerClient
 
 from benchmarks.lifecycle.versions import derive_version
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 from tests.server import START_TIMEOUT_S, Demo, Server
 
 

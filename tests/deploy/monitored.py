@@ -16,9 +16,9 @@ import orjson
 import yaml
 
 from benchmarks.lifecycle.versions import derive_version
-from model_store.history import remove_label
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.catalog.history import remove_label
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 from tests.conftest import run_module
 from tests.faults.versions import wait_until
 from tests.model_store.web_server import serve_folder

@@ -170,7 +170,7 @@ def test_an_edge_and_a_runner_started_apart(tmp_path: Path, store_url: str, gold
     [
         ("QUEUE_MAX_IMAGES", "0", "QUEUE_MAX_IMAGES=0: Input should be greater than or equal to 1"),
         ("ENGINE", "torch", "ENGINE=torch: Input should be 'auto', 'openvino' or 'tensorflow'"),
-        ("MODEL_VERSION", "07", "MODEL_VERSION: '07' is no version"),
+        ("MODEL_VERSION", "07", "MODEL_VERSION: '07' is not a version"),
         ("MAX_INSTANCES", "1000", "MAX_INSTANCES: must not be larger than QUEUE_MAX_IMAGES"),
     ],
 )

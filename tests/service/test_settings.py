@@ -28,10 +28,10 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "value", "message"),
     [
         ("TOP_K", "0", "Settings: TOP_K=0: Input should be greater than or equal to 1"),
-        ("MODEL_VERSION", "No", "Settings: MODEL_VERSION: 'No' is no label name"),
-        ("MODEL_STORE_URL", "foo", "Settings: MODEL_STORE_URL: 'foo' is no store URL"),
+        ("MODEL_VERSION", "No", "Settings: MODEL_VERSION: 'No' is not a label name"),
+        ("MODEL_STORE_URL", "foo", "Settings: MODEL_STORE_URL: 'foo' is not a store URL"),
         ("MODEL_PUBLIC_KEY", "/nowhere.pub", "Settings: MODEL_PUBLIC_KEY: /nowhere.pub: the key cannot be read"),
-        ("MODEL_PUBLIC_KEY", "README.md", "Settings: MODEL_PUBLIC_KEY: README.md: is no public key"),
+        ("MODEL_PUBLIC_KEY", "README.md", "Settings: MODEL_PUBLIC_KEY: README.md: is not a public key"),
         ("MAX_INSTANCES", "1000", "Settings: MAX_INSTANCES: must not be larger than QUEUE_MAX_IMAGES"),
         ("ADMIN_TOKEN", "secret", "Settings: ADMIN_TOKEN: String should have at least 16 characters"),
     ],

@@ -10,7 +10,7 @@ import orjson
 import pybase64
 from numpy.typing import NDArray
 
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 from service.images.decoder import ImageLimits, decode_image
 
 from .task import Task

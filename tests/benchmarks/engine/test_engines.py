@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.engine import engines
-from model_store.manifest import Manifest
+from model_store.trust.manifest import Manifest
 
 
 def test_prints_a_row_for_each_way_of_running(package: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_store.verify import VerifiedModel, verify_folder
+from model_store.trust.verify import VerifiedModel, verify_folder
 from service.batching.tuning import BatchProfile
 from service.lifecycle.loaded_version import LoadedVersion
 from service.lifecycle.profile_store import ProfileStore

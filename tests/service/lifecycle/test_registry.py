@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from model_store.reference import Resolved
+from model_store.catalog.reference import Resolved
 from service.core.errors import ModelNotFoundError, NotReadyError
 from service.core.serving_state import ModelSpec, RunnerState, VersionState, VersionStatus
 from service.lifecycle.loaded_version import LoadedVersion
