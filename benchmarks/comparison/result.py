@@ -81,7 +81,7 @@ class Comparison:
 
     @property
     def competitors(self) -> list[str]:
-        """Return who was measured, in order."""
+        """Return the competitors in order."""
         return list(dict.fromkeys(window.competitor for window in self.windows))
 
     @property

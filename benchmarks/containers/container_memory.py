@@ -16,89 +16,28 @@ Other work on the machine spoils the counts of responses, hardly the memory. As 
 from __future__ import annotations
 
 import asyncio
-import io
-import shutil
-import tempfile
 import time
-from base64 import b64encode
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from itertools import cycle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import click
-import orjson
-from PIL import Image
 from tqdm import tqdm
 
-from benchmarks.load.closed_loop import OK, Report
-from benchmarks.load.closed_loop_process import ClosedLoop
+from benchmarks.lifecycle.swapper import TOKEN
 from benchmarks.measuring.machine import describe_machine
 from benchmarks.options import ABOVE_ZERO, POSITIVE, Commas, benchmark
 from benchmarks.servers.s3_server import s3_server
 from loadtest.load.images import predict_body
-from model_store.catalog.labels import LabelTarget, set_label
-from model_store.store.remote import Remote
-from model_store.transfer.publish import publish
-from model_store.trust.manifest import MANIFEST_NAME, Manifest
-from service.settings import Settings
+from model_store.manifest import MANIFEST_NAME, Manifest
 
 from .container import MODEL, ContainerOptions, Memory, NotReadyError, Running, container_options, running, volume
+from .container_loads import LOADS, Beside, Seen, Store, Turn, send
 
 CLIENTS = 8
 """Clients with small images."""
 
-SENDERS = 2
-"""Clients with large images: as many as the service has threads to decode them, on two CPUs."""
-
-LONGEST_SIDE = 65_500
-"""Pixels; the longest that a JPEG of Pillow's may have."""
-
-MAX_MEGAPIXELS = int(Settings.model_fields["max_image_megapixels"].default)
-"""Millions of pixels of the largest image that the service accepts by default."""
-
-VERSIONS = 3
-
-TOKEN = "token-of-the-measurement"
-"""Authorizes reloads of the containers that are started here."""
-
 _SAMPLE_EVERY_S = 0.05
-
-_SWAP_TIMEOUT_S = 60.0
-
-
-@dataclass
-class Seen:
-    """The results of one container."""
-
-    statuses: Counter[str] = field(default_factory=Counter)
-    """Responses by status, those to large images included."""
-    done: int = 0
-    """Completed swaps, and large images with a good response."""
-    undone: int = 0
-    """Failed swaps, and large images without a good response."""
-    own_mib: float = 0.0
-    """Maximum of its own memory in the samples."""
-    last: Memory | None = None
-    """The last sample."""
-    ended: bool = False
-    """Whether the container as a whole ended before the load did."""
-
-    def row(self) -> str:
-        """Return the cells of the table, from the third on."""
-        assert self.last is not None
-        answered = self.statuses[OK]
-        others = sum(self.statuses.values()) - answered
-        beside = f"{self.done} of {self.done + self.undone}" if self.done + self.undone else "–"
-        figures = (self.last.peak_mib, self.own_mib, self.last.own_mib)
-        cells = " | ".join(f"{figure:.0f}" for figure in figures)
-        killed = "the container" if self.ended else str(self.last.kills)
-        return f"{beside} | {answered} | {others} | {killed} | {cells}"
-
 
 HEADS = (
     "limit, MiB",
@@ -111,147 +50,6 @@ HEADS = (
     "own, at most",
     "own, at the end",
 )
-
-
-class Store:
-    """A store with identical versions of the model, and a label to move."""
-
-    def __init__(self, url: str, package: Path) -> None:
-        self.remote = Remote.open(url, publishing=True)
-        self.targets = publish_copies(package, self.remote, VERSIONS)
-
-    def label(self, target: LabelTarget) -> None:
-        """Point `stable` to a version."""
-        set_label(self.remote, MODEL, "stable", target)
-
-
-def publish_copies(package: Path, remote: Remote, count: int) -> list[LabelTarget]:
-    """Publish a package several times, each with a manifest of its own."""
-    manifest = Manifest.parse((package / MANIFEST_NAME).read_bytes())
-    targets = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = shutil.copytree(package, Path(name) / "package")
-        for number in range(count):
-            numbered = manifest.model_copy(update={"provenance": {**manifest.provenance, "copy": number}})
-            (folder / MANIFEST_NAME).write_bytes(numbered.to_bytes())
-            done = publish(folder, remote, MODEL)
-            targets.append(LabelTarget(version=done.version, manifest=done.digest))
-    return targets
-
-
-@dataclass(frozen=True)
-class Turn:
-    """The input of a kind of load, which adds its results to `seen` until a time of `time.perf_counter`."""
-
-    container: Running
-    store: Store
-    seen: Seen
-    until: float
-
-
-async def move_label(turn: Turn) -> None:
-    """Move the label again and again; a swap is complete when the service names the new version."""
-    url = f"{turn.container.url}/v1/models/{MODEL}"
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    timeout = aiohttp.ClientTimeout(total=_SWAP_TIMEOUT_S)
-    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-        for target in cycle([*turn.store.targets[1:], turn.store.targets[0]]):
-            if time.perf_counter() > turn.until:
-                return
-            await asyncio.to_thread(turn.store.label, target)
-            if await _swapped(session, url, target.version):
-                turn.seen.done += 1
-            else:
-                turn.seen.undone += 1
-                await asyncio.sleep(1)
-
-
-async def _swapped(session: aiohttp.ClientSession, url: str, version: int) -> bool:
-    """Have the service follow its label; return whether the version serves, once no other one is in memory."""
-    try:
-        async with session.post(f"{url}/reload") as answer:
-            if answer.status != 200:
-                return False
-        async with session.get(f"{url}/metadata") as answer:
-            named = (await answer.json())["model_spec"]["version"]
-        while await _in_memory(session, url) > 1:  # noqa: ASYNC110 -- what is waited for happens in another process
-            await asyncio.sleep(0.1)
-    except (aiohttp.ClientError, TimeoutError, KeyError):
-        return False
-    return int(named) == version
-
-
-async def _in_memory(session: aiohttp.ClientSession, url: str) -> int:
-    async with session.get(url) as answer:
-        statuses = (await answer.json())["model_version_status"]
-    return sum(status["state"] not in ("END", "START") for status in statuses)
-
-
-async def send(container: Running, body: bytes, clients: int, seconds: float) -> Report:
-    """Send one request again and again from a number of clients."""
-    loop = ClosedLoop(predict(container), [body], clients, back_off_s=0.5)
-    try:
-        return await asyncio.to_thread(loop.run, seconds, 0.0)
-    finally:
-        loop.stop()
-
-
-async def send_large(turn: Turn, body: bytes) -> None:
-    """Send a large image again and again, from two clients."""
-    report = await send(turn.container, body, SENDERS, max(0.0, turn.until - time.perf_counter()))
-    turn.seen.statuses += report.statuses
-    turn.seen.done += report.statuses[OK]
-    turn.seen.undone += sum(report.failures.values())
-
-
-async def nothing(turn: Turn) -> None:
-    """Add no load."""
-
-
-async def large(turn: Turn) -> None:
-    """Send PNGs of 50 megapixels."""
-    await send_large(turn, image_body("PNG", "RGB", (10_000, 5_000)))
-
-
-async def dearest(turn: Turn) -> None:
-    """Send the images that take most memory to decode."""
-    height = MAX_MEGAPIXELS * 1_000_000 // LONGEST_SIDE
-    await send_large(turn, image_body("JPEG", "CMYK", (LONGEST_SIDE, height)))
-
-
-async def both(turn: Turn) -> None:
-    """Move the label beside the images that take most memory to decode; swaps and images are counted together."""
-    await asyncio.gather(move_label(turn), dearest(turn))
-
-
-Beside = Callable[[Turn], Awaitable[None]]
-
-LOADS: Mapping[str, tuple[str, Beside]] = {
-    "small": ("nothing", nothing),
-    "swaps": ("a label moves round three versions", move_label),
-    "large": ("two clients with PNGs of 50 MP", large),
-    "dearest": (f"two clients with narrow CMYK JPEGs of {MAX_MEGAPIXELS} MP", dearest),
-    "both": ("the same two clients, and a label that moves", both),
-}
-
-
-@cache
-def image_body(kind: str, mode: str, size: tuple[int, int]) -> bytes:
-    """Return a predict request with one image of one colour: small to send, large to decode.
-
-    Args:
-        kind: A format, as Pillow names it; a JPEG becomes a progressive one.
-        mode: Pillow's, of the pixels.
-        size: Width and height.
-    """
-    file = io.BytesIO()
-    Image.new(mode, size).save(file, kind, progressive=True)
-    return orjson.dumps({"instances": [{"b64": b64encode(file.getvalue()).decode()}]})
-
-
-def predict(container: Running) -> str:
-    """Return the URL to post images to."""
-    return f"{container.url}/v1/models/{MODEL}:predict"
 
 
 async def watch(cgroup: Path, seen: Seen) -> None:

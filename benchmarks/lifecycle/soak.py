@@ -121,5 +121,5 @@ def swap_on(server: BentoMLServer, swapper: Swapper, load: OpenLoop, options: Op
                 continue
             started = time.perf_counter()
             swapper.label(next(others))
-            status, text = reload(server)
+            status, text = reload(server.model_url)
             swaps.append(Swap(started, time.perf_counter() - started, status, "" if status == 200 else text))

@@ -114,7 +114,7 @@ def print_tables(soak: Soak) -> None:
     print(f"\n| | {' | '.join(ROLES)} |\n|---|{'---|' * len(ROLES)}")
     for text, cell in rows:
         print(f"| {text} | {' | '.join(map(cell, ROLES))} |")
-    print("\n| | asked | good | refused | failed | not sent | p50 ms | p99 ms | p99 ms of single pictures |")
+    print("\n| | asked | good | refused | failed | not sent | p50 ms | p99 ms | p99 ms of single images |")
     print("|---|---|---|---|---|---|---|---|---|")
     for text, span in (("first", soak.first()), ("last", soak.last())):
         asked = soak.asked(span)

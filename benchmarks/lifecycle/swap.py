@@ -112,9 +112,9 @@ def swap(server: BentoMLServer, move: Callable[[], None], phase: Phase) -> tuple
     started = time.perf_counter()
     with phase.window():
         move()
-        status, text = reload(server)
+        status, text = reload(server.model_url)
         followed = time.perf_counter() - started
-        while loaded_versions(server) > 1:
+        while loaded_versions(server.model_url) > 1:
             time.sleep(0.1)
     return followed, status, text
 

@@ -7,17 +7,17 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from benchmarks.servers.server_process import BentoMLServer, request
-from model_store.catalog.history import roll_back
-from model_store.catalog.labels import LabelTarget, set_label
-from model_store.store.remote import Remote
-from model_store.transfer.publish import publish
+from benchmarks.servers.server_process import request
+from model_store.history import roll_back
+from model_store.labels import LabelTarget, set_label
+from model_store.publish import publish
+from model_store.remote import Remote
 
 from .versions import Flaw, derive_version
 
 MODEL = "xception"
 TOKEN = "token-of-the-swap-test"
-"""Authorizes reloads of the service that is started here."""
+"""Authorizes reloads of the services that benchmarks start."""
 
 SETTINGS = {"MODEL_NAME": MODEL, "ADMIN_TOKEN": TOKEN, "MODEL_POLL_S": "0"}
 """Of a service that follows its label only when `reload` asks it to."""
@@ -51,20 +51,18 @@ class Swapper:
         roll_back(self._remote, MODEL, "stable")
 
 
-def reload(server: BentoMLServer) -> tuple[int, str]:
+def reload(model_url: str, timeout_s: float = 300.0) -> tuple[int, str]:
     """Have a service follow its labels now; return status and body of the response once it has."""
-    posted = urllib.request.Request(
-        f"{server.model_url}/reload", headers={"Authorization": f"Bearer {TOKEN}"}, method="POST"
-    )
+    posted = urllib.request.Request(f"{model_url}/reload", headers={"Authorization": f"Bearer {TOKEN}"}, method="POST")
     try:
-        with request(posted, timeout=300) as response:
+        with request(posted, timeout=timeout_s) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
 
 
-def loaded_versions(server: BentoMLServer) -> int:
+def loaded_versions(model_url: str) -> int:
     """Return how many versions a service has in memory, including those that are being unloaded."""
-    with request(server.model_url, timeout=60) as response:
+    with request(model_url, timeout=60) as response:
         statuses = json.load(response)["model_version_status"]
     return sum(status["state"] not in ("END", "START") for status in statuses)

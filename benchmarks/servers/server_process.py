@@ -171,7 +171,7 @@ class ServerProcess:
 
     @property
     def _name(self) -> str:
-        return " ".join(self._command[1:])
+        return " ".join(self._command[1:]).removeprefix("-m ")
 
     def _family(self) -> list[psutil.Process]:
         assert self._process is not None

@@ -27,7 +27,7 @@ def test_nothing_has_no_percentile() -> None:
     assert math.isnan(Histogram().percentile(0.5))
 
 
-def test_ledgers_of_several_processes_add_up_after_a_journey() -> None:
+def test_stats_of_several_processes_add_up_after_a_journey() -> None:
     total = LoadStats()
     for latency in (10.0, 1000.0):
         stats = LoadStats()

@@ -1,4 +1,4 @@
-"""Services that a measurement starts end with it."""
+"""Servers that a benchmark starts end with it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.server import ROOT
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_who_ends_a_measurement_early_leaves_no_service(kind: signal.Signals, tmp_path: Path) -> None:
+def test_an_interrupted_benchmark_leaves_no_service(kind: signal.Signals, tmp_path: Path) -> None:
     """The store is empty, so that the service is still waited for when the signal comes."""
     command = [sys.executable, "-m", "benchmarks", "refusal", "--rounds", "1"]
     environment = {**os.environ, "MODEL_STORE_URL": f"file://{tmp_path}"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
-    measurement, until = psutil.Process(process.pid), time.monotonic() + 60
-    while len(started := measurement.children(recursive=True)) < 3:
+    benchmark, until = psutil.Process(process.pid), time.monotonic() + 60
+    while len(started := benchmark.children(recursive=True)) < 3:
         assert process.poll() is None
         assert time.monotonic() < until
         time.sleep(0.05)
