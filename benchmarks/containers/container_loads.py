@@ -24,10 +24,10 @@ from benchmarks.lifecycle.swapper import loaded_versions, reload
 from benchmarks.load.closed_loop import OK, Report
 from benchmarks.load.closed_loop_process import ClosedLoop
 from benchmarks.servers.server_process import request
-from model_store.labels import LabelTarget, set_label
-from model_store.manifest import MANIFEST_NAME, Manifest
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.catalog.labels import LabelTarget, set_label
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
+from model_store.trust.manifest import MANIFEST_NAME, Manifest
 from service.settings import Settings
 
 from .container import MODEL, Memory, Running

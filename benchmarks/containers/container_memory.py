@@ -29,7 +29,7 @@ from benchmarks.measuring.machine import describe_machine
 from benchmarks.options import ABOVE_ZERO, POSITIVE, Commas, benchmark
 from benchmarks.servers.s3_server import s3_server
 from loadtest.load.images import predict_body
-from model_store.manifest import MANIFEST_NAME, Manifest
+from model_store.trust.manifest import MANIFEST_NAME, Manifest
 
 from .container import MODEL, ContainerOptions, Memory, NotReadyError, Running, container_options, running, volume
 from .container_loads import LOADS, Beside, Seen, Store, Turn, send

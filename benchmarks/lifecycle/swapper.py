@@ -8,10 +8,10 @@ import urllib.request
 from pathlib import Path
 
 from benchmarks.servers.server_process import request
-from model_store.history import roll_back
-from model_store.labels import LabelTarget, set_label
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.catalog.history import roll_back
+from model_store.catalog.labels import LabelTarget, set_label
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 
 from .versions import Flaw, derive_version
 

@@ -11,8 +11,8 @@ from PIL import Image
 from benchmarks.containers.container import MODEL, Memory
 from benchmarks.containers.container_loads import Seen, Store, image_body, publish_copies
 from benchmarks.containers.container_memory import HEADS, watch
-from model_store.reference import resolve
-from model_store.remote import Remote
+from model_store.catalog.reference import resolve
+from model_store.store.remote import Remote
 from tests.model_store.samples import write_version
 
 

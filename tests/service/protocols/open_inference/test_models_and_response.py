@@ -19,6 +19,7 @@ from service.protocols.open_inference.response import format_infer
 from service.protocols.open_inference.routes import OpenInference
 from service.protocols.openapi import openapi_document
 from service.settings import load_settings
+from service.version import VERSION
 from tests.service.protocols.open_inference.samples import MODEL, A, B, images, served, text
 
 
