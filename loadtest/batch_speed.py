@@ -30,11 +30,11 @@ class BatchSpeed:
         )
 
 
-def time_batches(lanes: Sequence[Callable[[], object]], images: int, seconds: float) -> BatchSpeed:
+def time_batches(streams: Sequence[Callable[[], object]], images: int, seconds: float) -> BatchSpeed:
     """Run batches for a time, each lane in a thread of its own and without regard to the others.
 
     Args:
-        lanes: Each runs one batch when it is called.
+        streams: Each runs one batch when it is called.
         images: In a batch.
         seconds: How long; what was begun is finished, and each lane runs one batch in any case.
     """
@@ -50,8 +50,8 @@ def time_batches(lanes: Sequence[Callable[[], object]], images: int, seconds: fl
             if ended > started + seconds:
                 return
 
-    with ThreadPoolExecutor(len(lanes)) as pool:
-        list(pool.map(repeat, lanes))  # Raises what a lane raised.
+    with ThreadPoolExecutor(len(streams)) as pool:
+        list(pool.map(repeat, streams))  # Raises what a lane raised.
     elapsed, cpu_s = time.perf_counter() - started, time.process_time() - cpu
     done = len(batch_s) * images
     return BatchSpeed(done / elapsed, 1000 * median(batch_s), 1000 * cpu_s / done)

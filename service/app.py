@@ -16,22 +16,25 @@ from starlette.types import ASGIApp
 from uvicorn.config import HTTP_PROTOCOLS
 
 from model_store.errors import StoreError
-
-from .access import AccessMiddleware
-from .admin import Admin
-from .callers import Callers
-from .connection import Connection
-from .doorstep import Doorstep
-from .edge import Edge
-from .middleware import AccessLogMiddleware, JsonErrorMiddleware, RequestIdMiddleware
-from .oip.routes import OpenInference
-from .runner import Runner
-from .settings import load_settings
-from .shortcut import ShortcutMiddleware
-from .supervision import leave_callers_to_edge, mend_supervisor
-from .tfserving.routes import TensorFlowServing
-from .wanted import pull_default
-from .wire import FrameAddress
+from service.auth.api_keys import ApiKeyStore
+from service.edge.data_plane import DataPlane
+from service.http.api_key_middleware import ApiKeyMiddleware
+from service.http.http_edge import HttpEdge
+from service.http.middleware import JsonErrorMiddleware, RequestMiddleware
+from service.ipc.messages import FrameAddress
+from service.lifecycle.desired_state import pull_default
+from service.protocols.admin import Admin
+from service.protocols.classify.routes import Classify
+from service.protocols.open_inference.routes import OpenInference
+from service.protocols.system import System
+from service.protocols.tfserving.routes import TensorFlowServing
+from service.runner.app import Runner
+from service.server.bentoml_internals import component_name, remove_trace_filter, tracer_provider
+from service.server.bypass import MiddlewareBypass
+from service.server.listener import raise_open_file_limit, tune_listener
+from service.server.supervisor import close_inherited_listeners, end_with_supervisor, patch_supervisor
+from service.settings import load_settings
+from service.telemetry import log_format, tracing
 
 log = logging.getLogger("bentoml.model")
 
@@ -46,7 +49,7 @@ _TLS = {"ciphers": "ECDHE+AESGCM:ECDHE+CHACHA20"}
 _TRACING = {"excluded_urls": ".*"}
 """No spans unless the configuration of BentoML asks for some: making them costs more than all the rest of a refusal."""
 
-HTTP_PROTOCOLS["auto"] = "service.connection:Connection"
+HTTP_PROTOCOLS["auto"] = "service.server.protocol:HttpProtocol"
 """What uvicorn speaks; BentoML has no setting for it."""
 
 _runner = Runner(SETTINGS)
@@ -76,7 +79,7 @@ class RunnerService:
     @staticmethod
     def pull() -> None:
         """Pull and verify the model once, before any process starts; the runner goes on trying if this fails."""
-        mend_supervisor()
+        patch_supervisor()
         try:
             model = pull_default(SETTINGS)
             log.info("Version %d of %s is verified: %s", model.version, model.model, model.digest)
@@ -86,9 +89,11 @@ class RunnerService:
     @bentoml.on_startup
     async def start(self) -> None:
         """Begin to load the model."""
+        end_with_supervisor()
+        log_format.configure(SETTINGS.log_format, "runner", component_name(), remove_trace_filter)
         address = FrameAddress.beside(_runner_url() or "", SETTINGS.runner_port)
         if address.path:
-            leave_callers_to_edge()
+            close_inherited_listeners()
         await _runner.start(address)
 
     @bentoml.on_shutdown
@@ -100,20 +105,21 @@ class RunnerService:
         return _runner.lifecycle.ready
 
 
-_edge = Edge(SETTINGS)
-_apis = (TensorFlowServing(_edge), OpenInference(_edge), _edge, Admin(_edge))
-_callers = Callers(SETTINGS.api_keys_file, SETTINGS.edge_workers) if SETTINGS.api_keys_file else None
+_plane = DataPlane(SETTINGS)
+_http = HttpEdge(_plane)
+_apis = (TensorFlowServing(_http), OpenInference(_http), Classify(_http), System(_plane), Admin(_http))
+_keys = ApiKeyStore(SETTINGS.api_keys_file, SETTINGS.edge_workers) if SETTINGS.api_keys_file else None
 # Within the application, so that BentoML still sees which paths are not its own, those of the page's scripts.
-_door = [Middleware(AccessMiddleware, callers=_callers)] if _callers else []
-_app = Starlette(routes=[route for api in _apis for route in api.routes()], middleware=_door)
-_app.router.redirect_slashes = False  # As in `ShortcutMiddleware`.
+_key_middleware = [Middleware(ApiKeyMiddleware, keys=_keys)] if _keys else []
+_app = Starlette(routes=[route for api in _apis for route in api.routes()], middleware=_key_middleware)
+_app.router.redirect_slashes = False  # As in `MiddlewareBypass`.
 
 
 @bentoml.service(
     name="xception",
     workers=SETTINGS.edge_workers,
     traffic={"timeout": _TIMEOUT_S},
-    logging={"access": {"enabled": False}},  # `AccessLogMiddleware` writes it, so that no path can forge a line.
+    logging={"access": {"enabled": False}},  # `RequestMiddleware` writes it, so that no path can forge a line.
     # Its labels hold the raw path, so that every unknown URL would become a new series; /metrics is our own.
     metrics={"enabled": False},
     ssl=_TLS,
@@ -128,30 +134,30 @@ class EdgeService:
     @bentoml.on_startup
     async def start(self) -> None:
         """Connect to the runner."""
-        Connection.doorstep = Doorstep(_edge, _app.routes, _callers, SETTINGS.access_log)
-        if runner_url := SETTINGS.runner_url or _runner_url():
-            await _edge.start(runner_url, SETTINGS.runner_port)
-        else:
+        runner_url = SETTINGS.runner_url or _runner_url()
+        if not runner_url:
             raise SystemExit("RUNNER_URL is not set, and no runner was started beside the edge")
+        end_with_supervisor()
+        log_format.configure(SETTINGS.log_format, "edge", component_name(), remove_trace_filter)
+        tracing.start(tracer_provider())
+        raise_open_file_limit()
+        tune_listener(SETTINGS.edge_workers)
+        await _plane.start(runner_url, SETTINGS.runner_port)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        """Admit nobody any more and disconnect."""
-        await _edge.stop()
+        """Stop admitting requests, and disconnect."""
+        await _plane.stop()
+        await tracing.stop()
 
 
-def _shortcut() -> ASGIApp:
-    """Return the routes that pass by BentoML's middlewares, and Starlette's, with what stands around them."""
-    app: ASGIApp = AccessMiddleware(_app.router, _callers) if _callers else _app.router
-    app = JsonErrorMiddleware(app)
-    if SETTINGS.access_log:
-        app = AccessLogMiddleware(app)
-    return RequestIdMiddleware(app)
+def _bypass() -> ASGIApp:
+    """Return the routes that bypass BentoML's middleware, and Starlette's, with what stands around them."""
+    app: ASGIApp = ApiKeyMiddleware(_app.router, _keys) if _keys else _app.router
+    return RequestMiddleware(JsonErrorMiddleware(app), access_log=SETTINGS.access_log)
 
 
 _add_middleware = cast(Any, EdgeService).add_asgi_middleware
-_add_middleware(RequestIdMiddleware)
-if SETTINGS.access_log:
-    _add_middleware(AccessLogMiddleware)
+_add_middleware(RequestMiddleware, access_log=SETTINGS.access_log)
 _add_middleware(JsonErrorMiddleware)
-_add_middleware(ShortcutMiddleware, shortcut=_shortcut(), prefixes=("/v1", "/v2", "/classify", "/readyz"))
+_add_middleware(MiddlewareBypass, bypass=_bypass(), prefixes=("/v1", "/v2", "/classify", "/readyz"))

@@ -5,23 +5,30 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from engines.registry import ENGINES
 from model_store.errors import StoreError
 from model_store.reference import parse_selector
 from model_store.remote import Remote
 from model_store.signing import Trust
+from service.core.key_file import read_keys
 
-from .callers import read_keys
+log = logging.getLogger("bentoml.model")
 
 MIB = 2**20
 
 _SECRET = {"ADMIN_TOKEN"}
 """Settings whose value is never printed."""
+
+_RENAMED = {"ENGINE_LANES": "ENGINE_STREAMS", "MODEL_POLL_SECONDS": "MODEL_POLL_S"}
+"""Former names of settings, which work for one release more."""
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -46,7 +53,7 @@ class Settings(BaseSettings):
     serve already before others. 1 serves no other; more need more memory. While one takes another's place there is one
     more."""
 
-    model_poll_seconds: Annotated[float, Field(ge=0)] = 30.0
+    model_poll_s: Annotated[float, Field(ge=0)] = 30.0
     """How often the store is asked whether a label has moved, in seconds; 0 asks only when told to reload."""
 
     model_public_key: Path | None = None
@@ -71,7 +78,7 @@ class Settings(BaseSettings):
     load_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """How long an engine may take to load a version, in seconds; then what served before serves on."""
 
-    engine: Literal["auto", "openvino", "tensorflow"] = "auto"
+    engine: str = "auto"
     """What runs the model: `openvino` or `tensorflow`; `auto` takes the fastest one that is installed."""
 
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
@@ -81,7 +88,7 @@ class Settings(BaseSettings):
     engine_threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads of the engine; 0 takes all that the container may use."""
 
-    engine_lanes: Annotated[int, Field(ge=0)] = 0
+    engine_streams: Annotated[int, Field(ge=0)] = 0
     """Batches that run side by side under load, each on its share of the threads; 0 takes as many as pay, 1 runs one
     after the other. A lone batch always has all threads."""
 
@@ -149,7 +156,7 @@ class Settings(BaseSettings):
     """Threads of an edge process that decode images; 0 takes as many as there are CPUs."""
 
     api_keys_file: Path | None = None
-    """A file of API keys (`python -m service.keys`), read again when it changes; when set, no inference, status or
+    """A file of API keys (`python -m service.auth`), read again when it changes; when set, no inference, status or
     metadata without one of them, sent as `Authorization: Bearer …`."""
 
     log_format: Literal["text", "json"] = "text"
@@ -167,6 +174,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.engine not in ("auto", *ENGINES):
+            names = ", ".join(repr(name) for name in ("auto", *ENGINES))
+            raise ValueError(f"engine: {self.engine!r} is not one of {names}")
         try:
             parse_selector(self.model_version)
         except StoreError as error:
@@ -201,7 +211,7 @@ def load_settings() -> Settings:
         SystemExit: A value is not valid; the message is one line that names the variable.
     """
     try:
-        return Settings()
+        return Settings(**_renamed())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         text = first["msg"].removeprefix("Value error, ")
@@ -211,6 +221,20 @@ def load_settings() -> Settings:
         name = ".".join(map(str, first["loc"])).upper()
         value = "" if name in _SECRET else f"={first['input']}"
         raise SystemExit(f"Settings: {name}{value}: {text}") from None
+
+
+def _renamed() -> dict[str, Any]:
+    """Return the settings that are given by a former name."""
+    found: dict[str, Any] = {}
+    for old, new in _RENAMED.items():
+        if old not in os.environ:
+            continue
+        if new in os.environ:
+            log.warning("%s is ignored: it is %s now, which is set, too", old, new)
+        else:
+            log.warning("%s is %s now; the former name works for one release more", old, new)
+            found[new.lower()] = os.environ[old]
+    return found
 
 
 def settings_table() -> str:

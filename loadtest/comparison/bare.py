@@ -19,13 +19,15 @@ from typing import Any
 
 import numpy as np
 
+from engines.cpus import available_cpus
+from engines.engine import Engine
+from engines.registry import load_engine
+from engines.selection import choose_variant
 from loadtest.batch_speed import BatchSpeed, time_batches
 from loadtest.json_lines import answer_lines
 from loadtest.pictures import SIZES, jpegs
 from model_store.verify import verify_folder
-from service.cpus import available_cpus
-from service.decode import ImageLimits, decode_image
-from service.engine import Engine, choose_variant, load_engine
+from service.images.decoder import ImageLimits, decode_image
 from service.settings import load_settings
 
 from .bare_way import Way
@@ -63,7 +65,7 @@ class Bare:
             "width": manifest.input.width,
             "classes": len(manifest.classes),
             "threads": self.threads,
-            "lanes": self.engine.lanes,
+            "lanes": self.engine.streams,
             "accuracy": self.variant.accuracy,
             "keras_accuracy": evaluation and evaluation.accuracy,
             "examples": evaluation and evaluation.examples,
@@ -73,12 +75,12 @@ class Bare:
 
     def run(self, way: Way, seconds: float) -> BatchSpeed:
         """Work in one way for so long."""
-        if way.lanes:
-            lanes = [partial(self._run_in_lane, self._batches(way.batch), number) for number in range(way.lanes)]
+        if way.streams:
+            streams = [partial(self._run_in_lane, self._batches(way.batch), number) for number in range(way.streams)]
         else:
-            lanes = [partial(self._run_on_all_cores, self._batches(way.batch))]
-        time_batches(lanes, way.batch, min(0.3, seconds))  # What was at rest warms up.
-        return time_batches(lanes, way.batch, seconds)
+            streams = [partial(self._run_on_all_cores, self._batches(way.batch))]
+        time_batches(streams, way.batch, min(0.3, seconds))  # What was at rest warms up.
+        return time_batches(streams, way.batch, seconds)
 
     def _run_on_all_cores(self, batches: Iterator[list[bytes]]) -> None:
         """Decode a batch in as many threads as there are cores, then run it on all of them."""

@@ -25,7 +25,7 @@ class Description:
     width: int
     classes: int
     threads: int
-    lanes: int
+    streams: int
     accuracy: float | None
     keras_accuracy: float | None
     examples: int | None

@@ -11,7 +11,7 @@ _BATCHES = (1, 4, 8)
 class Way:
     """One layout."""
 
-    lanes: int
+    streams: int
     """Threads that each decode a batch and run it in a lane of the engine; 0 runs one batch on all cores."""
     batch: int
     """Images."""
@@ -19,12 +19,12 @@ class Way:
     @property
     def text(self) -> str:
         """Return it in words."""
-        lanes = f"{self.lanes} lanes" if self.lanes else "all cores together"
-        return f"{lanes}, {self.batch} a batch"
+        streams = f"{self.streams} lanes" if self.streams else "all cores together"
+        return f"{streams}, {self.batch} a batch"
 
 
-def ways(callers: int, lanes: int) -> list[Way]:
+def ways(callers: int, streams: int) -> list[Way]:
     """Return the layouts for so many callers, each of whom has one picture under way, and an engine of `lanes`."""
     wide = [Way(0, batch) for batch in _BATCHES if batch <= callers]
-    narrow = [Way(lanes, batch) for batch in _BATCHES if lanes > 1 and batch * lanes <= callers]
+    narrow = [Way(streams, batch) for batch in _BATCHES if streams > 1 and batch * streams <= callers]
     return wide + narrow

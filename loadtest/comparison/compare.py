@@ -189,7 +189,7 @@ class Arena:
 
     def _best_way(self, bare: BareProcess, clients: int) -> Way:
         """Return the fastest layout of the bare engine for so many callers; the best of three tries counts."""
-        candidates = ways(clients, bare.description.lanes)
+        candidates = ways(clients, bare.description.streams)
         rates: dict[Way, float] = {}
         for _ in range(3):
             for way in candidates:

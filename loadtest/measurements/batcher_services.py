@@ -19,19 +19,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from engines.cpus import available_cpus
+from engines.registry import load_engine
+from engines.selection import choose_variant
 from loadtest.bentoml_options import OPTIONS
-from service.admission import Admission, Deadline, Priority
-from service.batching import Batcher
-from service.cpus import available_cpus
-from service.decode import Decoder, ImageLimits
-from service.disconnect import unless_disconnected
-from service.engine import choose_variant, load_engine
-from service.errors import ServiceError
+from service.batching.batcher import Batcher
+from service.batching.calibration import learn
+from service.core.deadline import Deadline, Priority
+from service.core.errors import ServiceError
+from service.edge.admission import Admission
+from service.edge.cancellation import cancel_on_disconnect
+from service.http.disconnect import disconnected
+from service.images.decoder import Decoder, ImageLimits
+from service.lifecycle.desired_state import pull_default
+from service.lifecycle.golden_check import golden_pixels
+from service.protocols.tfserving.body import parse_body
+from service.protocols.tfserving.predict import format_predict, parse_predict
 from service.settings import load_settings
-from service.tfserving.body import parse_body
-from service.tfserving.predict import format_predict, parse_predict
-from service.wanted import pull_default
-from service.warmup import golden_pixels, learn
 
 SETTINGS = load_settings()
 MAGENTA = (255, 0, 255)
@@ -46,23 +50,23 @@ class CountingEngine:
         self.engine = load_engine(model, variant, available_cpus())
         self.images = 0
 
-        async def run(batch: np.ndarray, lanes: int) -> float:
+        async def run(batch: np.ndarray, streams: int) -> float:
             started = time.perf_counter()
-            each = range(lanes) if lanes > 1 else (None,)
-            await asyncio.gather(*(asyncio.to_thread(self.engine.run, batch, lane) for lane in each))
+            each = range(streams) if streams > 1 else (None,)
+            await asyncio.gather(*(asyncio.to_thread(self.engine.run, batch, stream) for stream in each))
             return time.perf_counter() - started
 
-        sample, lanes, size = golden_pixels(model), self.engine.lanes, SETTINGS.max_batch_size
-        learning = learn(run, sample, lanes=lanes, max_size=size, budget_s=3)
+        sample, streams, size = golden_pixels(model), self.engine.streams, SETTINGS.max_batch_size
+        learning = learn(run, sample, streams=streams, max_size=size, budget_s=3)
         with ThreadPoolExecutor(1) as pool:  # BentoML makes services in a thread whose event loop runs.
-            self.learned = pool.submit(asyncio.run, learning).result()
+            self.profile = pool.submit(asyncio.run, learning).result()
 
-    def run(self, pixels: np.ndarray, lane: int | None = None) -> np.ndarray:
+    def run(self, pixels: np.ndarray, stream: int | None = None) -> np.ndarray:
         """Return the scores, `float32 [n, classes]`."""
         self.images += len(pixels)
         if (pixels[:, 0, 0] == MAGENTA).all(axis=1).any():
             raise RuntimeError("bad image")
-        return self.engine.run(pixels, lane)
+        return self.engine.run(pixels, stream)
 
 
 class SilentObserver:
@@ -133,9 +137,9 @@ def edge_app(edge: list[object]) -> Starlette:
         try:
             question = parse_predict(parse_body(await request.body()), manifest.signatures, 64)
             with admission.admit(Deadline(SETTINGS.request_timeout_ms / 1000)) as permit:
-                pixels = await DECODER.decode(cast(list[bytes], question.inputs), manifest.input, permit)
+                pixels = await DECODER.decode(cast(list[bytes], question.inputs), manifest.input, permit.deadline)
             call = edge[0].runner.to_async.infer(pixels)  # type: ignore[attr-defined]
-            scores = await unless_disconnected(request, call)
+            scores = await cancel_on_disconnect(call, disconnected(request))
         except ServiceError as error:
             return Response(str(error), status_code=error.status)
         except Exception as error:

@@ -307,7 +307,7 @@ def main(arguments: list[str]) -> int:
             "ENGINE": options.engine,
             "PRECISION": options.precision,
             "ADMIN_TOKEN": TOKEN,
-            "MODEL_POLL_SECONDS": "0",
+            "MODEL_POLL_S": "0",
         }
         rows = measure(options, settings, Store(url, options.package), small)
     size = f"{contract.width} × {contract.height}"

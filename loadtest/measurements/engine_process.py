@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.registry import load_engine
 from loadtest.batch_speed import BatchSpeed, time_batches
 from loadtest.json_lines import answer_lines
 from loadtest.processes import memory_mib
 from model_store.verify import VerifiedModel, verify_folder
-from service.engine import load_engine
-from service.warmup import batch_of, golden_pixels
+from service.batching.calibration import batch_of
+from service.lifecycle.golden_check import golden_pixels
 
 KERAS = "keras.predict"
 """The name under which Keras' own `predict` runs `model.keras`."""
@@ -64,7 +65,7 @@ def load(folder: Path, name: str, threads: int) -> tuple[Run, int, NDArray[np.ui
     model = verify_folder(folder)
     variant = next(variant for variant in model.manifest.variants if variant.name == name)
     engine = load_engine(model, variant, threads)
-    return engine.run, engine.lanes, golden_pixels(model)
+    return engine.run, engine.streams, golden_pixels(model)
 
 
 def _load_keras(folder: Path, threads: int) -> tuple[Run, int, NDArray[np.uint8]]:
@@ -83,10 +84,10 @@ def _load_keras(folder: Path, threads: int) -> tuple[Run, int, NDArray[np.uint8]
     return run, 1, golden_pixels(model)
 
 
-def measure(run: Run, lanes: int, sample: NDArray[np.uint8], task: Task) -> Speed:
+def measure(run: Run, streams: int, sample: NDArray[np.uint8], task: Task) -> Speed:
     """Run batches for a time."""
     pixels = batch_of(sample, task.batch)
-    places: list[int | None] = [*range(lanes)] if task.side_by_side else [None]
+    places: list[int | None] = [*range(streams)] if task.side_by_side else [None]
     for place in places:  # A size is slow when it is met first.
         run(pixels, place)
     lanes_run = [partial(run, pixels, place) for place in places]
@@ -96,8 +97,8 @@ def measure(run: Run, lanes: int, sample: NDArray[np.uint8], task: Task) -> Spee
 def main() -> None:
     """Tell the lanes, then do one task a line."""
     folder, name, threads = sys.argv[1:]
-    run, lanes, sample = load(Path(folder), name, int(threads))
-    answer_lines(lanes, lambda task: asdict(measure(run, lanes, sample, Task(**task))))
+    run, streams, sample = load(Path(folder), name, int(threads))
+    answer_lines(streams, lambda task: asdict(measure(run, streams, sample, Task(**task))))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from statistics import median
 
 from tqdm import tqdm
 
+from engines.cpus import available_cpus
 from loadtest.figures import spread
 from loadtest.intruders import Watch
 from loadtest.json_lines import JsonLinesProcess
@@ -30,7 +31,6 @@ from model_store.manifest import MANIFEST_NAME, Manifest
 from model_store.pull import pull
 from model_store.reference import parse_selector, resolve
 from model_store.remote import Remote
-from service.cpus import available_cpus
 from service.settings import load_settings
 
 from .engine_process import KERAS, Speed, Task
@@ -47,7 +47,7 @@ class EngineProcess(JsonLinesProcess):
         super().__init__(name, module, folder, name, threads, environment=environment)
 
     @property
-    def lanes(self) -> int:
+    def streams(self) -> int:
         """Return how many batches it can run side by side."""
         return int(self.first)
 
@@ -66,13 +66,13 @@ class Row:
     @property
     def text(self) -> str:
         """Return it in words."""
-        way = f"{self.process.lanes} lanes" if self.side_by_side else "alone"
+        way = f"{self.process.streams} lanes" if self.side_by_side else "alone"
         return f"{self.process.name}, {way}"
 
 
 def measure(processes: Sequence[EngineProcess], rounds: int, seconds: float) -> list[str]:
     """Run all of them in turn and return the rows of the table."""
-    rows = [Row(process, way) for process in processes for way in ((False, True) if process.lanes > 1 else (False,))]
+    rows = [Row(process, way) for process in processes for way in ((False, True) if process.streams > 1 else (False,))]
     seen: defaultdict[tuple[Row, int], list[Speed]] = defaultdict(list)
     plan = [(batch, row) for _ in range(rounds) for batch in BATCHES for row in rows]
     for batch, row in tqdm(plan, unit="window", file=sys.stderr):

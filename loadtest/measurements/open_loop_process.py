@@ -14,7 +14,7 @@ from loadtest.load.client import Client
 from loadtest.load.questions import Mix, Question
 from loadtest.load.sender import Asked, Phase, Sender
 from loadtest.pictures import SIZES, jpegs, predict_body
-from service.connections import allow_connections
+from service.server.listener import raise_open_file_limit
 
 from .bad_inputs import bad_questions
 from .open_loop import BULK, INTERACTIVE, Plan
@@ -50,7 +50,7 @@ def _pictures(plan: Plan) -> Iterator[tuple[Sequence[Question], float]]:
 def main() -> None:
     """Run the plan that is the only argument."""
     plan = Plan.from_json(sys.argv[1])
-    allow_connections()
+    raise_open_file_limit()
     asked: list[Asked] = []
     client = Client(plan.url, plan.patience_s, plan.api_key)
     sender = Sender(

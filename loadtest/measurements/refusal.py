@@ -30,7 +30,7 @@ from loadtest.intruders import Watch
 from loadtest.machine import describe_machine
 from loadtest.pictures import SIZES, predict_body
 from loadtest.processes import free_port
-from service.callers import KeyEntry, KeyFile
+from service.core.key_file import KeyEntry, KeyFile
 
 from .local_server import LocalServer
 from .open_loop import OpenLoop, Plan

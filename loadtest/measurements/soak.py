@@ -80,7 +80,7 @@ def run(folder: Path, options: argparse.Namespace) -> Soak:
         "MODEL_STORE_URL": store,
         "MODEL_CACHE_DIR": str(folder / "cache"),
         "ADMIN_TOKEN": TOKEN,
-        "MODEL_POLL_SECONDS": "0",
+        "MODEL_POLL_S": "0",
         "MAX_REQUEST_MIB": str(MAX_REQUEST_MIB),
     }
     phases = ((60 * options.minutes, options.rate),)

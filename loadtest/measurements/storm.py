@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from engines.cpus import available_cpus
 from loadtest.comparison.lean_client import Report
 from loadtest.figures import percentile
 from loadtest.intruders import Intrusion
-from service.cpus import available_cpus
 
 from .open_loop import Seen, Span
 from .sampler import Sample, cores, during

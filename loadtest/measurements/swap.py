@@ -246,6 +246,6 @@ def main(arguments: list[str]) -> int:
             swapper.publish(shift, label=shift == 0)
         settings = {"MODEL_STORE_URL": store, "MODEL_CACHE_DIR": str(folder / "cache"), "MODEL_NAME": MODEL}
         os.environ["MODEL_NAME"] = MODEL
-        with LocalServer(folder / "server", ADMIN_TOKEN=TOKEN, MODEL_POLL_SECONDS="0", **settings) as server:
+        with LocalServer(folder / "server", ADMIN_TOKEN=TOKEN, MODEL_POLL_S="0", **settings) as server:
             asyncio.run(run(server, swapper, options))
     return 0

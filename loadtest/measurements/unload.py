@@ -19,18 +19,20 @@ from typing import Literal, cast
 
 import numpy as np
 
+from engines.cpus import available_cpus
+from engines.registry import load_engine
+from engines.selection import choose_variant
 from loadtest.figures import spread
 from loadtest.processes import memory_mib
 from model_store.verify import verify_folder
-from service.cpus import available_cpus
-from service.engine import EngineName, choose_variant, load_engine
-from service.memory import give_back_memory
-from service.warmup import batch_of, golden_pixels
+from service.batching.calibration import batch_of
+from service.host.memory import give_back_memory
+from service.lifecycle.golden_check import golden_pixels
 
 BATCHES = (1, 2, 4, 8)
 
 
-def one_cycle(package: Path, engine_name: EngineName) -> dict[str, float]:
+def one_cycle(package: Path, engine_name: str) -> dict[str, float]:
     """Load a version, run it, unload it; return times in seconds and memory in MiB."""
     started = time.perf_counter()
     model = verify_folder(package)

@@ -109,7 +109,7 @@ def test_versions_change_places_within_the_limit_of_a_pod(
         folder = derive_version(package, tmp_path / str(shift), shift)
         run_module("model_store", "publish", str(folder), *store, "--model", "xception", **owner)
     cpus, memory_mib = pod_limits()
-    settings = {"PRECISION": "fp32", "ADMIN_TOKEN": TOKEN, "MODEL_POLL_SECONDS": "0", "WARMUP_BUDGET_S": "3"}
+    settings = {"PRECISION": "fp32", "ADMIN_TOKEN": TOKEN, "MODEL_POLL_S": "0", "WARMUP_BUDGET_S": "3"}
     container = started(serving_image, cpus=cpus, memory_mib=memory_mib, **{**bucket.settings, **settings})
     container.wait_for("/readyz")
     before = container.processes()

@@ -27,7 +27,7 @@ def oip_server(package: Path, demo: Demo, tmp_path_factory: pytest.TempPathFacto
     publish(derive_version(package, folder / "broken", 2, "engine"), remote, "xception", labels=("next",))
     with demo(
         MODEL_STORE_URL=f"file://{folder / 'store'}",
-        MODEL_POLL_SECONDS="0",
+        MODEL_POLL_S="0",
         MAX_REQUEST_MIB="4",
         MAX_IMAGE_MIB="2",
         MAX_INSTANCES="40",

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from model_store.manifest import InputContract, Signature, Tensor
-from service.errors import BadRequestError
-from service.oip.request import InferRequest, parse_infer
-from service.state import ServedModel
+from service.core.errors import BadRequestError
+from service.core.serving_state import ModelInfo
+from service.protocols.open_inference.request import InferRequest, parse_infer
 
 A, B = b"\xff\xd8image one", b"\x89PNG image two"
 STRINGS = Tensor(dtype="DT_STRING", shape=(-1,))
@@ -30,8 +30,8 @@ SIGNATURES = {
 PIXELS = np.arange(12, dtype=np.uint8).reshape(2, 2, 1, 3)
 
 
-def served(version: int, *labels: str) -> ServedModel:
-    return ServedModel(
+def served(version: int, *labels: str) -> ModelInfo:
+    return ModelInfo(
         name="cats",
         version=version,
         digest=f"sha256:{version:064}",

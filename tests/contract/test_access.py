@@ -38,10 +38,10 @@ class Guarded:
         self.server: Server
 
     def add(self, name: str, *options: str) -> str:
-        return run_module("service.keys", "add", name, "--file", str(self.file), *options).stdout.strip()
+        return run_module("service.auth.__main__", "add", name, "--file", str(self.file), *options).stdout.strip()
 
     def remove(self, name: str) -> None:
-        run_module("service.keys", "remove", name, "--file", str(self.file))
+        run_module("service.auth.__main__", "remove", name, "--file", str(self.file))
 
     def call(self, name: str, method: str, path: str, **arguments: Any) -> httpx.Response:
         """Send a request with the key of `name`."""
@@ -177,7 +177,7 @@ def test_more_than_its_rate_is_refused_to_a_key_alone(guarded: Guarded, eight: d
     assert guarded.call("small", "GET", MODEL).status_code == 200  # Status costs nothing.
     text = guarded.server.client.get("/metrics").text
     assert 'xception_failed_requests_total{reason="rate"}' in text
-    assert 'xception_caller_images_total{caller="small"} 30.0' in text
+    assert 'xception_client_images_total{caller="small"} 30.0' in text
 
 
 def as_rows(images: list[dict[str, str]]) -> tuple[str, dict[str, Any]]:

@@ -143,10 +143,10 @@ class TestRoutes:
         assert 'xception_requests_total{route="classify",status="200"}' in text
         assert "xception_batch_size_bucket" in text
         assert 'xception_model_state{model="xception",state="available",version="1"} 1.0' in text
-        for learned in ("batch_limit", "batch_cost_image_seconds", "lone_image_cost_seconds", "engine_lanes"):
-            found = re.search(rf'xception_{learned}\{{model="xception",version="1"\}} (.+)', text)
-            assert found, learned
-            assert float(found[1]) > 0, learned
+        for profile in ("batch_limit", "batch_cost_image_seconds", "lone_image_cost_seconds", "engine_lanes"):
+            found = re.search(rf'xception_{profile}\{{model="xception",version="1"\}} (.+)', text)
+            assert found, profile
+            assert float(found[1]) > 0, profile
         for now in ("queue_images", "queue_bytes", "queue_backlog_seconds", "engine_batches"):
             assert re.search(rf"^xception_{now} [0-9.e-]+$", text, re.MULTILINE), now
         assert "some-unknown-path" not in text  # A scanner must not make series.

@@ -85,7 +85,7 @@ def test_what_is_refused_leaves_one_line(
     answer = server.client.request(method, path, content=body, headers={"X-Request-Id": number, **headers})
     assert answer.status_code == status
     (line,) = lines.read()
-    fields = f"request refused status={status} reason={reason} method={method} path={path} request_id={number} error="
+    fields = f"request rejected status={status} reason={reason} method={method} path={path} request_id={number} error="
     assert fields in line
     assert LINE.fullmatch(line)
 
@@ -201,6 +201,6 @@ def test_every_line_is_json_until_the_end(store_url: str, tmp_path: Path, eight:
         assert server.stop() == 0
     entries = [orjson.loads(line) for line in lines.read() if "[cli]" not in line]  # The supervisor is BentoML's own.
     (refused,) = [entry for entry in entries if entry.get("request_id") == "bad"]
-    assert (refused["message"], refused["status"], refused["reason"]) == ("request refused", 400, "bad_request")
+    assert (refused["message"], refused["status"], refused["reason"]) == ("request rejected", 400, "bad_request")
     assert {entry["service"] for entry in entries} == {"edge", "runner"}
     assert {"time", "level", "service", "logger", "message"} <= set.intersection(*(set(entry) for entry in entries))

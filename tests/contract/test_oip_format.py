@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient
 
-from service.edge import Edge
-from service.errors import BadRequestError, ModelNotFoundError, NotReadyError, ServiceError
-from service.oip import models as oip
-from service.oip import schema as oip_schema
-from service.oip.request import InferRequest, RequestedOutput, parse_infer
-from service.oip.response import format_infer
-from service.oip.routes import OpenInference
-from service.openapi import openapi_document
+from service.core.errors import BadRequestError, ModelNotFoundError, NotReadyError, ServiceError
+from service.core.serving_state import RunnerState, State, Target, VersionStatus
+from service.protocols.edge import Edge
+from service.protocols.open_inference import models as oip
+from service.protocols.open_inference import schema as oip_schema
+from service.protocols.open_inference.request import InferRequest, RequestedOutput, parse_infer
+from service.protocols.open_inference.response import format_infer
+from service.protocols.open_inference.routes import OpenInference
+from service.protocols.openapi import openapi_document
 from service.settings import load_settings
-from service.state import RunnerState, State, Target, VersionStatus
 from tests.contract.oip_samples import MODEL, A, B, images, served, text
 from tests.server import ROOT
 

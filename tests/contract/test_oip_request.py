@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
-from service.admission import Priority
-from service.errors import BadRequestError
-from service.oip.request import RequestedOutput, parse_header_length, parse_infer
-from service.oip.response import format_infer
+from service.core.deadline import Priority
+from service.core.errors import BadRequestError
+from service.protocols.open_inference.request import RequestedOutput, parse_header_length, parse_infer
+from service.protocols.open_inference.response import format_infer
 from tests.contract.oip_samples import (
     MODEL,
     PIXELS,

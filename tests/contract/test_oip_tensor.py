@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from model_store.manifest import Signature, Tensor
-from service.errors import BadRequestError
-from service.oip.request import InferRequest, RequestedOutput, parse_infer
+from service.core.errors import BadRequestError
+from service.protocols.open_inference.request import InferRequest, RequestedOutput, parse_infer
 from tests.contract.oip_samples import MODEL, PIXELS, SCORES, A, B, binary, images, packed, parse, pixels, refusal, text
 
 

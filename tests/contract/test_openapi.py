@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from service.edge import Edge
-from service.openapi import openapi_document
+from service.protocols.edge import Edge
+from service.protocols.openapi import openapi_document
+from service.protocols.tfserving.routes import TensorFlowServing
 from service.settings import load_settings
-from service.tfserving.routes import TensorFlowServing
 from tests.server import Server
 
 

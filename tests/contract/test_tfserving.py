@@ -10,9 +10,9 @@ from google.protobuf import json_format
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from model_store.manifest import InputContract, Signature, Tensor
-from service.errors import BadRequestError, ModelNotFoundError, NotReadyError, ServiceError
-from service.state import RunnerState, ServedModel, State, Target, VersionStatus
-from service.tfserving.models import format_metadata, format_status, parse_target, require_model
+from service.core.errors import BadRequestError, ModelNotFoundError, NotReadyError, ServiceError
+from service.core.serving_state import ModelInfo, RunnerState, State, Target, VersionStatus
+from service.protocols.tfserving.models import format_metadata, format_status, parse_target, require_model
 
 STRINGS = Tensor(dtype="DT_STRING", shape=(-1,))
 SCORES = Tensor(dtype="DT_FLOAT", shape=(-1, 2))
@@ -26,8 +26,8 @@ SIGNATURES = {
 }
 
 
-def served(version: int, *labels: str) -> ServedModel:
-    return ServedModel(
+def served(version: int, *labels: str) -> ModelInfo:
+    return ModelInfo(
         name="cats",
         version=version,
         digest=f"sha256:{version:064}",

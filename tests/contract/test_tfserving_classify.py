@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from model_store.manifest import Signature
-from service.errors import BadRequestError
-from service.tfserving.body import parse_body
-from service.tfserving.classify import Examples, format_classify, parse_examples, require_signature
+from service.core.errors import BadRequestError
+from service.protocols.tfserving.body import parse_body
+from service.protocols.tfserving.classify import Examples, format_classify, parse_examples, require_signature
 
 PREDICT = Signature(inputs={}, outputs={})
 CLASSIFY = Signature(inputs={}, outputs={}, method="classify")

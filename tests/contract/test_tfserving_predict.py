@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from model_store.manifest import Signature, Tensor
-from service.errors import BadRequestError
-from service.tfserving.body import parse_body
-from service.tfserving.predict import PredictRequest, format_predict, parse_predict
+from service.core.errors import BadRequestError
+from service.protocols.tfserving.body import parse_body
+from service.protocols.tfserving.predict import PredictRequest, format_predict, parse_predict
 
 A, B = b"image one", b"image two"
 STRINGS = Tensor(dtype="DT_STRING", shape=(-1,))

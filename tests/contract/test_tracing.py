@@ -18,9 +18,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from PIL import Image
 
-from service import tracing
-from service.edge import Inference
-from service.entry import Result
+from service.core.result import Result
+from service.protocols.edge import Inference
+from service.telemetry import tracing
 from tests.contract.calls import PREDICT, b64, post
 from tests.server import ROOT, Server, free_port
 

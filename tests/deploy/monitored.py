@@ -36,7 +36,7 @@ SOON_S = 60.0
 """A guard against waiting for ever; nothing here takes longer than a quarter of it."""
 
 
-def hurried(rules: str) -> str:
+def parallel_compile(rules: str) -> str:
     """Return rules in whose windows and patience minutes are seconds, hours minutes, and days 24 minutes.
 
     Groups lose intervals of their own, and follow Prometheus'.
@@ -146,7 +146,7 @@ def _config(folder: Path, server: Server, alertmanager: Alertmanager) -> dict[st
     scrape["static_configs"] = [{"targets": ["any"], "labels": labels} for labels in (pod, stranger)]
     config["global"] = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
     for file in RULES:
-        (folder / file.name).write_text(hurried(file.read_text()))
+        (folder / file.name).write_text(parallel_compile(file.read_text()))
     config["rule_files"] = [str(folder / file.name) for file in RULES]
     config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager.port}"]}]}]}
     return config
@@ -164,7 +164,7 @@ def monitor(folder: Path, package: Path, image: bytes) -> Iterator[Monitored]:
     store = Remote.open(f"file://{folder / 'store'}", publishing=True)
     publish(package, store, "xception", labels=("stable",))
     keys = folder / "keys.json"
-    key = run_module("service.keys", "add", "shop", "--file", str(keys)).stdout.strip()
+    key = run_module("service.auth.__main__", "add", "shop", "--file", str(keys)).stdout.strip()
     broken = derive_version(package, folder / "broken", 4, "golden")
     with ExitStack() as running:
         enter: Callable[..., Any] = running.enter_context
@@ -174,7 +174,7 @@ def monitor(folder: Path, package: Path, image: bytes) -> Iterator[Monitored]:
             Server(
                 folder / "server",
                 MODEL_STORE_URL=link.endpoint,
-                MODEL_POLL_SECONDS="0.5",
+                MODEL_POLL_S="0.5",
                 LOAD_RETRY_MAX_S="1",
                 WARMUP_BUDGET_S="0.2",
                 API_KEYS_FILE=str(keys),

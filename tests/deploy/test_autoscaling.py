@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from prometheus_client import REGISTRY
 
-import service.metrics
+import service.telemetry.metrics
 from loadtest.measurements import autoscaling
 
 from .manifests import DEPLOY, Manifest, find, overlay
@@ -159,7 +159,7 @@ def _pod(name: str, images: int, backlog: str) -> list[dict[str, str]]:
         f"xception_batch_cost_image_seconds{{{version}}}": "0.004",
         f"xception_batch_cost_fixed_seconds{{{version}}}": "0.004",
         f"xception_batch_limit{{{version}}}": "4",
-        f"xception_engine_lanes{{{version}}}": "2",
+        f"xception_engine_streams{{{version}}}": "2",
         f'xception_model_state{{{version},state="available"}}': "1",
     }
     grown = {"series": f"xception_batch_size_sum{{{pod}}}", "values": f"0+{images * 15}x20"}

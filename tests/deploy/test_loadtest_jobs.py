@@ -124,7 +124,7 @@ def test_a_key_comes_from_a_secret_that_need_not_be_there() -> None:
 
 def test_what_workers_ask_with_the_key_is_answered(demo: Demo, tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
-    key = run_module("service.keys", "add", "loadtest", "--file", str(keys)).stdout.strip()
+    key = run_module("service.auth.__main__", "add", "loadtest", "--file", str(keys)).stdout.strip()
     with demo(API_KEYS_FILE=str(keys)) as guarded:
         _, summary = carry_out(tmp_path, guarded.url, "max_failed_share = 0", **{API_KEY_VARIABLE: f"{key}\n"})
     assert summary["measured"]["good"] == summary["measured"]["asked"] > 0

@@ -15,10 +15,10 @@ from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from scripts.monitoring_rules import prometheus_rule
-from service import metrics
+from service.telemetry import metrics
 from tests.server import ROOT
 
-from .monitored import MONITORING, RULES, hurried
+from .monitored import MONITORING, RULES, parallel_compile
 from .test_dashboard import QUERIES
 
 CASES = sorted((ROOT / "tests" / "deploy" / "rules").glob("*.yaml"))
@@ -92,9 +92,9 @@ def test_what_a_person_is_to_ask_can_be_asked(promtool: str, tmp_path: Path) -> 
 
 
 def test_in_a_hurry_nothing_but_durations_changes() -> None:
-    assert hurried('- name: g\n  interval: 15s # why\nrate(x{le="1.0"}[5m]) > 6 * sum(y[3d])\nfor: 15m\nz[1h]') == (
-        '- name: g\nrate(x{le="1.0"}[5s]) > 6 * sum(y[72m])\nfor: 15s\nz[1m]'
-    )
+    assert parallel_compile(
+        '- name: g\n  interval: 15s # why\nrate(x{le="1.0"}[5m]) > 6 * sum(y[3d])\nfor: 15m\nz[1h]'
+    ) == ('- name: g\nrate(x{le="1.0"}[5s]) > 6 * sum(y[72m])\nfor: 15s\nz[1m]')
 
 
 @pytest.mark.parametrize("expression", [rule["expr"] for rule in rules()] + [query for _, query in QUERIES] + TO_ASK)

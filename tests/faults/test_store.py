@@ -46,7 +46,7 @@ class DistantStore:
         return {
             **self._store.settings,
             "MODEL_STORE_URL": self.link.endpoint,
-            "MODEL_POLL_SECONDS": "0.5",
+            "MODEL_POLL_S": "0.5",
             "MODEL_STORE_TIMEOUT_S": "2",
             "LOAD_RETRY_MAX_S": "1",
         }

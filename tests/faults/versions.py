@@ -40,7 +40,7 @@ class Store:
         return {
             "MODEL_STORE_URL": self.url,
             "ADMIN_TOKEN": TOKEN,
-            "MODEL_POLL_SECONDS": "0",
+            "MODEL_POLL_S": "0",
             "ENGINE": "openvino",
         }
 

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from model_store.manifest import InputContract
-from service.admission import Admission, Deadline
-from service.decode import Decoder, ImageLimits, decode_image
-from service.errors import DeadlineExceededError, InvalidImageError
+from service.core.deadline import Deadline
+from service.core.errors import DeadlineExceededError, InvalidImageError
+from service.edge.admission import Admission
+from service.images.decoder import Decoder, ImageLimits, decode_image
 
 from .images import chunk, gif_control, gif_frame, many_scans, png, run_length_bmp, segment, sound_pictures
 

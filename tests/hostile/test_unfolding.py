@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.parse_json import MAX_VALUES
+from service.http.bounded_json import MAX_VALUES
 from tests.server import Demo, Server
 
 from .corpus.item import EXAMPLES, INDEX, INFER, JSON, PREDICT

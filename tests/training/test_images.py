@@ -11,7 +11,7 @@ import sklearn.datasets
 from PIL import Image
 
 from model_store.manifest import InputContract
-from service.decode import ImageLimits, decode_image
+from service.images.decoder import ImageLimits, decode_image
 from training.data import load
 from training.errors import DataError
 from training.images import decode

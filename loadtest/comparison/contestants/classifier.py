@@ -11,7 +11,7 @@ import pybase64
 from numpy.typing import NDArray
 
 from model_store.manifest import InputContract
-from service.decode import ImageLimits, decode_image
+from service.images.decoder import ImageLimits, decode_image
 
 from .task import Task
 

@@ -53,12 +53,12 @@ def test_all_figures_go_into_json(comparison: Comparison) -> None:
 
 
 @pytest.mark.parametrize(
-    ("callers", "lanes", "expected"),
+    ("callers", "streams", "expected"),
     [
         (1, 2, [Way(0, 1)]),
         (4, 1, [Way(0, 1), Way(0, 4)]),
         (8, 2, [Way(0, 1), Way(0, 4), Way(0, 8), Way(2, 1), Way(2, 4)]),
     ],
 )
-def test_layouts_hold_no_more_pictures_than_there_are_callers(callers: int, lanes: int, expected: list[Way]) -> None:
-    assert ways(callers, lanes) == expected
+def test_layouts_hold_no_more_pictures_than_there_are_callers(callers: int, streams: int, expected: list[Way]) -> None:
+    assert ways(callers, streams) == expected

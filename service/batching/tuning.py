@@ -1,0 +1,148 @@
+"""What is known of an engine on this machine: what a batch costs, and how large a batch pays.
+
+Warm-up measures it, and live batches keep it true: a neighbour on the same cores, a lower clock or another container
+limit change it at any time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+_FORGET = 0.98
+"""Weight of the past at each new batch: about the last 50 batches count."""
+
+_MIN_SPREAD = 0.05
+"""Relative variance of the sizes below which a slope cannot be told from noise."""
+
+WORTH = 0.95
+"""Share of the best throughput that a smaller batch must reach to be preferred: it makes nobody wait for others."""
+
+_LEARN = 0.1
+"""Weight of the newest batch in what is known of the speed of this machine, at whatever size."""
+
+_LEARN_PROBE = 0.7
+"""Weight of a probe in how its size compares with the others."""
+
+_PROBE_EVERY = 256
+"""Batches between two that are half or twice as large as pays by what is known, to see whether that has changed."""
+
+
+class CostModel:
+    """A line fitted by least squares in which older batches count less.
+
+    While all batches have about the same size, a slope cannot be learned; then the line is scaled so that it
+    passes through what is measured, and keeps the proportion of its two parts.
+    """
+
+    def __init__(self) -> None:
+        self.per_image_s = 0.0
+        self.fixed_s = 0.0
+        self._weight = self._n = self._nn = self._t = self._nt = 0.0
+
+    @property
+    def known(self) -> bool:
+        """Tell whether any batch was seen."""
+        return self._weight > 0
+
+    def observe(self, images: int, seconds: float) -> None:
+        """Learn from one batch that took `seconds`."""
+        self._weight = self._weight * _FORGET + 1
+        self._n = self._n * _FORGET + images
+        self._nn = self._nn * _FORGET + images * images
+        self._t = self._t * _FORGET + seconds
+        self._nt = self._nt * _FORGET + images * seconds
+        mean_n, mean_t = self._n / self._weight, self._t / self._weight
+        variance = self._nn / self._weight - mean_n**2
+        if variance > _MIN_SPREAD * mean_n**2:
+            slope = (self._nt / self._weight - mean_n * mean_t) / variance
+            self.per_image_s = min(max(slope, 0.0), mean_t / mean_n)
+            self.fixed_s = max(0.0, mean_t - self.per_image_s * mean_n)  # Rounding may take it just below.
+        elif (predicted := self.latency_s(mean_n)) > 0:
+            self.per_image_s *= mean_t / predicted
+            self.fixed_s *= mean_t / predicted
+        else:
+            self.per_image_s = mean_t / mean_n
+
+    def latency_s(self, images: float) -> float:
+        """Return how long a batch of so many images takes, in seconds."""
+        return self.per_image_s * images + self.fixed_s
+
+    def work_s(self, images: int, batch_size: int) -> float:
+        """Return how long so many images take in batches of at most `batch_size`, in seconds."""
+        return self.per_image_s * images + self.fixed_s * math.ceil(images / batch_size)
+
+
+@dataclass
+class BatchProfile:
+    """The costs of one engine, and the batch size that follows from them."""
+
+    streams: int = 1
+    """Batches that run side by side under load; 1 where one after the other on all cores is as fast."""
+    batch_size: int = 1
+    """The largest batch that pays: the smallest size that reaches 95 % of the best throughput."""
+    cost: CostModel = field(default_factory=CostModel)
+    """What a batch costs in a lane."""
+    alone: CostModel = field(default_factory=CostModel)
+    """What a batch costs that has all cores; the same object where there is only one lane."""
+    rates: dict[int, float] = field(default_factory=dict)
+    """Images a second in one lane, by batch size, a power of two; only sizes that were measured at warm-up."""
+    batches: int = 0
+    """Batches seen since the last probe."""
+    probe: int = 0
+    """The size of the probe that is under way; 0 where none is."""
+    last_probe: int = 0
+    """The size of the last one."""
+
+    def __post_init__(self) -> None:
+        """Know one cost where there is one way to run."""
+        if self.streams == 1:
+            self.alone = self.cost
+
+    def measured(self, size: int, seconds: float) -> None:
+        """Take in what warm-up measured of a size: how long one batch took, in seconds."""
+        self.rates[size] = size / seconds
+        self._choose()
+
+    def observe(self, images: int, seconds: float, *, alone: bool) -> None:
+        """Learn from a live batch, run alone on all cores or in a lane."""
+        (self.alone if alone else self.cost).observe(images, seconds)
+        self.batches += 1
+        size = 1 << (images.bit_length() - 1)
+        if size not in self.rates or seconds <= 0 or (alone and self.streams > 1):
+            return
+        change = images / seconds / self.rates[size] - 1
+        if images == self.probe != self.batch_size:
+            self.rates[size] *= 1 + _LEARN_PROBE * change
+            self.probe = 0
+        else:  # Whatever slows this size slows the others, too; how they compare is for probes to find out.
+            self.rates = {size: rate * (1 + _LEARN * change) for size, rate in self.rates.items()}
+        self._choose()
+
+    def room(self, waiting: int) -> int:
+        """Return how many images the next batch may hold while so many wait.
+
+        Every now and then, if so many wait, that is twice what pays as far as is known, or half of it in turn: what
+        has come to pay is not noticed otherwise.
+        """
+        if self.batches < _PROBE_EVERY or waiting < 2 * self.batch_size * self.streams:
+            return self.batch_size
+        smaller, larger = self.batch_size // 2, 2 * self.batch_size
+        self.batches, self.last_probe = 0, smaller if self.last_probe == larger and smaller in self.rates else larger
+        self.probe = self.last_probe if self.last_probe in self.rates else 0
+        return self.probe or self.batch_size
+
+    def work_s(self, images: int) -> float:
+        """Return how long so many images take on all lanes, in seconds."""
+        return self.cost.work_s(images, self.batch_size) / self.streams
+
+    def own_s(self, images: int) -> float:
+        """Return how long the images of one request take where nothing else waits, in seconds."""
+        if images == 1:
+            return self.alone.latency_s(1)
+        in_a_lane = min(math.ceil(images / self.streams), self.batch_size)
+        return max(self.work_s(images), self.cost.latency_s(in_a_lane))
+
+    def _choose(self) -> None:
+        best = max(self.rates.values())
+        self.batch_size = min(size for size, rate in self.rates.items() if rate >= WORTH * best)

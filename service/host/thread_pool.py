@@ -1,0 +1,153 @@
+"""Threads that work for an event loop: cheaper a call than an executor, and in the order in which they were asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from service.core.errors import NotReadyError
+from service.telemetry.log_format import Event
+
+log = logging.getLogger("bentoml.workers")
+
+T = TypeVar("T")
+
+WORK_NICENESS = 10
+"""Decoding and inference: a tenth of the share of a thread at 0 where both want the same core, else all of it."""
+
+BACKGROUND_NICENESS = 15
+"""What nobody waits for: a third of that."""
+
+_PATIENCE_S = 5.0
+"""How long `ThreadPool.stop` waits in all; the largest picture takes about 2 s of a core."""
+
+_Job = tuple["asyncio.Future[Any]", Callable[[], Any]]
+
+
+def set_niceness(niceness: int) -> None:
+    """Lower the claim of this thread, and of those that it starts; nobody without privileges takes that back.
+
+    Linux only: there each thread has a niceness of its own. A thread that is as nice already, as in a service that was
+    started with `nice`, stays as it is. Where the system forbids it the work is done all the same.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        with suppress(OSError):
+            if os.getpriority(os.PRIO_PROCESS, thread) < niceness:
+                os.setpriority(os.PRIO_PROCESS, thread, niceness)
+
+
+class ThreadPool:
+    """A few threads, and the queue before them. Everything but the work itself happens in the event loop's thread."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        """Keep the number of threads, and what they are called in a dump."""
+        self._number = threads
+        self._name = name
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start the threads for the event loop that runs."""
+        loop = asyncio.get_running_loop()
+        for number in range(self._number):
+            thread = threading.Thread(target=self._work, args=(loop,), name=f"{self._name}-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    async def stop(self, patience_s: float = _PATIENCE_S) -> None:
+        """End the threads, each after the work that it has in hand; what waits is cancelled.
+
+        Args:
+            patience_s: How long that may take; what is not done by then ends with the process, and is logged.
+        """
+        with suppress(Empty):
+            while True:  # A thread may take the last one meanwhile, so that nothing is waited for here.
+                if job := self._jobs.get_nowait():
+                    job[0].cancel()
+        for _ in self._threads:
+            self._jobs.put(None)
+        threads, self._threads = self._threads, []
+        end = time.monotonic() + patience_s
+        for thread in threads:
+            await asyncio.to_thread(thread.join, max(0.0, end - time.monotonic()))
+        if busy := [thread.name for thread in threads if thread.is_alive()]:
+            log.warning(Event("threads left at their work", threads=",".join(busy), waited_s=patience_s))
+
+    def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Have a thread do `work`; a future that is cancelled before its turn keeps it from being begun.
+
+        Raises:
+            NotReadyError: The threads are not running: nobody would do it.
+        """
+        if not self._threads:
+            raise NotReadyError("the service is shutting down")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put((future, work))
+        return future
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        set_niceness(WORK_NICENESS)
+        while job := self._jobs.get():
+            future, work = job
+            if future.cancelled():
+                del job, future, work
+                continue
+            result, error = None, None
+            try:
+                result = work()
+            except BaseException as raised:  # Whatever it is, whoever waits for the work is told.
+                error = raised
+            with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+                loop.call_soon_threadsafe(_settle, future, result, error)
+            del job, future, work, result, error  # Nothing of it stays in memory while the thread waits.
+
+
+def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+    if future.done():  # Cancelled while the work was done.
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+
+
+async def run_in_background(work: Callable[[], T], niceness: int = BACKGROUND_NICENESS) -> T:
+    """Run `work` in a new thread and return what it returns.
+
+    Linux keeps a niceness for each thread, hands it on to those that the thread starts, and lets nobody without
+    privileges take it back: hence a thread that ends with its work, and not one of a pool.
+
+    Raises:
+        Exception: Whatever `work` raises.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def finish(result: T | None, error: Exception | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        set_niceness(niceness)
+        try:
+            result, error = work(), None
+        except Exception as raised:
+            result, error = None, raised
+        with suppress(RuntimeError):  # The loop has closed meanwhile: nobody waits any more.
+            loop.call_soon_threadsafe(finish, result, error)
+
+    threading.Thread(target=run, name="background", daemon=True).start()
+    return await done

@@ -1,0 +1,19 @@
+"""Learn that an HTTP client has disconnected."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from starlette.requests import Request
+
+from service.edge.cancellation import Disconnected
+
+
+def disconnected(request: Request) -> Disconnected:
+    """Return what waits until the client of `request`, whose body has been read to its end, disconnects."""
+    return partial(_wait, request)
+
+
+async def _wait(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

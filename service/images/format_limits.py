@@ -1,0 +1,196 @@
+"""What the file of a picture says before Pillow sees it: a few bytes of it may ask for much time or memory.
+
+Pillow walks in Python through what stands before the pixels, and may make room before it tells how many they are.
+Honest files have a few dozen such parts; one of 16 MiB can have millions. Each check goes the way that Pillow goes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+
+from service.core.errors import InvalidImageError
+
+_LONGEST_SIDE = 65_535
+"""Pixels; JPEG and GIF know no more. Pillow's resize takes 16 bytes a pixel of a side, beside the picture."""
+
+_MOST_SCANS = 200
+"""Of a JPEG; progressive ones have about ten. Each passes over all pixels, and takes a few bytes to ask for."""
+
+_MOST_SEGMENTS = 2_000
+"""Of a JPEG; 16 MiB hold 256 of full size, and each scan brings about two."""
+
+_MOST_PARSED = 100
+"""Segments of a JPEG before its first scan that Pillow takes apart: Exif, Photoshop's, tables. Ordinary ones have ten.
+
+All Exif so far is copied with each piece of it; one segment of tables takes up to 10 ms.
+"""
+
+_MOST_FILL = 2**16
+"""Bytes between the segments of a JPEG before its first scan, read one by one; most have none."""
+
+_MOST_CHUNKS = 10_000
+"""Of a PNG; 16 MiB are 2,000 of 8 KiB, which is the size that encoders like. Each takes 6 µs."""
+
+_MOST_COMPRESSED = 100
+"""Chunks of a PNG with compressed texts or profiles, each of which may inflate to 1 MiB."""
+
+_COMPRESSED = {b"iCCP", b"zTXt", b"iTXt"}
+
+_MOST_BLOCKS = 200_000
+"""Of at most 255 bytes, in a GIF's comments and other extensions before its first frame; 16 MiB are 65,000."""
+
+_LARGEST_IN_RUNS = 4 * 2**20
+"""Pixels, and bytes, of a BMP that is compressed in runs: Pillow reads those in Python, up to 1 µs each."""
+
+_RUNS = (1, 2)
+"""Compressions of a BMP: runs of 8 and of 4 bits a pixel."""
+
+_COMMENT, _APPLICATION = b"\xfe", b"\xff"
+"""Extensions of a GIF."""
+
+_SEQUENTIAL, _APP1, _APP13, _SOI, _EOI, _SOS = (0xC0, 0xC1), 0xE1, 0xED, 0xD8, 0xD9, 0xDA
+
+_JPEG_MARKER = re.compile(rb"\xff[\x02-\xc7\xc9-\xcf\xd8-\xef\xfe]")
+"""The next marker that has a length behind it, or is one of `_SOI` and `_EOI`; FF 00 in a scan is none."""
+
+
+def check_file(data: bytes, max_pixels: int) -> None:
+    """Refuse a file that would take Pillow long, or much memory, before it could be refused for its size.
+
+    Args:
+        data: The file; what is none of a known format is left to Pillow.
+        max_pixels: As for `check_size`.
+
+    Raises:
+        InvalidImageError: It has too many parts, or a GIF's first frame is too large; the message names the limit.
+    """
+    if data.startswith(b"\xff\xd8"):
+        _check_jpeg(data)
+    elif data.startswith(b"\x89PNG"):
+        _check_png(data)
+    elif data.startswith(b"GIF8"):
+        _check_gif(data, max_pixels)
+    elif data.startswith(b"BM"):
+        _check_bmp(data)
+
+
+def check_size(width: int, height: int, max_pixels: int, kind: str = "") -> None:
+    """Refuse a picture of too many pixels, in all or on a side.
+
+    Args:
+        width: As its file says.
+        height: The same.
+        max_pixels: In all; see `kind`.
+        kind: For the message, where they are not all pictures, as in " of a WebP".
+
+    Raises:
+        InvalidImageError: The message names the limit.
+    """
+    if width * height > max_pixels:
+        raise InvalidImageError(f"the image has {width} × {height} pixels; the limit is {max_pixels} in all{kind}")
+    if max(width, height) > _LONGEST_SIDE:
+        raise InvalidImageError(f"the image has {width} × {height} pixels; the limit is {_LONGEST_SIDE} a side")
+
+
+def _check_jpeg(data: bytes) -> None:
+    components = b""  # Of a sequential JPEG; one whose first scan holds all of them can have no other.
+    scans = segments = parsed = fill = at = 0
+    while found := _JPEG_MARKER.search(data, at, len(data) if scans else at + _MOST_FILL + 2):
+        if not scans:
+            fill += found.start() - at
+        marker, at = data[found.end() - 1], found.end()
+        segments += 1
+        if marker == _EOI and scans:
+            break
+        scans += marker == _SOS
+        if segments > _MOST_SEGMENTS or scans > _MOST_SCANS:
+            raise InvalidImageError(
+                f"the image has more segments or scans than a JPEG needs; the limits are {_MOST_SEGMENTS} and "
+                f"{_MOST_SCANS}"
+            )
+        if marker in (_SOI, _EOI):
+            continue
+        if marker in _SEQUENTIAL:
+            components = data[at + 7 : at + 8]
+        first = marker == _SOS and scans == 1
+        if first and (data[at + 2 : at + 3] == components or data.count(b"\xff\xda", at) < _MOST_SCANS):
+            break
+        if not scans:
+            parsed += marker < 0xE0 or marker == _APP13 or (marker == _APP1 and data[at + 2 : at + 6] == b"Exif")
+        at += max(2, int.from_bytes(data[at : at + 2], "big"))
+    if not scans:
+        fill += max(0, len(data) - at)
+    if parsed > _MOST_PARSED or fill > _MOST_FILL:
+        raise InvalidImageError(
+            f"the image has more Exif, tables or bytes between its segments than a JPEG needs; the limits are "
+            f"{_MOST_PARSED} segments and {_MOST_FILL} bytes"
+        )
+
+
+def _check_png(data: bytes) -> None:
+    at, chunks, compressed = 8, 0, 0
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"IEND":
+            return
+        chunks += 1
+        compressed += kind in _COMPRESSED
+        if chunks > _MOST_CHUNKS or compressed > _MOST_COMPRESSED:
+            raise InvalidImageError(
+                f"the image has more chunks than a PNG needs; the limits are {_MOST_CHUNKS} in all and "
+                f"{_MOST_COMPRESSED} with compressed texts or profiles"
+            )
+        at += 12 + length
+
+
+def _check_gif(data: bytes, max_pixels: int) -> None:
+    """Go to the first frame in the steps that Pillow takes, so that it finds no other one."""
+    file, blocks = io.BytesIO(data), 0
+
+    def count() -> None:
+        nonlocal blocks
+        blocks += 1
+        if blocks > _MOST_BLOCKS:
+            raise InvalidImageError(
+                f"the image has more blocks before its first frame than a GIF needs; the limit is {_MOST_BLOCKS}"
+            )
+
+    def block() -> bytes:
+        count()
+        length = file.read(1)
+        return file.read(length[0]) if length else b""
+
+    head = file.read(13).ljust(13, b"\0")
+    if head[10] & 0x80:
+        file.seek(3 << (head[10] & 7) + 1, io.SEEK_CUR)
+    while (kind := file.read(1)) not in (b"", b";"):
+        if kind == b",":
+            width, height, left, top, wide, high = struct.unpack("<6H", head[6:10] + file.read(8).ljust(8, b"\0"))
+            check_size(max(width, left + wide), max(height, top + high), max_pixels)
+            return
+        if kind != b"!":
+            count()
+            continue
+        label, part = file.read(1), block()
+        if label == _COMMENT:
+            while part:
+                part = block()
+            continue
+        if label == _APPLICATION and part.startswith(b"NETSCAPE2.0"):
+            block()
+        while block():
+            pass
+
+
+def _check_bmp(data: bytes) -> None:
+    if len(data) < 34:
+        return
+    head_size, width, height, compression = struct.unpack("<4xIii4xI", data[10:34])
+    runs = head_size >= 40 and compression in _RUNS
+    if runs and max(abs(width * height), len(data)) > _LARGEST_IN_RUNS:
+        raise InvalidImageError(
+            f"the image is a BMP in runs of {width} × {height} pixels and {len(data)} bytes; the limit of each is "
+            f"{_LARGEST_IN_RUNS}"
+        )

@@ -1,0 +1,70 @@
+"""Versions that took the process with them: remembered on disk, so that a restart does not try them for ever.
+
+A graph that makes the engine crash, or one version too many for the memory limit, ends the runner without a word.
+While a version is loaded a file in the cache says so; whoever finds it at the next start knows what happened.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+ATTEMPTS = 2
+"""Deaths after which a version is refused; a single one may have had another reason."""
+
+_FORGET_S = 3600.0
+"""Deaths longer ago count no more: by then the limits may have changed."""
+
+
+class LoadCrashedError(Exception):
+    """The process died each time while this version was loaded."""
+
+
+class CrashLoopGuard:
+    """Counts, in a folder that outlives the process, the loads that never ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.expanduser()
+
+    @contextmanager
+    def loading(self, digest: str) -> Iterator[None]:
+        """Hold the mark of a version while the block runs; ends of every kind but sudden death take it away.
+
+        A folder that cannot be written guards nothing, and stops nothing.
+
+        Raises:
+            LoadCrashedError: The process died `ATTEMPTS` times in such a block not long ago.
+        """
+        mark = self._mark(digest)
+        deaths = self._deaths(mark)
+        if deaths >= ATTEMPTS:
+            raise LoadCrashedError(
+                f"the process died {deaths} times while it loaded this version, so it is not tried again; "
+                "does it fit into the memory limit? A reload tries once more"
+            )
+        with suppress(OSError):
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text(str(deaths + 1))
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                mark.unlink()
+
+    def reset(self) -> None:
+        """Forget all deaths; of a folder that may not be read, none."""
+        with suppress(OSError):
+            for mark in list(self._folder.iterdir()):
+                with suppress(OSError):
+                    mark.unlink()
+
+    def _mark(self, digest: str) -> Path:
+        return self._folder / digest.replace(":", "-")
+
+    def _deaths(self, mark: Path) -> int:
+        try:
+            return int(mark.read_text()) if time.time() - mark.stat().st_mtime < _FORGET_S else 0
+        except (OSError, ValueError):
+            return 0

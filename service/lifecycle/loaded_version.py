@@ -1,0 +1,71 @@
+"""A version of the model that is loaded: what the batcher runs, and what the edge is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.engine import Engine
+from model_store.manifest import Variant
+from model_store.verify import VerifiedModel
+from service.batching.tuning import BatchProfile
+from service.core.serving_state import ModelInfo, VersionBatching
+
+
+@dataclass(eq=False)
+class LoadedVersion:
+    """A version in memory; the same number loaded anew is another one."""
+
+    model: VerifiedModel
+    variant: Variant
+    engine: Engine
+    profile: BatchProfile
+    """What is known of its costs on this machine."""
+
+    @property
+    def version(self) -> int:
+        """Return its number."""
+        return self.model.version
+
+    def run(self, pixels: NDArray[np.uint8], stream: int | None) -> NDArray[np.float32]:
+        """Return the scores, `float32 [n, classes]`, of `uint8 [n, height, width, 3]`."""
+        return self.engine.run(pixels, stream)
+
+    def resembles(self, other: LoadedVersion) -> bool:
+        """Tell whether a batch costs as much as one of `other`: the same network, engine and input."""
+        mine, its = self.model.manifest, other.model.manifest
+        return (
+            self.variant.name == other.variant.name
+            and mine.architecture == its.architecture
+            and (mine.input.height, mine.input.width) == (its.input.height, its.input.width)
+        )
+
+    def describe_batching(self) -> VersionBatching:
+        """Return what has been learned of its batches."""
+        profile = self.profile
+        return VersionBatching(
+            version=self.version,
+            variant=self.variant.name,
+            streams=profile.streams,
+            batch_size=profile.batch_size,
+            image_seconds=profile.cost.per_image_s,
+            fixed_seconds=profile.cost.fixed_s,
+            lone_image_seconds=profile.alone.latency_s(1),
+            images_per_second=profile.rates,
+        )
+
+    def describe(self, labels: tuple[str, ...]) -> ModelInfo:
+        """Return what an edge needs to know of it."""
+        manifest = self.model.manifest
+        return ModelInfo(
+            name=self.model.model,
+            version=self.version,
+            digest=self.model.digest,
+            labels=labels,
+            variant=self.variant.name,
+            input=manifest.input,
+            classes=manifest.classes,
+            signatures=manifest.signatures,
+        )

@@ -1,0 +1,104 @@
+"""What warm-up has learned, kept beside the cached versions, so that the next start need not measure it again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+import sys
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, Field, ValidationError
+
+from engines.cpus import cpu_features
+from service.batching.tuning import BatchProfile, CostModel
+from service.lifecycle.loaded_version import LoadedVersion
+
+log = logging.getLogger("bentoml.model")
+
+_MAX_BYTES = 2**16
+
+_Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+
+
+class _Cost(BaseModel):
+    per_image_s: _Seconds
+    fixed_s: _Seconds
+
+    @classmethod
+    def of(cls, cost: CostModel) -> Self:
+        return cls(per_image_s=cost.per_image_s, fixed_s=cost.fixed_s)
+
+    def into(self, cost: CostModel) -> None:
+        cost.per_image_s, cost.fixed_s = self.per_image_s, self.fixed_s
+
+
+class _Record(BaseModel):
+    """What is known of one kind of engine on one kind of machine."""
+
+    streams: Annotated[int, Field(ge=1, le=1024)]
+    cost: _Cost
+    alone: _Cost
+    rates: Annotated[
+        dict[Annotated[int, Field(ge=1, le=1024)], Annotated[float, Field(gt=0, allow_inf_nan=False)]],
+        Field(min_length=1),
+    ]
+
+
+class ProfileStore:
+    """A folder with a small file for each kind of engine and machine; what cannot be read is learned anew."""
+
+    def __init__(self, folder: Path, threads: int, max_batch_size: int) -> None:
+        """Keep what the learning depends on beside the engine.
+
+        Args:
+            folder: Where the files lie.
+            threads: CPU threads of the engine.
+            max_batch_size: The largest size that warm-up tries.
+        """
+        self._folder = folder.expanduser()
+        self._limits = f"{threads} threads, batches of {max_batch_size}"
+
+    def load(self, served: LoadedVersion) -> BatchProfile | None:
+        """Return what an engine like this one has taught before on a machine like this one."""
+        try:
+            with self._path(served).open("rb") as file:
+                record = _Record.model_validate_json(file.read(_MAX_BYTES))
+        except (OSError, ValidationError):
+            return None
+        profile = BatchProfile(record.streams)
+        record.alone.into(profile.alone)
+        record.cost.into(profile.cost)
+        for size, rate in record.rates.items():
+            profile.measured(size, size / rate)
+        return profile
+
+    def keep(self, served: LoadedVersion) -> None:
+        """Write down what an engine has taught; where that is not possible, the next start takes longer."""
+        profile = served.profile
+        path = self._path(served)
+        try:
+            record = _Record(
+                streams=profile.streams,
+                cost=_Cost.of(profile.cost),
+                alone=_Cost.of(profile.alone),
+                rates=profile.rates,
+            )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_suffix(".partial")
+            beside.write_text(record.model_dump_json())
+            beside.replace(path)
+        except (OSError, ValidationError) as error:
+            log.warning("What was learned of batches cannot be kept for the next start: %s", error)
+
+    def _path(self, served: LoadedVersion) -> Path:
+        """Return the file for everything that decides what a batch costs."""
+        manifest, variant = served.model.manifest, served.variant
+        release = getattr(sys.modules.get(variant.engine), "__version__", "")  # Loaded, as the engine is.
+        kind = (
+            f"{manifest.architecture} {manifest.input.height} × {manifest.input.width}, {len(manifest.classes)}",
+            f"{variant.name} {release}, {served.engine.streams} lanes, {self._limits}",
+            f"{platform.machine()} {platform.processor()} {' '.join(sorted(cpu_features()))}",
+        )
+        return self._folder / f"{hashlib.sha256(chr(10).join(kind).encode()).hexdigest()[:32]}.json"

@@ -1,0 +1,289 @@
+"""The life of the model's versions in the runner, from the remote store to the last answer.
+
+    pulling (and verifying) → loading → warming → checking → available → draining → unloaded   (or failed)
+
+One task does all of it. It looks at the labels every now and then, and when it is told to; brings what they point to
+to life, one version after the other; leads requests to a new version only when every step before has succeeded; and
+lets the old one go only then. Whatever fails is said in the version's status, and what served before goes on serving.
+docs/adr/0002-versions-in-one-process.md tells why the versions share a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from model_store.errors import NotFoundError, StoreError, UnavailableError
+from model_store.reference import Resolved
+from service.batching.batcher import Batcher
+from service.core.errors import NotReadyError, ReloadFailedError, ServiceError
+from service.core.serving_state import RunnerState, VersionState, VersionStatus
+from service.host.thread_pool import run_in_background
+from service.lifecycle.desired_state import DesiredVersions, VersionSource
+from service.lifecycle.loaded_version import LoadedVersion
+from service.lifecycle.loader import Loader, error_code, is_final
+from service.lifecycle.registry import VersionRegistry, VersionsObserver
+from service.settings import Settings
+
+log = logging.getLogger("bentoml.model")
+
+_FIRST_PAUSE_S = 1.0
+
+_DRAIN_S = 1.0
+"""How long a version that nothing leads to any more still answers edges that have not heard of it."""
+
+_RECORD_S = 5.0
+"""How long a stop waits for a disk to take which version served last."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What stood in the way of what the labels say."""
+
+    error: ServiceError
+    """What somebody who asked for a reload is told."""
+    passes: bool
+    """Whether it may pass by itself, so that trying again makes sense."""
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> Problem | None:
+        """Return several problems as one that tells of all, or None where there are none."""
+        if len(problems) < 2:
+            return next(iter(problems), None)
+        kind = type(next((one.error for one in problems if isinstance(one.error, NotReadyError)), problems[0].error))
+        return cls(kind("; ".join(str(one.error) for one in problems)), any(one.passes for one in problems))
+
+
+class ReconcilerObserver(VersionsObserver, Protocol):
+    """Who is told of what happens; the metrics are one."""
+
+    def version_failed(self, model: str, status: VersionStatus) -> None:
+        """A version could not be brought to life."""
+
+    def store_asked(self, model: str, answered: bool) -> None:
+        """The store was asked what the labels point to."""
+
+    def wanted(self, model: str, versions: Mapping[str, int]) -> None:
+        """The store wants each label, or under an empty one the default, to lead to this version."""
+
+
+class Reconciler:
+    """Keeps what is served at what the labels in the store say."""
+
+    def __init__(self, settings: Settings, observer: ReconcilerObserver, batcher: Batcher) -> None:
+        self.versions = VersionRegistry(settings.model_name, observer)
+        self._settings = settings
+        self._observer = observer
+        self._source = VersionSource(settings)
+        self._loader = Loader(settings, self._source, batcher)
+        self._permanently_failed: set[str] = set()
+        """Digests of manifests whose versions would fail again."""
+        self._wake = asyncio.Event()
+        self._reloads: list[asyncio.Future[None]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._draining: dict[LoadedVersion, asyncio.Task[None]] = {}
+        self._recording: asyncio.Future[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether a checked version answers requests that name none."""
+        return self.versions.default is not None
+
+    def start(self) -> None:
+        """Begin to pull and load, beside whatever else the process does."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Give up what is under way, then unload; the batcher must have stopped before."""
+        tasks = [task for task in (self._task, *self._draining.values()) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._recording:  # The process does not wait for its threads.
+            await asyncio.wait({self._recording}, timeout=_RECORD_S)
+        self.versions.close()
+        for served in self.versions.loaded():
+            await self._unload(served)
+
+    async def reload(self) -> RunnerState:
+        """Look at the labels now, try again what failed, and return once all of it is done.
+
+        Raises:
+            ReloadFailedError: A version that a label points to cannot be served; the message says why.
+            NotReadyError: The store cannot be asked.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reloads.append(done)
+        self._wake.set()
+        await done
+        return self.versions.describe()
+
+    async def _run(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            self._wake.clear()
+            reloads, self._reloads = self._reloads, []
+            try:
+                if reloads:
+                    self._permanently_failed.clear()
+                    await asyncio.to_thread(self._loader.reset)
+                problem = await self._follow_labels()
+            except Exception as error:  # Nothing may end this task, or no label would ever be followed again.
+                problem = self._report("following the labels failed", error)
+            for reload in reloads:
+                if not reload.done():
+                    reload.set_exception(problem.error) if problem else reload.set_result(None)
+            if (problem and problem.passes) or not self.ready:
+                wait_s, pause_s = pause_s, min(pause_s * 2, self._settings.load_retry_max_s)
+            else:
+                wait_s, pause_s = self._settings.model_poll_s, _FIRST_PAUSE_S
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), wait_s or None)
+
+    async def _follow_labels(self) -> Problem | None:
+        """Do what the labels say; return what stood in the way, where something did."""
+        try:
+            wanted = await asyncio.to_thread(self._source.read)
+        except Exception as error:  # Whatever it is, the process stays up, says so, and serves what it has.
+            self._observer.store_asked(self.versions.model, False)
+            problem = self._report("what to serve cannot be read from the store", error)
+            await self._fall_back()
+            return problem
+        self._observer.store_asked(self.versions.model, True)
+        self._observer.wanted(self.versions.model, wanted.targets())
+        loaded = {served.version for served in self.versions.loaded()}
+        allowed, left_out = wanted.limited(self._settings.max_versions, loaded)
+        problems: list[Problem] = []
+        for resolved in allowed.versions():
+            if failed := await self._load_version(resolved):
+                problems.append(failed)
+                await self._fall_back(resolved)
+            else:
+                await self._route(allowed)
+        await self._route(allowed)
+        problems += [self._leave_out(resolved) for resolved in left_out]
+        return Problem.of(problems)
+
+    async def _load_version(self, resolved: Resolved) -> Problem | None:
+        """Make a version available unless it is; return why it is not, where that failed."""
+        if self.versions.serves(resolved):
+            return None
+        status = self.versions.status(resolved)
+        if resolved.manifest_digest in self._permanently_failed and self.ready:
+            text = f"{_named(resolved)} cannot be served: {status.error_message}"
+            return Problem(ReloadFailedError(text), passes=False)
+        started = time.monotonic()
+        try:
+            served = await self._loader.load(
+                resolved, lambda state: self.versions.enter(status, state), self.versions.loaded
+            )
+        except Exception as error:  # A version that cannot be served must not end those that are.
+            self.versions.enter(status, VersionState.FAILED, error_code(error), str(error))
+            self._observer.version_failed(self.versions.model, status)
+            if is_final(error):
+                self._permanently_failed.add(resolved.manifest_digest)
+            return self._report(f"{_named(resolved)} cannot be served", error)
+        before = self.versions.add(served, status, time.monotonic() - started)
+        log.info(
+            "%s: version %d is available: %s, %d at once in batches of at most %d, %.1f ms a lone image",
+            self.versions.model,
+            served.version,
+            served.variant.name,
+            served.profile.streams,
+            served.profile.batch_size,
+            1000 * served.profile.alone.latency_s(1),
+        )
+        if before:  # The same number with other bytes: somebody has made the store anew.
+            await self._loader.unload(before)
+        return None
+
+    async def _fall_back(self, failed: Resolved | None = None) -> None:
+        """Serve the version that served here last, where nothing answers by default yet."""
+        if self.ready:
+            return
+        try:
+            resolved = await asyncio.to_thread(self._source.last_served)
+        except StoreError as error:
+            log.warning("%s: which version served here last cannot be read: %s", self.versions.model, error)
+            return
+        if resolved is None or (failed and failed.manifest_digest == resolved.manifest_digest):
+            return
+        if not await self._load_version(resolved):
+            log.warning("%s: version %d, which served here last, serves on", self.versions.model, resolved.version)
+            self.versions.route(resolved.version, self.versions.labels)
+
+    async def _route(self, wanted: DesiredVersions) -> None:
+        """Lead default and labels to what is wanted, as far as that lives; let go what nothing leads to then."""
+        default, labels = self.versions.default, dict(self.versions.labels)
+        before = default
+        if self.versions.serves(wanted.default):
+            default = wanted.default.version
+        labels = {label: version for label, version in labels.items() if label in wanted.labels}
+        labels |= {label: found.version for label, found in wanted.labels.items() if self.versions.serves(found)}
+        self.versions.route(default, labels)
+        unreferenced = self.versions.unreferenced()
+        for served in unreferenced:
+            if served not in self._draining:
+                self._draining[served] = asyncio.create_task(self._drain(served))
+        for served in self._draining.keys() - set(unreferenced):
+            self._draining.pop(served).cancel()
+            self.versions.enter(self._status(served), VersionState.AVAILABLE)
+        if default is not None and default != before:
+            await self._record_last_served(self.versions.get(default))
+
+    async def _drain(self, served: LoadedVersion) -> None:
+        """Let a version answer what is under way, then unload it; cancelled where it is wanted again before."""
+        self.versions.enter(self._status(served), VersionState.DRAINING)
+        await asyncio.sleep(_DRAIN_S)
+        del self._draining[served]
+        await self._unload(served)
+
+    async def _unload(self, served: LoadedVersion) -> None:
+        self.versions.remove(served)
+        await self._loader.unload(served)
+        self.versions.removed(served)
+
+    async def _record_last_served(self, served: LoadedVersion) -> None:
+        """Keep for the next start which version serves; done even if this one is told to stop at the same moment."""
+        try:
+            self._recording = asyncio.ensure_future(asyncio.to_thread(self._source.record_last_served, served.model))
+            await asyncio.shield(self._recording)
+            in_use = [loaded.model.digest for loaded in self.versions.loaded()]
+            await run_in_background(lambda: self._source.prune_cache(in_use))
+        except StoreError as error:
+            log.warning(
+                "%s: after a restart version %d may not be found: %s", served.model.model, served.version, error
+            )
+
+    def _leave_out(self, resolved: Resolved) -> Problem:
+        """Say in the status of a version that there are too many of them."""
+        status = self.versions.status(resolved)
+        text = f"more versions are labelled than MAX_VERSIONS={self._settings.max_versions} lets be served"
+        if not self.versions.serves(resolved) and status.error_message != text:
+            self.versions.enter(status, VersionState.FAILED, "RESOURCE_EXHAUSTED", text)
+            self._observer.version_failed(self.versions.model, status)
+            log.error("%s: %s cannot be served: %s", resolved.model, _named(resolved), text)
+        return Problem(ReloadFailedError(f"{_named(resolved)} cannot be served: {text}"), passes=False)
+
+    def _report(self, what: str, error: Exception) -> Problem:
+        """Log what stood in the way, and keep it for those who ask why nothing answers."""
+        hint = " (publish one, or correct MODEL_VERSION or MODEL_STORE_URL)" if isinstance(error, NotFoundError) else ""
+        text = f"{what}: {error}{hint}"
+        expected = isinstance(error, StoreError) or is_final(error)
+        log.error("%s: %s", self.versions.model, text, exc_info=not expected)
+        self.versions.waiting_for = text
+        away = isinstance(error, UnavailableError)
+        return Problem(NotReadyError(text) if away else ReloadFailedError(text), passes=not is_final(error))
+
+    def _status(self, served: LoadedVersion) -> VersionStatus:
+        model = served.model
+        return self.versions.status(Resolved(model.model, model.version, model.digest))
+
+
+def _named(resolved: Resolved) -> str:
+    return f"version {resolved.version}" + (f" (label '{resolved.label}')" if resolved.label else "")

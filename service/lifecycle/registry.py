@@ -1,0 +1,177 @@
+"""The versions that a runner knows: the state of each, where default and labels lead, and what changed when."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Protocol
+
+from model_store.reference import Resolved
+from service.core.errors import ModelNotFoundError, NotReadyError
+from service.core.serving_state import RunnerState, VersionBatching, VersionState, VersionStatus
+from service.lifecycle.loaded_version import LoadedVersion
+
+log = logging.getLogger("bentoml.model")
+
+_KEPT = 16
+"""Versions of which the status tells, those that are gone or have failed included."""
+
+
+class VersionsObserver(Protocol):
+    """Who is told of every change; the metrics are one."""
+
+    def version_changed(self, model: str, status: VersionStatus) -> None:
+        """A version entered another state."""
+
+    def version_available(self, model: str, batching: VersionBatching, seconds: float) -> None:
+        """A version went live, so many seconds after its first step."""
+
+    def routed(self, model: str, label: str, version: int) -> None:
+        """A label, or under an empty one the default, leads to this version now; 0 where it leads nowhere any more."""
+
+
+class VersionRegistry:
+    """What is in memory, and what leads there. Changed by the life cycle, read by requests, all in one thread."""
+
+    def __init__(self, model: str, observer: VersionsObserver) -> None:
+        self.model = model
+        self.default: int | None = None
+        self.labels: Mapping[str, int] = {}
+        self.waiting_for = "the model is being pulled"
+        self._observer = observer
+        self._served: dict[int, LoadedVersion] = {}
+        self._statuses: dict[int, VersionStatus] = {}
+        self._process = uuid.uuid4().hex
+        self._changes = 0
+        self._changed = asyncio.Event()
+
+    def get(self, version: int) -> LoadedVersion:
+        """Return the version that answers under this number.
+
+        Raises:
+            NotReadyError: Nothing is available yet; the message says what is waited for.
+            ModelNotFoundError: Something is, but not this version.
+        """
+        if version in self._served:
+            return self._served[version]
+        if self.default is None:
+            raise NotReadyError(self.waiting_for)
+        raise ModelNotFoundError(f"version {version} is not available")
+
+    def serves(self, resolved: Resolved) -> bool:
+        """Tell whether exactly this version, by number and digest, is in memory."""
+        served = self._served.get(resolved.version)
+        return served is not None and served.model.digest == resolved.manifest_digest
+
+    def loaded(self) -> list[LoadedVersion]:
+        """Return the versions in memory."""
+        return list(self._served.values())
+
+    def unreferenced(self) -> list[LoadedVersion]:
+        """Return the versions in memory that nothing leads to."""
+        led_to = {self.default, *self.labels.values()}
+        return [served for version, served in self._served.items() if version not in led_to]
+
+    def describe(self) -> RunnerState:
+        """Return what is known of every version, and what answers."""
+        statuses = [self._statuses[version] for version in sorted(self._statuses, reverse=True)]
+        return RunnerState(
+            name=self.model,
+            process=self._process,
+            changes=self._changes,
+            waiting_for=None if self.default is not None else self.waiting_for,
+            default=self.default,
+            labels=self.labels,
+            versions=tuple(
+                status.model_copy(update={"labels": self._labels_of(status.version)}) for status in statuses
+            ),
+            served=tuple(served.describe(self._labels_of(version)) for version, served in self._served.items()),
+        )
+
+    async def describe_after(self, revision: str, timeout_s: float) -> RunnerState:
+        """Return the same, but only once it is another revision, or the time is up."""
+        if revision == self.describe().revision:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), timeout_s)
+        return self.describe()
+
+    def status(self, resolved: Resolved) -> VersionStatus:
+        """Return the status of a version, a new one where it is not known."""
+        known = self._statuses.get(resolved.version)
+        if known is None or known.digest != resolved.manifest_digest:
+            known = VersionStatus(version=resolved.version, digest=resolved.manifest_digest)
+            self._statuses[resolved.version] = known
+            self._forget_oldest()
+        return known
+
+    def enter(
+        self, status: VersionStatus, state: VersionState, error_code: str = "OK", error_message: str = ""
+    ) -> None:
+        """Put a version into a state, and tell everybody."""
+        status.state, status.error_code, status.error_message = state, error_code, error_message
+        if state != VersionState.FAILED:
+            self.waiting_for = f"version {status.version} is {state}"
+        self._observer.version_changed(self.model, status)
+        self._notify()
+
+    def add(self, served: LoadedVersion, status: VersionStatus, seconds: float) -> LoadedVersion | None:
+        """Make a version available; return the one that had its number before, if one did."""
+        before = self._served.get(served.version)
+        self._served[served.version] = served
+        self.enter(status, VersionState.AVAILABLE)
+        self._observer.version_available(self.model, served.describe_batching(), seconds)
+        return before
+
+    def remove(self, served: LoadedVersion) -> None:
+        """Let no request find a version any more."""
+        if self._served.get(served.version) is served:
+            del self._served[served.version]
+        self._notify()
+
+    def removed(self, served: LoadedVersion) -> None:
+        """Record that a version is out of memory, unless it is on its way back already."""
+        status = self._statuses.get(served.version)
+        if status and status.state == VersionState.DRAINING:
+            self.enter(status, VersionState.UNLOADED)
+
+    def route(self, default: int | None, labels: Mapping[str, int]) -> None:
+        """Lead requests to other versions, all at once."""
+        before: dict[str, int | None] = {"": self.default, **self.labels}
+        self.default, self.labels = default, dict(labels)
+        for label, version in {"": default, **labels}.items():
+            was = before.get(label)
+            if version is not None and was != version:
+                what = f"label {label!r}" if label else "the default"
+                log.info("%s: %s leads to version %d (before: %s)", self.model, what, version, was or "none")
+                self._observer.routed(self.model, label, version)
+        for label in before.keys() - {"", *labels}:
+            log.warning("%s: label %r is not served any more (before: version %s)", self.model, label, before[label])
+            self._observer.routed(self.model, label, 0)
+        if before != {"": default, **labels}:
+            self._notify()
+
+    def close(self) -> None:
+        """Lead nowhere any more, as the process ends: that is nobody's decision about labels, and has no line."""
+        for label in self.labels:
+            self._observer.routed(self.model, label, 0)
+        self.default, self.labels = None, {}
+        self._notify()
+
+    def _labels_of(self, version: int) -> tuple[str, ...]:
+        return tuple(sorted(label for label, target in self.labels.items() if target == version))
+
+    def _notify(self) -> None:
+        """Wake those who wait for a change."""
+        self._changes += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _forget_oldest(self) -> None:
+        for version in sorted(self._statuses):
+            if len(self._statuses) <= _KEPT:
+                return
+            if self._statuses[version].state in (VersionState.UNLOADED, VersionState.FAILED):
+                del self._statuses[version]

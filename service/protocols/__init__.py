@@ -1,0 +1,1 @@
+"""What is served over HTTP: one package or module for each API."""

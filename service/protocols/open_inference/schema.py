@@ -1,0 +1,154 @@
+"""The bodies of the Open Inference Protocol, as they stand in the OpenAPI description; the names are the protocol's."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from service.protocols.body import Body
+
+
+class InputParameters(Body):
+    """How the data of an input is sent."""
+
+    binary_data_size: int | None = Field(default=None, ge=0)
+    """Bytes of its binary data, which follows the JSON instead of `data`."""
+    content_type: str | None = None
+    """`base64` where the elements of binary data are text in base64; in JSON they always are."""
+
+
+class RequestInput(Body):
+    """The images of a request."""
+
+    name: Literal["image_bytes", "pixels"]
+    datatype: Literal["BYTES", "UINT8"]
+    """BYTES for `image_bytes`, UINT8 for `pixels`."""
+    shape: list[int]
+    """`[n]` or `[n, 1]` for `image_bytes`, `[n, height, width, 3]` for `pixels`."""
+    data: list[Any] | None = None
+    """Images in base64, or whole numbers from 0 to 255; flat, or nested as `shape` says."""
+    parameters: InputParameters | None = None
+
+
+class OutputParameters(Body):
+    """How the scores are to come back."""
+
+    binary_data: bool = False
+    """As binary data behind the JSON."""
+    classification: int | None = Field(default=None, ge=1)
+    """Only so many classes of each image, best first, as `score:index:name`."""
+
+
+class RequestOutput(Body):
+    """What is to come back."""
+
+    name: Literal["scores"]
+    parameters: OutputParameters | None = None
+
+
+class RequestParameters(Body):
+    """What holds for the whole request."""
+
+    binary_data_output: bool = False
+    """Whether the scores come as binary data, where their own parameters do not say so."""
+    timeout: int | None = Field(default=None, ge=0)
+    """Deadline in µs, if it is earlier than that of `X-Request-Timeout-Ms`; 0 says nothing."""
+    priority: int | None = Field(default=None, ge=0)
+    """1 is interactive, larger numbers are bulk; 0 says nothing."""
+
+
+class InferenceRequest(Body):
+    """An inference request; binary data of its input may follow it."""
+
+    id: str | None = None
+    """Comes back in the answer."""
+    inputs: list[RequestInput] = Field(min_length=1, max_length=1)
+    outputs: list[RequestOutput] | None = Field(default=None, max_length=1)
+    parameters: RequestParameters | None = None
+
+
+class DataParameters(Body):
+    """How the data of an output is sent."""
+
+    binary_data_size: int
+    """Bytes of its binary data, which follows the JSON instead of `data`."""
+
+
+class ResponseOutput(Body):
+    """The scores of all classes, or the best classes."""
+
+    name: str
+    datatype: Literal["FP32", "BYTES"]
+    shape: list[int]
+    """`[n, classes]`."""
+    data: list[float] | list[str] | None = None
+    """An image after the other."""
+    parameters: DataParameters | None = None
+
+
+class InferenceResponse(Body):
+    """The answer to an inference request; binary data may follow it."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[ResponseOutput]
+
+
+class MetadataServerResponse(Body):
+    """What the server is."""
+
+    name: str
+    version: str
+    extensions: list[str]
+    """Triton's names of what is taken beyond the protocol."""
+
+
+class MetadataTensor(Body):
+    """An input or output; -1 is the size of the batch."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, str] | None = None
+
+
+class MetadataModelResponse(Body):
+    """What a version takes and gives."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[MetadataTensor]
+    """Alternatives: a request takes one of them."""
+    outputs: list[MetadataTensor]
+    parameters: dict[str, str | int | bool]
+    """Version, labels, digest of the manifest, engine and precision, and the size of the input."""
+    classes: list[str]
+    """Their names, in the order of the scores."""
+
+
+class RepositoryIndexRequest(Body):
+    """Which versions to list."""
+
+    ready: bool = False
+    """Only those that answer."""
+
+
+class RepositoryModel(Body):
+    """The state of a version."""
+
+    name: str
+    version: str | None = None
+    state: Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
+    reason: str
+
+
+REQUESTS: tuple[type[BaseModel], ...] = (InferenceRequest, RepositoryIndexRequest)
+ANSWERS: tuple[type[BaseModel], ...] = (
+    InferenceResponse,
+    MetadataServerResponse,
+    MetadataModelResponse,
+    RepositoryModel,
+)

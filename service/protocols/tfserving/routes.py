@@ -1,0 +1,173 @@
+"""TensorFlow Serving's REST API over the edge: which path leads where. The formats are the other files here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn, TypeVar
+
+from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from service.core.errors import BadRequestError, InvalidImageError
+from service.core.inference import Inference
+from service.core.serving_state import ModelSpec, RunnerState
+from service.edge.data_plane import VersionChooser
+from service.http.endpoints import InferenceEndpoint, JsonEndpoint
+from service.http.http_edge import HttpEdge
+from service.http.request_body import require_json
+from service.http.responses import InferenceResponse
+from service.protocols.tfserving import models
+from service.protocols.tfserving.body import parse_body
+from service.protocols.tfserving.classify import Examples, format_classify, parse_examples, require_signature
+from service.protocols.tfserving.predict import PredictRequest, format_predict, parse_predict
+
+
+class ModelConvertor(StringConvertor):
+    """The name of a model or a label in a path: what follows a colon is what to do with it."""
+
+    regex = "[^/:]+"
+
+
+class VersionConvertor(StringConvertor):
+    """The number of a version in a path, however long."""
+
+    regex = "[0-9]+"
+
+
+class OtherConvertor(StringConvertor):
+    """What is left of a path that TensorFlow Serving would call malformed; reloading is this project's own."""
+
+    regex = "(?!models/[^/:]+/reload$).*"
+
+
+register_url_convertor("model", ModelConvertor())
+register_url_convertor("version", VersionConvertor())
+register_url_convertor("other", OtherConvertor())
+
+MODEL_PATH = "/v1/models/{model:model}"
+
+PATHS = (MODEL_PATH, MODEL_PATH + "/versions/{version:version}", MODEL_PATH + "/labels/{label:model}")
+"""The ways to name what is asked for: the default version, one by number, one by label."""
+
+ParsedRequest = TypeVar("ParsedRequest", PredictRequest, Examples)
+"""What a request asks, read: images or pixels, and where each of them stands in it."""
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class TensorFlowServing:
+    """Its endpoints, before one edge."""
+
+    def __init__(self, edge: HttpEdge) -> None:
+        self._edge = edge
+
+    def routes(self) -> list[Route]:
+        """Return the routes of this API; the last one takes what the others leave of `/v1`."""
+        known: list[Route] = []
+        for path in PATHS:
+            known += [
+                Route(f"{path}:predict", InferenceEndpoint("predict", self.predict), methods=["POST"]),
+                Route(f"{path}:classify", InferenceEndpoint("classify_examples", self.classify), methods=["POST"]),
+                Route(f"{path}:regress", InferenceEndpoint("regress", self.regress), methods=["POST"]),
+                Route(f"{path}/metadata", JsonEndpoint(self.metadata), methods=["GET"]),
+                Route(path, JsonEndpoint(self.status), methods=["GET"]),
+            ]
+        return [*known, Route("/v1/{other:other}", JsonEndpoint(partial(refuse_malformed, known)), methods=_METHODS)]
+
+    async def predict(self, request: Request) -> InferenceResponse:
+        """Answer `:predict`: the scores of images or pixels."""
+
+        def read(body: bytes, state: RunnerState) -> PredictRequest:
+            document = parse_body(body)
+            return parse_predict(document, choose(state).signatures, self._edge.settings.max_instances)
+
+        choose = choose_in_path(request)
+        parsed, inference = await self._ask(request, choose, read)
+        return InferenceResponse(format_predict(parsed, inference.result.scores), inference)
+
+    async def classify(self, request: Request) -> InferenceResponse:
+        """Answer `:classify`: the classes of examples, each with its score."""
+
+        def read(body: bytes, state: RunnerState) -> Examples:
+            document = parse_body(body)
+            examples = parse_examples(document, self._edge.settings.max_instances)
+            require_signature(document, choose(state).signatures, "classify")
+            return examples
+
+        choose = choose_in_path(request)
+        _, inference = await self._ask(request, choose, read)
+        return InferenceResponse(format_classify(inference.result.scores, inference.model.classes), inference)
+
+    async def regress(self, request: Request) -> InferenceResponse:
+        """Refuse `:regress` for what is wrong with the request, and if nothing is, for what the model lacks."""
+
+        def read(body: bytes, state: RunnerState) -> NoReturn:
+            document = parse_body(body)
+            parse_examples(document, self._edge.settings.max_instances)
+            require_signature(document, choose(state).signatures, "regress")
+            raise BadRequestError("signature_name: no engine runs regression here; ask for ':predict' or ':classify'")
+
+        choose = choose_in_path(request)
+        _, inference = await self._ask(request, choose, read)
+        return InferenceResponse(b"", inference)
+
+    async def status(self, request: Request) -> Response:
+        """Answer the state of a model's versions."""
+        body = models.format_status(await self._edge.runner.state(), read_target(request))
+        return Response(body, media_type="application/json")
+
+    async def metadata(self, request: Request) -> Response:
+        """Answer the signatures of a version."""
+        model = choose_in_path(request)(await self._edge.runner.state())
+        return Response(models.format_metadata(model), media_type="application/json")
+
+    async def _ask(
+        self, request: Request, choose: VersionChooser, read: Callable[[bytes, RunnerState], ParsedRequest]
+    ) -> tuple[ParsedRequest, Inference]:
+        """Get the scores of a request.
+
+        Args:
+            request: Its body is a parsed.
+            choose: Picks the version.
+            read: Turns the body into the question; what it needs meanwhile is gone before anything is waited for.
+        """
+        edge = self._edge
+        with edge.admit(request) as permit:
+            require_json(request)
+            state = await edge.runner.state()
+            parsed = read(await edge.read_body(request, permit), state)
+            try:
+                return parsed, await edge.infer(request, parsed.inputs, choose, permit)
+            except InvalidImageError as error:
+                raise error.within(parsed.fields) from error
+
+
+async def refuse_malformed(known: Sequence[Route], request: Request) -> Response:
+    """Refuse a path that is none of the known ones as TensorFlow Serving does, and say which method it takes.
+
+    Raises:
+        BadRequestError: Always.
+    """
+    path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1")
+    if request.method == "GET" and path == "/v1/models":
+        raise BadRequestError("Missing model name in request.")
+    other_method = next((route for route in known if route.matches(request.scope)[0] == Match.PARTIAL), None)
+    hint = f" (send it with {'POST' if 'POST' in (other_method.methods or ()) else 'GET'})" if other_method else ""
+    raise BadRequestError(f"Malformed request: {request.method} {path}{hint}")
+
+
+def read_target(request: Request) -> ModelSpec:
+    """Return what the path asks for.
+
+    Raises:
+        BadRequestError: The version is too large a number.
+    """
+    return models.parse_target(**request.path_params)
+
+
+def choose_in_path(request: Request) -> VersionChooser:
+    """Return what picks the version that the path names; raises `BadRequestError` for too large a number."""
+    return lambda state: models.require_model(state, read_target(request))

@@ -1,0 +1,98 @@
+"""OpenTelemetry spans of a request, where BentoML's configuration names an exporter (`tracing:`).
+
+    predict ─┬─ decode
+             └─ runner ─┬─ queue
+                        └─ inference
+
+They are made once the answer is ready, from the times that it carries anyway, so that a request costs nothing more
+where nobody looks. The runner's steps are told by the runner with its answer: no span travels with the pixels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from service.telemetry.request_record import RequestRecord
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Tracer
+
+_LAST_EXPORT_S = 3.0
+"""How long a process that stops waits for the collector; left to itself the exporter would take half a minute."""
+
+_provider: TracerProvider | None = None
+_tracer: Tracer | None = None
+
+
+def start(provider: TracerProvider | None) -> None:
+    """Make spans from now on, unless there is nowhere to send them."""
+    global _provider, _tracer
+    _provider = provider
+    _tracer = provider.get_tracer("xception") if provider else None
+
+
+async def stop() -> None:
+    """Export what has not been exported yet, unless the collector takes too long."""
+    global _tracer
+    if _provider is None:
+        return
+    _tracer = None
+    last_export = threading.Thread(target=_provider.shutdown, daemon=True)
+    last_export.start()
+    await asyncio.to_thread(last_export.join, _LAST_EXPORT_S)
+
+
+def record(request: RequestRecord, status: int) -> None:
+    """Make the spans of a request whose response is sent now.
+
+    Args:
+        request: Its `traceparent` header makes the spans part of the client's trace; its route names the outermost one.
+        status: HTTP's status of the response.
+    """
+    if _tracer is None:
+        return
+    from opentelemetry.propagate import extract
+    from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+
+    tracer = _tracer
+    epoch_ns = time.time_ns() - int(time.perf_counter() * 1e9)
+
+    def at(seconds: float) -> int:
+        return epoch_ns + int(seconds * 1e9)
+
+    def child(name: str, parent: Any, begin: float, end: float, attributes: dict[str, Any]) -> Any:
+        span = tracer.start_span(name, set_span_in_context(parent), start_time=at(begin), attributes=attributes)
+        span.end(at(end))
+        return span
+
+    root = tracer.start_span(
+        request.route or "",
+        extract({name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.headers}),
+        SpanKind.SERVER,
+        start_time=at(request.started),
+        attributes={
+            "http.request.method": request.method or "",
+            "url.path": request.path or "",
+            "http.response.status_code": status,
+            "request.id": request.request_id or "",
+        },
+    )
+    if status >= 500:
+        root.set_status(Status(StatusCode.ERROR))
+    done = request.inference
+    if done is not None and root.get_span_context().trace_flags.sampled:
+        result, asked = done.result, done.began + done.decode_s
+        child("decode", root, done.began, asked, {"images": len(result.scores)})
+        model = {"model.name": done.model.name, "model.version": done.model.version}
+        runner = child("runner", root, asked, done.ended, model)
+        left_queue = asked + result.queue_s
+        # Batches of one request may run side by side: together they take longer than it did.
+        inferred = min(left_queue + result.infer_s, done.ended)
+        child("queue", runner, asked, left_queue, {})
+        batches = {"batch.size": result.batch_size, "engine.seconds": result.infer_s}
+        child("inference", runner, left_queue, inferred, batches)
+    root.end()

@@ -1,0 +1,91 @@
+"""What is learned of an engine: the size that pays, and what a batch costs, while both change."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from service.batching.tuning import BatchProfile
+
+Cost = Callable[[int], float]
+
+
+def linear(images: int) -> float:
+    return 0.010 * images
+
+
+def flat(images: int) -> float:
+    return 0.030
+
+
+def cliff(images: int) -> float:
+    return 0.020 if images <= 8 else 0.020 + 0.020 * (images - 8)
+
+
+def noisy(images: int, source: random.Random = random.Random(7)) -> float:  # noqa: B008
+    return linear(images) * source.lognormvariate(0, 0.02)
+
+
+def warmed(cost: Cost, streams: int = 2) -> BatchProfile:
+    profile = BatchProfile(streams)
+    for size in (1, 2, 4, 8, 16, 32):
+        profile.measured(size, cost(size))
+        profile.cost.observe(size, cost(size))
+    return profile
+
+
+def live(profile: BatchProfile, cost: Cost, batches: int = 20_000, waiting: int = 256) -> list[int]:
+    """Run batches under load, as the batcher does; return their sizes."""
+    sizes = []
+    for _ in range(batches):
+        size = min(waiting, profile.room(waiting))
+        profile.observe(size, cost(size), alone=False)
+        sizes.append(size)
+    return sizes
+
+
+@pytest.mark.parametrize(("cost", "size"), [(linear, 1), (flat, 32), (cliff, 8), (noisy, 1)])
+def test_warm_up_finds_the_size(cost: Cost, size: int) -> None:
+    assert warmed(cost).batch_size == size
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "size"),
+    [(linear, flat, 32), (flat, linear, 1), (cliff, linear, 1), (linear, cliff, 8), (flat, cliff, 8)],
+)
+def test_the_size_follows_when_the_cost_changes(before: Cost, after: Cost, size: int) -> None:
+    profile = warmed(before)
+    live(profile, after)
+    assert profile.batch_size == size
+    assert profile.cost.latency_s(size) == pytest.approx(after(size), rel=0.25)
+
+
+def test_noise_does_not_make_it_wander() -> None:
+    profile = warmed(linear)
+    sizes = live(profile, lambda images: linear(images) * random.Random(images).lognormvariate(0, 0.02))
+    assert sizes.count(1) > 0.95 * len(sizes)
+
+
+def test_a_probe_is_rare_and_only_under_load() -> None:
+    profile = warmed(linear)
+    sizes = live(profile, linear, batches=1024)
+    assert sizes.count(2) in (3, 4)
+    assert set(live(profile, linear, batches=1024, waiting=3)) == {1}
+
+
+def test_sizes_that_were_never_run_are_not_probed() -> None:
+    profile = BatchProfile(2)
+    profile.measured(1, 0.01)
+    assert set(live(profile, flat)) == {1}
+
+
+def test_one_way_to_run_has_one_cost() -> None:
+    one, two = BatchProfile(1), BatchProfile(2)
+    for profile in (one, two):
+        profile.observe(1, 0.5, alone=True)
+    assert one.own_s(1) == one.work_s(1) == pytest.approx(0.5)
+    assert (two.own_s(1), two.work_s(4)) == (pytest.approx(0.5), 0)
+    two.observe(1, 0.8, alone=False)
+    assert two.work_s(4) == pytest.approx(1.6)

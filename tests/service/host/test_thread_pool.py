@@ -1,0 +1,81 @@
+"""Threads that work for an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from service.core.errors import NotReadyError
+from service.host.thread_pool import ThreadPool
+
+
+async def test_work_is_done_in_threads_and_answered_in_the_loop() -> None:
+    workers = ThreadPool(2, "test")
+    workers.start()
+    both = threading.Barrier(2)
+    names = await asyncio.gather(
+        *(workers.run(lambda: both.wait(5) >= 0 and threading.current_thread().name) for _ in "ab")
+    )
+    assert sorted(map(str, names)) == ["test-0", "test-1"]
+    with pytest.raises(ZeroDivisionError):
+        await workers.run(lambda: 1 // 0)
+    await workers.stop()
+
+
+async def test_what_is_cancelled_before_its_turn_is_not_begun() -> None:
+    workers = ThreadPool(1, "test")
+    workers.start()
+    gate, begun = threading.Event(), []
+    first = workers.run(lambda: gate.wait(5))
+    cancelled = workers.run(lambda: begun.append("cancelled"))
+    last = workers.run(lambda: begun.append("last"))
+    cancelled.cancel()
+    gate.set()
+    await asyncio.gather(first, last)
+    assert begun == ["last"]
+    await workers.stop()
+
+
+async def test_stop_ends_what_runs_and_cancels_what_waits() -> None:
+    workers = ThreadPool(1, "test")
+    workers.start()
+    gate, entered = threading.Event(), threading.Event()
+    running = workers.run(lambda: (entered.set(), gate.wait(5)))
+    waiting = workers.run(lambda: None)
+    await asyncio.to_thread(entered.wait, 5)
+    stopping = asyncio.create_task(workers.stop())
+    await asyncio.sleep(0.01)
+    assert waiting.cancelled()
+    assert not stopping.done()
+    gate.set()
+    await stopping
+    assert (await running)[1]
+
+
+async def test_stop_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("bentoml"), "propagate", True)  # BentoML turns it off when it serves.
+    caplog.set_level(logging.WARNING, "bentoml")  # OpenVINO's converter leaves the root at errors only.
+    workers, gate, entered = ThreadPool(2, "test"), threading.Event(), threading.Barrier(3)
+    workers.start()
+    running = [workers.run(lambda: entered.wait(5) >= 0 and gate.wait(30)) for _ in "ab"]
+    await asyncio.to_thread(entered.wait, 5)
+    await asyncio.wait_for(workers.stop(patience_s=0.05), 10)
+    assert not any(future.done() for future in running)
+    assert [record.getMessage() for record in caplog.records] == [
+        'threads left at their work threads="test-0,test-1" waited_s=0.05'
+    ]
+    gate.set()
+    assert await asyncio.gather(*running) == [True, True]
+
+
+async def test_nothing_is_taken_on_that_nobody_would_do() -> None:
+    workers = ThreadPool(1, "test")
+    with pytest.raises(NotReadyError):
+        workers.run(lambda: None)
+    workers.start()
+    await workers.stop()
+    with pytest.raises(NotReadyError):
+        workers.run(lambda: None)

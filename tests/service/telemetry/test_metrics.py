@@ -1,0 +1,106 @@
+"""Metrics of processes that come and go, as the folder that they share keeps them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from service.runner.app import Runner
+from service.settings import Settings
+from tests.server import ROOT
+
+SERVES = """
+from service import metrics
+from service.state import State, VersionStatus
+
+runner = metrics.RunnerMetrics()
+runner.wanted("xception", {"": 1, "stable": 1, "canary": 2})
+runner.version_changed("xception", VersionStatus(version=1, digest="", state=State.AVAILABLE))
+runner.store_asked("xception", True)
+metrics.exposition(ready=True)
+"""
+
+SUCCEEDS_IT = """
+from service import metrics
+from service.state import State, VersionStatus
+
+metrics.forget_dead()
+runner = metrics.RunnerMetrics()
+runner.wanted("xception", {"": 3, "stable": 3})
+runner.version_changed("xception", VersionStatus(version=3, digest="", state=State.LOADING))
+runner.store_asked("xception", True)
+print(metrics.exposition(ready=False).decode())
+"""
+
+FOLLOWS_LABELS = """
+from service import metrics
+
+runner = metrics.RunnerMetrics()
+runner.wanted("xception", {"": 1, "stable": 1, "canary": 2})
+runner.wanted("xception", {"": 1, "stable": 1})
+print(metrics.exposition(ready=True).decode())
+"""
+
+
+def run(code: str, folder: Path) -> dict[str, float]:
+    """Run code in a process of its own, and return the samples that it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line and not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def test_what_a_dead_runner_said_of_its_versions_is_forgotten(tmp_path: Path) -> None:
+    run(SERVES, tmp_path)
+    samples = run(SUCCEEDS_IT, tmp_path)
+    assert samples["xception_ready"] == 0
+    assert samples['xception_model_state{model="xception",state="loading",version="3"}'] == 1
+    assert not [name for name in samples if 'version="1"' in name or 'label="canary"' in name]
+    assert samples['xception_store_requests_total{model="xception",result="answered"}'] == 2
+
+
+def test_a_process_that_lives_keeps_what_it_said(tmp_path: Path) -> None:
+    waits = SERVES + "print(flush=True); input()"
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    loaded = subprocess.Popen(
+        [sys.executable, "-c", waits], cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert loaded.stdout
+        loaded.stdout.readline()
+        samples = run(SUCCEEDS_IT, tmp_path)
+    finally:
+        loaded.communicate(b"\n", timeout=30)
+    assert samples['xception_model_state{model="xception",state="available",version="1"}'] == 1
+
+
+def test_a_label_that_the_store_no_longer_has_is_wanted_nowhere(tmp_path: Path) -> None:
+    samples = run(FOLLOWS_LABELS, tmp_path)
+    assert samples['xception_model_label_wanted_version{label="canary",model="xception"}'] == 0
+    assert samples['xception_model_label_wanted_version{label="stable",model="xception"}'] == 1
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Starlette:
+    return Runner(Settings(model_store_url=f"file://{tmp_path}", model_cache_dir=tmp_path / "cache")).app()
+
+
+async def test_a_runner_that_stands_alone_can_be_scraped(runner: Starlette) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(runner), base_url="http://runner") as client:
+        answer = await client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert "\nxception_ready 0.0\n" in answer.text
