@@ -1,4 +1,4 @@
-"""What the autoscalers look at is there, means the same to both, and is what docs/autoscaling.md reckons with."""
+"""Both autoscalers use the same signals and bounds, those of docs/guides/autoscaling.md."""
 
 from __future__ import annotations
 
