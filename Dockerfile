@@ -31,6 +31,7 @@ RUN cd /opt/venv/lib/python3*/site-packages \
 # What runs, as a module tree without tests.
 FROM packages AS code
 COPY model_store /app/model_store
+COPY engines /app/engines
 COPY service /app/service
 RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /app
 

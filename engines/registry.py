@@ -6,7 +6,6 @@ imported only when the engine is used, so that a process with another one needs 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -32,7 +31,7 @@ class EngineEntry:
         return find_spec(self.package) is not None
 
 
-ENGINES: Mapping[str, EngineEntry] = {
+ENGINES: dict[str, EngineEntry] = {
     "openvino": EngineEntry("engines.openvino", "openvino", ("int8", "bf16", "fp32")),
     "tensorflow": EngineEntry("engines.tensorflow", "tensorflow", ("bf16", "fp32")),
 }

@@ -19,7 +19,7 @@ MAX_SERVING_BYTES = 600e6
 LIBRARIES = (".so", ".dylib", ".a")
 
 UNCOMPILED = """
-import sys, service.edge, service.engines.openvino
+import sys, service.edge.data_plane, engines.openvino
 from importlib.util import cache_from_source
 from pathlib import Path
 found = [getattr(module, "__file__", None) or "" for module in sys.modules.values()]

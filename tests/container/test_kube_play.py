@@ -25,7 +25,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from loadtest.measurements.versions import derive_version
+from benchmarks.lifecycle.versions import derive_version
 from model_store.publish import publish as publish_version
 from model_store.remote import Remote
 from model_store.signing import Signer

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from loadtest.measurements.versions import derive_version
+from benchmarks.lifecycle.versions import derive_version
 from tests.ceph import Ceph
 from tests.conftest import run_module
 from tests.faults.test_processes import is_eight
@@ -64,7 +64,7 @@ def test_nothing_can_be_written_but_where_it_should(podman: Podman, container: C
 
 def test_threads_follow_the_quota(container: Container, serving_image: str, bucket: Bucket, started: Start) -> None:
     """The quota is one core here, however many the machine has."""
-    count = "from service.cpus import available_cpus; print(available_cpus())"
+    count = "from engines.cpus import available_cpus; print(available_cpus())"
     assert container.within("python", "-c", count).strip() == "1"
     two = started(serving_image, cpus="2", **bucket.settings)
     two.wait_for("/readyz")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient
 
-from loadtest.measurements.versions import derive_version
+from benchmarks.lifecycle.versions import derive_version
 from model_store.publish import publish
 from model_store.remote import Remote
 from tests.server import START_TIMEOUT_S, Demo, Server

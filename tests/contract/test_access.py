@@ -177,7 +177,7 @@ def test_more_than_its_rate_is_refused_to_a_key_alone(guarded: Guarded, eight: d
     assert guarded.call("small", "GET", MODEL).status_code == 200  # Status costs nothing.
     text = guarded.server.client.get("/metrics").text
     assert 'xception_failed_requests_total{reason="rate"}' in text
-    assert 'xception_client_images_total{caller="small"} 30.0' in text
+    assert 'xception_client_images_total{client="small"} 30.0' in text
 
 
 def as_rows(images: list[dict[str, str]]) -> tuple[str, dict[str, Any]]:
@@ -259,7 +259,7 @@ def test_no_key_is_seen_anywhere(guarded: Guarded, eight: dict[str, str]) -> Non
         guarded.server.client.get("/docs.json").text,
         guarded.server.log,
     ]
-    assert "caller=shop" in guarded.server.log
+    assert "client=shop" in guarded.server.log
     for secret in (*guarded.keys.values(), TOKEN):
         assert not [text for text in texts if secret in text]
 

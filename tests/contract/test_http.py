@@ -143,7 +143,7 @@ class TestRoutes:
         assert 'xception_requests_total{route="classify",status="200"}' in text
         assert "xception_batch_size_bucket" in text
         assert 'xception_model_state{model="xception",state="available",version="1"} 1.0' in text
-        for profile in ("batch_limit", "batch_cost_image_seconds", "lone_image_cost_seconds", "engine_lanes"):
+        for profile in ("batch_limit", "batch_cost_image_seconds", "lone_image_cost_seconds", "engine_streams"):
             found = re.search(rf'xception_{profile}\{{model="xception",version="1"\}} (.+)', text)
             assert found, profile
             assert float(found[1]) > 0, profile

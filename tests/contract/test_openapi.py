@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from service.protocols.edge import Edge
+from service.edge.data_plane import DataPlane
+from service.http.http_edge import HttpEdge
 from service.protocols.openapi import openapi_document
 from service.protocols.tfserving.routes import TensorFlowServing
 from service.settings import load_settings
@@ -47,7 +48,11 @@ def test_paths_declare_what_stands_in_them(document: dict[str, Any]) -> None:
 
 
 def test_every_path_of_tensorflow_serving_is_described(document: dict[str, Any]) -> None:
-    routes = [route for route in TensorFlowServing(Edge(load_settings())).routes() if "{other" not in route.path]
+    routes = [
+        route
+        for route in TensorFlowServing(HttpEdge(DataPlane(load_settings()))).routes()
+        if "{other" not in route.path
+    ]
     served = {re.sub(r"{(\w+):\w+}", r"{\1}", route.path): route.methods for route in routes}
     assert len(served) == 15
     for path, methods in served.items():

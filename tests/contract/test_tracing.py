@@ -18,14 +18,15 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from PIL import Image
 
+from service.core.inference import Inference
 from service.core.result import Result
-from service.protocols.edge import Inference
 from service.telemetry import tracing
+from service.telemetry.request_record import RequestRecord
 from tests.contract.calls import PREDICT, b64, post
 from tests.server import ROOT, Server, free_port
+from tests.service.protocols.open_inference.samples import MODEL
 
 from .collector import Collector, collecting, read_attributes
-from .oip_samples import MODEL
 
 CONFIGURATION = """\
 services:
@@ -114,9 +115,10 @@ def test_batches_side_by_side_do_not_outlast_their_request(monkeypatch: pytest.M
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("test"))
-    scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": []}
     result = Result(np.zeros((64, 10), np.float32), queue_s=1.0, infer_s=9.0, batch_size=4)
-    tracing.record(scope, "predict", 200, 100.0, Inference(MODEL, result, decode_s=0.5, began=100.5, ended=107.0))
+    inference = Inference(MODEL, result, decode_s=0.5, began=100.5, ended=107.0)
+    request = RequestRecord(method="POST", path=PREDICT, route="predict", started=100.0, inference=inference)
+    tracing.record(request, 200)
     spans = {span.name: span for span in exporter.get_finished_spans()}
     start = spans["decode"].start_time
     seconds = {name: ((span.start_time - start) / 1e9, (span.end_time - start) / 1e9) for name, span in spans.items()}
@@ -201,10 +203,11 @@ def test_what_is_left_is_exported_at_the_end(store_url: str, tmp_path: Path, two
 def test_without_a_configuration_no_exporter_is_imported() -> None:
     program = """
 import sys
-from service import tracing
+from service.telemetry import tracing
+from service.server.bentoml_internals import tracer_provider
 from service.app import EdgeService
 EdgeService.to_asgi()
-tracing.start()
+tracing.start(tracer_provider())
 print(tracing._tracer, [name for name in sys.modules if name.startswith("opentelemetry.exporter")])
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -15,7 +15,7 @@ import httpx
 import orjson
 import yaml
 
-from loadtest.measurements.versions import derive_version
+from benchmarks.lifecycle.versions import derive_version
 from model_store.history import remove_label
 from model_store.publish import publish
 from model_store.remote import Remote

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from engines.registry import ENGINES
 from engines.selection import choose_variant
 from model_store.manifest import Evaluation, Golden, InputContract, Manifest, ManifestFile, Variant
 
@@ -66,7 +68,7 @@ def test_a_precision_that_is_named_is_taken_as_it_is() -> None:
 
 
 def test_an_engine_that_is_not_installed_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.selection._PACKAGES", {"openvino": "no_such_package", "tensorflow": "tensorflow"})
+    monkeypatch.setitem(ENGINES, "openvino", replace(ENGINES["openvino"], package="no_such_package"))
     assert choose_variant(manifest(FP32, TF), "auto", "auto", 0.01) == TF
     with pytest.raises(LookupError, match="openvino/fp32: the package no_such_package is not installed"):
         choose_variant(manifest(FP32), "auto", "auto", 0.01)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.auth import api_keys as callers
-from service.auth.api_keys import ApiKeyStore, ApiClient
+from service.auth.api_keys import ApiClient, ApiKeyStore
 from service.core.deadline import Deadline, Priority
 from service.core.errors import AccessDeniedError, OverloadedError
 from service.core.key_file import KeyEntry, read_keys
@@ -115,7 +115,7 @@ def test_processes_share_a_rate() -> None:
 def test_a_permit_counts_each_image_once_and_keeps_to_the_priority_of_the_key() -> None:
     caller = ApiClient(KeyEntry(name="free", sha256="0" * 64, images_per_second=10, priority="bulk"), 1.0)
     admission = Admission(9, 100)
-    with admission.admit(Deadline(1), caller=caller) as permit:
+    with admission.admit(Deadline(1), client=caller) as permit:
         assert permit.priority == Priority.BULK
         permit.count_images(4)
         permit.override(None, Priority.INTERACTIVE)
@@ -124,7 +124,7 @@ def test_a_permit_counts_each_image_once_and_keeps_to_the_priority_of_the_key() 
     caller.charge(5)
     caller.require_quota()
     caller.charge(2)
-    with pytest.raises(OverloadedError), admission.admit(Deadline(1), caller=caller):
+    with pytest.raises(OverloadedError), admission.admit(Deadline(1), client=caller):
         pass
     assert admission.requests == 0
 

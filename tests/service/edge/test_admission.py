@@ -73,7 +73,7 @@ def test_who_waits_for_a_slow_body_leaves_the_place_to_others() -> None:
         for _ in range(2):
             slow.reacquire_slot()
             assert (admission.requests, admission.queue_ahead(Priority.INTERACTIVE)) == (1, 1)
-        slow.answered()
+        slow.record_response()
         assert admission.seconds_per_image[Priority.INTERACTIVE] < 0.1  # Waiting for its body taught nothing.
     assert (admission.bytes, admission.requests) == (0, 0)
 
@@ -131,7 +131,7 @@ def test_a_lone_request_is_always_tried_so_that_a_wrong_estimate_heals() -> None
     admission = Admission(max_requests=9, max_bytes=100)
     answer(admission, 60)
     with admission.admit(Deadline(1)) as permit:
-        permit.answered()
+        permit.record_response()
     assert admission.seconds_per_image[Priority.INTERACTIVE] < 60
 
 
@@ -153,7 +153,7 @@ def test_the_pace_is_learned_from_answers() -> None:
     with admission.admit(Deadline(1)) as permit:
         permit.count_images(4)
         time.sleep(0.04)
-        permit.answered()
+        permit.record_response()
     assert 0.01 <= admission.seconds_per_image[Priority.INTERACTIVE] < 0.05
 
 

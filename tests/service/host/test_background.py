@@ -15,18 +15,17 @@ from tests.server import ROOT
 NICER = """
 import asyncio, os, threading
 import concurrent.futures.thread  # Where no other user may read it, it cannot be imported later.
-from service.background import in_background
-from service.priority import WORK
-from service.workers import Workers
+from service.host.thread_pool import WORK_NICENESS, ThreadPool, run_in_background
 
 def niceness():
     return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 async def main():
-    workers = Workers(1, "test")
+    workers = ThreadPool(1, "test")
     workers.start()
     async with asyncio.timeout(10):
-        print(await workers.run(niceness), await in_background(niceness, WORK), await in_background(niceness))
+        pool = await workers.run(niceness)
+        print(pool, await run_in_background(niceness, WORK_NICENESS), await run_in_background(niceness))
     await workers.stop()
 
 os.nice(17)

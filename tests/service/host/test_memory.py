@@ -13,7 +13,6 @@ import pytest
 from model_store.manifest import InputContract
 from service.core.deadline import Deadline
 from service.core.errors import InvalidImageError
-from service.edge.admission import Admission
 from service.host import memory
 from service.host.memory import drop_tracebacks, periodic_gc
 from service.http.responses import error_response
@@ -32,19 +31,20 @@ def no_search() -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_search")
 async def test_an_image_goes_with_the_answer_that_it_cannot_be_decoded() -> None:
-    decoder, admission = Decoder(1, ImageLimits(2**20, 10**6)), Admission(10, 2**20)
+    decoder = Decoder(1, ImageLimits(2**20, 10**6))
     decoder.start()
     image = b"\xff\xd8 no picture"
     held = sys.getrefcount(image)
 
     async def refuse() -> int:
         try:
-            with admission.admit(Deadline(10)) as permit:
-                await decoder.decode([image], CONTRACT, permit)
+            await decoder.decode([image], CONTRACT, Deadline(10))
         except InvalidImageError as error:
             within = error.within(["image"])
             within.__cause__ = error
-            return error_response(within, {"type": "http", "path": "/classify", "method": "POST"}).status_code
+            return error_response(
+                within, {"type": "http", "path": "/classify", "method": "POST", "headers": []}
+            ).status_code
         raise AssertionError("it was decoded")
 
     assert [await refuse() for _ in range(3)] == [400] * 3

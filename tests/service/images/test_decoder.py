@@ -23,7 +23,6 @@ from PIL import Image
 from model_store.manifest import InputContract
 from service.core.deadline import Deadline
 from service.core.errors import DeadlineExceededError, InvalidImageError
-from service.edge.admission import Admission
 from service.images.decoder import Decoder, ImageLimits, decode_image
 from tests.hostile.images import png
 from tests.server import ROOT
@@ -196,8 +195,8 @@ WITHOUT_MEMORY = """
 import io, resource
 from PIL import Image
 from model_store.manifest import InputContract
-from service.decode import ImageLimits, decode_image
-from service.errors import NotReadyError
+from service.images.decoder import ImageLimits, decode_image
+from service.core.errors import NotReadyError
 out = io.BytesIO()
 Image.new("L", (8000, 8000)).save(out, "PNG")
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -217,16 +216,14 @@ def test_a_lack_of_memory_is_not_the_callers_fault() -> None:
 async def test_decoder_keeps_the_order_and_names_the_bad_one() -> None:
     decoder = Decoder(2, LIMITS)
     decoder.start()
-    admission = Admission(1, 100)
     grey = [encoded(plain("L", level), "PNG") for level in range(20)]
-    with admission.admit(Deadline(10)) as permit:
-        pixels = await decoder.decode(grey, CONTRACT, permit)
-        assert pixels[:, 0, 0, 0].tolist() == list(range(20))
-        with pytest.raises(InvalidImageError, match=r"^the bytes are not") as refused:
-            await decoder.decode([grey[0], b"x", grey[2]], CONTRACT, permit)
-        assert refused.value.index == 1
-        named = refused.value.within(["instances[0]", "instances[1]", "instances[2]"])
-        assert str(named).startswith("instances[1]: the bytes are not")
-    with admission.admit(Deadline(0)) as late, pytest.raises(DeadlineExceededError):
-        await decoder.decode(grey, CONTRACT, late)
+    pixels = await decoder.decode(grey, CONTRACT, Deadline(10))
+    assert pixels[:, 0, 0, 0].tolist() == list(range(20))
+    with pytest.raises(InvalidImageError, match=r"^the bytes are not") as refused:
+        await decoder.decode([grey[0], b"x", grey[2]], CONTRACT, Deadline(10))
+    assert refused.value.index == 1
+    named = refused.value.within(["instances[0]", "instances[1]", "instances[2]"])
+    assert str(named).startswith("instances[1]: the bytes are not")
+    with pytest.raises(DeadlineExceededError):
+        await decoder.decode(grey, CONTRACT, Deadline(0))
     await decoder.stop()

@@ -16,8 +16,8 @@ DIGEST = f"sha256:{'a' * 64}"
 DIE = """
 import os, signal, sys
 from pathlib import Path
-from service.crash_guard import CrashGuard
-with CrashGuard(Path(sys.argv[1])).loading(sys.argv[2]):
+from service.lifecycle.crash_loop_guard import CrashLoopGuard
+with CrashLoopGuard(Path(sys.argv[1])).loading(sys.argv[2]):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

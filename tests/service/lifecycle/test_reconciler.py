@@ -27,18 +27,18 @@ START = """
 import asyncio, sys
 from pathlib import Path
 from model_store.errors import DiskError
-from service.batching import Batcher
-from service.errors import ServiceError
-from service.lifecycle import Lifecycle
-from service.metrics import RunnerMetrics
+from service.batching.batcher import Batcher
+from service.core.errors import ServiceError
+from service.lifecycle.reconciler import Reconciler
+from service.telemetry.metrics import RunnerMetrics
 from service.settings import Settings
-from service.wanted import pull_default
+from service.lifecycle.desired_state import pull_default
 
 settings = Settings(model_store_url=sys.argv[1], model_cache_dir=Path(sys.argv[2]))
 observer = RunnerMetrics()
 
 async def main():
-    lifecycle = Lifecycle(settings, observer, Batcher(observer, max_images=1, max_bytes=1))
+    lifecycle = Reconciler(settings, observer, Batcher(observer, max_images=1, max_bytes=1))
     lifecycle.start()
     try:
         async with asyncio.timeout(20):
@@ -92,7 +92,7 @@ async def test_a_stop_waits_until_it_is_kept_what_served_last(tmp_path: Path, mo
         time.sleep(0.3)
         kept.append(model)
 
-    monkeypatch.setattr(lifecycle._source, "remember", record_last_served)
+    monkeypatch.setattr(lifecycle._source, "record_last_served", record_last_served)
     served = cast(LoadedVersion, SimpleNamespace(model="xception"))
     lifecycle._task = asyncio.create_task(lifecycle._record_last_served(served))
     await asyncio.sleep(0.05)

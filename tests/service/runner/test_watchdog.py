@@ -7,7 +7,7 @@ import sys
 
 SCRIPT = """
 import asyncio, logging, time
-from service import watchdog
+from service.runner import watchdog
 
 logging.basicConfig()
 watchdog._SILENT_S = 1.0

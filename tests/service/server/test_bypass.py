@@ -52,7 +52,7 @@ async def test_only_the_prefixes_take_the_shortcut() -> None:
         routes=[Route("/livez", answer), Route("/v1/models", answer)],
         middleware=[
             Middleware(Counted, seen=seen),
-            Middleware(MiddlewareBypass, shortcut=inner, prefixes=("/v1/",)),
+            Middleware(MiddlewareBypass, bypass=inner, prefixes=("/v1/",)),
         ],
     )
     outer.state.name = "outer"

@@ -16,30 +16,30 @@ from service.settings import Settings
 from tests.server import ROOT
 
 SERVES = """
-from service import metrics
-from service.state import State, VersionStatus
+from service.telemetry import metrics
+from service.core.serving_state import VersionState, VersionStatus
 
 runner = metrics.RunnerMetrics()
 runner.wanted("xception", {"": 1, "stable": 1, "canary": 2})
-runner.version_changed("xception", VersionStatus(version=1, digest="", state=State.AVAILABLE))
+runner.version_changed("xception", VersionStatus(version=1, digest="", state=VersionState.AVAILABLE))
 runner.store_asked("xception", True)
 metrics.exposition(ready=True)
 """
 
 SUCCEEDS_IT = """
-from service import metrics
-from service.state import State, VersionStatus
+from service.telemetry import metrics
+from service.core.serving_state import VersionState, VersionStatus
 
 metrics.forget_dead()
 runner = metrics.RunnerMetrics()
 runner.wanted("xception", {"": 3, "stable": 3})
-runner.version_changed("xception", VersionStatus(version=3, digest="", state=State.LOADING))
+runner.version_changed("xception", VersionStatus(version=3, digest="", state=VersionState.LOADING))
 runner.store_asked("xception", True)
 print(metrics.exposition(ready=False).decode())
 """
 
 FOLLOWS_LABELS = """
-from service import metrics
+from service.telemetry import metrics
 
 runner = metrics.RunnerMetrics()
 runner.wanted("xception", {"": 1, "stable": 1, "canary": 2})
