@@ -110,5 +110,5 @@ container: ## Build the images xception-service and xception-service-tensorflow 
 	@scripts/container_tools.sh
 	$(PYTHON) scripts/container_build.py $(or $(TARGETS),serving serving-tensorflow)
 
-clean: ## Remove the virtual environment and the caches; models in .local stay.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+clean: ## Remove the virtual environment, the caches and the built docs; models in .local stay.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build/docs build/docs-check
