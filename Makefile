@@ -27,9 +27,13 @@ STAMP := $(VENV)/.installed
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 SERVE_EXTRAS := --extra container --extra signing --extra tracing
 
+# Builds the documentation; a warning, such as a broken link or anchor, is an error. A warning is given only when a page
+# is read, so every page is read anew.
+SITE = $(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --nitpicky --conf-dir docs
+
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup serve model test test-container faults check format lock loadtest loadtest-ui audit bento \
+.PHONY: help setup serve model test test-container faults check docs format lock loadtest loadtest-ui audit bento \
 	bento-container container clean
 
 help: ## List the targets.
@@ -69,10 +73,17 @@ test-container: $(STAMP) ## Build the images and test them; as root, installs wh
 faults: $(STAMP) ## Break the processes under load on purpose, and print what became of the requests.
 	$(BIN)/python -m pytest tests/faults
 
-check: $(STAMP) ## Run formatter, linter and strict types; changes nothing.
+check: $(STAMP) ## Run formatter, linter, strict types, and the check of docs and their links; changes nothing.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/reference_pages.py --check
+	$(SITE) --builder dummy . build/docs-check
+
+docs: $(STAMP) ## Build the documentation site into build/docs.
+	$(BIN)/python scripts/reference_pages.py
+	$(SITE) --builder html . build/docs
+	@echo "Open build/docs/index.html"
 
 format: $(STAMP) ## Format the code and mend what the linter can mend.
 	$(BIN)/ruff format .
@@ -105,5 +116,5 @@ container: ## Build the images xception-service and xception-service-tensorflow 
 	@scripts/container_tools.sh
 	$(PYTHON) scripts/container_build.py $(or $(TARGETS),serving serving-tensorflow)
 
-clean: ## Remove the virtual environment and the caches; models in .local stay.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+clean: ## Remove the virtual environment, the caches and the built docs; models in .local stay.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build/docs build/docs-check

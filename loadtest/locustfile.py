@@ -1,4 +1,4 @@
-"""The load test, as Locust runs it: `make loadtest`, `make loadtest-ui`, or with workers. See docs/loadtest.md.
+"""The load test, as Locust runs it: `make loadtest`, `make loadtest-ui`, or workers. See docs/guides/load-testing.md.
 
 Each load generator has a `Sender`; the master, or the only process, has a `Scheduler` that directs them all. An API key
 comes from the environment only: options are visible in the list of processes, on the page and in reports.

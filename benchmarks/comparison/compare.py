@@ -4,7 +4,7 @@ Each competitor is started anew in each round, alone; before and after each of i
 runs for some seconds, and the share of it that the competitor reaches counts. All get the same images and run the same
 file of the engine; Flask runs Keras. Where a competitor has settings that matter, each is tried first, and the best are
 compared. Prints tables in Markdown; the figures of every window and a chart go to `.local/compare/`.
-docs/performance.md explains more, and keeps a result.
+docs/benchmarks/comparison.md explains more, and keeps a result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The metrics of the autoscalers exist and mean the same to both; bounds and paces are those of docs/autoscaling.md."""
+"""The metrics of the autoscalers exist and mean the same to both; bounds are those of docs/guides/autoscaling.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from prometheus_client import REGISTRY
 
-import service.metrics
+from service.telemetry import metrics
 
 from .manifests import DEPLOY, Manifest, find, overlay
 
@@ -62,7 +62,7 @@ def quantity(text: str) -> float:
 
 def exported() -> set[str]:
     """Return the names of all samples that /metrics may hold."""
-    assert service.metrics
+    assert metrics
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
     return {
         f"{family.name}{ending}"

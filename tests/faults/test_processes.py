@@ -24,7 +24,7 @@ from .traffic import PREDICT, Traffic
 from .versions import Start
 
 BACK_WITHIN_S = 30.0
-"""A guard against waiting for ever and no promise, as machines of CI are slow; docs/reliability.md has figures."""
+"""A limit for the test, not a promise, since CI machines are slow; docs/benchmarks/faults.md has figures."""
 
 EIGHT_CLIENTS = "8 clients"
 

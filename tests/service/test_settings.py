@@ -2,12 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.settings import Settings, load_settings, settings_table
+from service.settings import Settings, load_settings
 from tests.server import ROOT
-
-
-def test_the_table_of_the_readme_is_the_one_of_the_settings() -> None:
-    assert settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_setting_says_what_it_does() -> None:
