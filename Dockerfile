@@ -1,6 +1,6 @@
 # The images of the service: docs/guides/containers.md. `make container` builds them, and so does, without it,
 #
-#   docker build --target serving -t xception-service:0.6 .
+#   docker build --target serving -t xception-service:0.7.0 .
 #
 # They hold code, never weights: a container pulls its model at the start. pip's own settings, where a machine needs
 # some, come in as the secrets `pip.conf` and `ca.crt`, which leave nothing in a layer. The order of the targets is

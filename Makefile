@@ -73,10 +73,11 @@ test-container: $(STAMP) ## Build the images and test them; as root, installs wh
 faults: $(STAMP) ## Break the processes under load on purpose, and print what became of the requests.
 	$(BIN)/python -m pytest tests/faults
 
-check: $(STAMP) ## Run formatter, linter, strict types, and the check of docs and their links; changes nothing.
+check: $(STAMP) ## Check format, lint, types, direction of imports, and the docs with their links; changes nothing.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python scripts/reference_pages.py --check
 	$(SITE) --builder dummy . build/docs-check
 

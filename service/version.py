@@ -5,4 +5,4 @@ A constant, since the images hold the source without the metadata of an installe
 
 from typing import Final
 
-VERSION: Final = "0.6"
+VERSION: Final = "0.7.0"

@@ -113,7 +113,8 @@ class Signature(_Part):
 class Variant(_Part):
     """A form of the model that an engine can run, with its measured accuracy."""
 
-    engine: Literal["openvino", "tensorflow"]
+    engine: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    """A name in `engines.registry`; a release that does not have it passes the variant over."""
     precision: Literal["fp32", "bf16", "int8"]
     path: str
     """The path that the engine opens: an `.xml` of OpenVINO, or `.` for the SavedModel in the folder itself."""

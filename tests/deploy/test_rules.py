@@ -18,7 +18,7 @@ from scripts.monitoring_rules import prometheus_rule
 from service.telemetry import metrics
 from tests.server import ROOT
 
-from .monitored import MONITORING, RULES, parallel_compile
+from .monitored import MONITORING, RULES, with_short_durations
 from .test_dashboard import QUERIES
 
 CASES = sorted((ROOT / "tests" / "deploy" / "rules").glob("*.yaml"))
@@ -93,7 +93,7 @@ def test_what_a_person_is_to_ask_can_be_asked(promtool: str, tmp_path: Path) -> 
 
 
 def test_in_a_hurry_nothing_but_durations_changes() -> None:
-    assert parallel_compile(
+    assert with_short_durations(
         '- name: g\n  interval: 15s # why\nrate(x{le="1.0"}[5m]) > 6 * sum(y[3d])\nfor: 15m\nz[1h]'
     ) == ('- name: g\nrate(x{le="1.0"}[5s]) > 6 * sum(y[72m])\nfor: 15s\nz[1m]')
 
