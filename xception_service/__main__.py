@@ -20,8 +20,8 @@ _PASSED_ON = {"ignore_unknown_options": True, "help_option_names": []}
 _arguments = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 
 _PROGRAMS = {
-    "loadtest": "Load a running service with Locust, and judge it by objectives.",
-    "benchmarks": "Compare the service with other servers, and measure its parts.",
+    "loadtest": ("loadtest.run", "Load a running service with Locust, and judge it by objectives"),
+    "benchmarks": ("benchmarks", "Compare the service with other servers, and measure its parts"),
 }
 """Modules of a checkout that run as programs; they are not part of every installation."""
 
@@ -76,19 +76,19 @@ def settings() -> None:
     click.echo(settings_table())
 
 
-def _add_program(module: str, text: str) -> None:
+def _add_program(name: str, module: str, text: str) -> None:
     """Add a command that runs a module as `python -m` does."""
 
-    @app.command(module, help=f"{text[:-1]} (python -m {module}).", context_settings=_PASSED_ON)
+    @app.command(name, help=f"{text} (python -m {module}).", context_settings=_PASSED_ON)
     @_arguments
     def program(arguments: tuple[str, ...]) -> None:
         sys.argv[1:] = arguments
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-for _module, _text in _PROGRAMS.items():
-    if find_spec(_module):
-        _add_program(_module, _text)
+for _name, (_module, _text) in _PROGRAMS.items():
+    if find_spec(_name):
+        _add_program(_name, _module, _text)
 
 
 def main() -> None:
