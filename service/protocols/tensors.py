@@ -21,7 +21,7 @@ class TensorError(ValueError):
     """The first value in nested lists that does not fit the shape of the tensor."""
 
     def __init__(self, path: str, value: Any, sizes: Sequence[int]) -> None:
-        """Keep the indices of the value, as in `[3][7]`, and the sizes of the lists expected there; none for a number."""
+        """Keep its indices, as in `[3][7]`, and the sizes of the lists that are expected there; none for a number."""
         super().__init__(path)
         self.path, self.value, self.sizes = path, value, tuple(sizes)
 

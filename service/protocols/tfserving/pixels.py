@@ -25,13 +25,13 @@ def read_pixels(elements: Sequence[Element], shape: tuple[int, int, int]) -> NDA
     Raises:
         BadRequestError: An element is something else; the message names the first number or list that is wrong.
     """
-    levels = bytearray()
+    images: list[bytes] = []
     for element in elements:
         try:
-            levels += read_levels(element.value, shape)
+            images.append(read_levels(element.value, shape))
         except TensorError as error:
             raise _refuse(element, error) from None
-    return np.frombuffer(bytes(levels), np.uint8).reshape(len(elements), *shape)
+    return np.frombuffer(b"".join(images), np.uint8).reshape(len(elements), *shape)
 
 
 def _refuse(element: Element, error: TensorError) -> BadRequestError:
