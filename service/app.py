@@ -23,11 +23,7 @@ from service.http.http_edge import HttpEdge
 from service.http.middleware import JsonErrorMiddleware, RequestMiddleware
 from service.ipc.messages import FrameAddress
 from service.lifecycle.desired_state import pull_default
-from service.protocols.admin import Admin
-from service.protocols.classify.routes import Classify
-from service.protocols.open_inference.routes import OpenInference
-from service.protocols.system import System
-from service.protocols.tfserving.routes import TensorFlowServing
+from service.protocols.apis import http_routes
 from service.runner.app import Runner
 from service.server.bentoml_internals import component_name, remove_trace_filter, tracer_provider
 from service.server.bypass import MiddlewareBypass
@@ -107,11 +103,10 @@ class RunnerService:
 
 _plane = DataPlane(SETTINGS)
 _http = HttpEdge(_plane)
-_apis = (TensorFlowServing(_http), OpenInference(_http), Classify(_http), System(_plane), Admin(_http))
 _keys = ApiKeyStore(SETTINGS.api_keys_file, SETTINGS.edge_workers) if SETTINGS.api_keys_file else None
 # Within the application, so that BentoML still sees which paths are not its own, those of the page's scripts.
 _key_middleware = [Middleware(ApiKeyMiddleware, keys=_keys)] if _keys else []
-_app = Starlette(routes=[route for api in _apis for route in api.routes()], middleware=_key_middleware)
+_app = Starlette(routes=http_routes(_http), middleware=_key_middleware)
 _app.router.redirect_slashes = False  # As in `MiddlewareBypass`.
 
 

@@ -13,7 +13,7 @@ from service.http.responses import error_response
 from service.http.scope import set_client
 
 _OPEN = re.compile(
-    r"/|/docs\.json|/favicon\.ico|/metrics|/readyz|/v2/health/(live|ready)|/debug/batching|/v1/models/[^/]+/reload"
+    r"/|/docs\.json|/example\.png|/favicon\.ico|/metrics|/readyz|/v2/health/(live|ready)|/debug/batching|/v1/models/[^/]+/reload"
 )
 """API description, probes and metrics, which need no key; and the routes that need the token of `ADMIN_TOKEN`."""
 

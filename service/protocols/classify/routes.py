@@ -14,7 +14,9 @@ from service.http.http_edge import HttpEdge
 from service.http.request_body import extract_image
 from service.http.request_headers import parse_decimal
 from service.http.responses import InferenceResponse
+from service.protocols.classify.openapi import describe
 from service.protocols.classify.schema import Classification, ClassScore
+from service.protocols.description import Describer, Description
 
 _QUERY_PARAMETERS = {"top_k", "version", "label"}
 
@@ -28,6 +30,10 @@ class Classify:
     def routes(self) -> list[Route]:
         """Return the route."""
         return [Route("/classify", InferenceEndpoint("classify", self.classify), methods=["POST"])]
+
+    def describe(self, describer: Describer) -> Description:
+        """Return the description of this API."""
+        return describe(describer)
 
     async def classify(self, request: Request) -> InferenceResponse:
         """Respond with the best classes of an image, and their names."""

@@ -13,7 +13,9 @@ from service.http.endpoints import InferenceEndpoint, JsonEndpoint
 from service.http.http_edge import HttpEdge
 from service.http.request_body import inflate, require_json
 from service.http.responses import InferenceResponse
+from service.protocols.description import Describer, Description
 from service.protocols.open_inference import models
+from service.protocols.open_inference.openapi import describe
 from service.protocols.open_inference.request import HEADER_LENGTH, InferRequest, parse_header_length, parse_infer
 from service.protocols.open_inference.response import format_infer
 
@@ -44,6 +46,10 @@ class OpenInference:
                 Route(f"{path}/infer", InferenceEndpoint("infer", self.infer), methods=["POST"]),
             ]
         return routes
+
+    def describe(self, describer: Describer) -> Description:
+        """Return the description of this API."""
+        return describe(describer)
 
     async def server(self, _: Request) -> Response:
         """Answer what this server is."""

@@ -19,9 +19,11 @@ from service.http.endpoints import InferenceEndpoint, JsonEndpoint
 from service.http.http_edge import HttpEdge
 from service.http.request_body import require_json
 from service.http.responses import InferenceResponse
+from service.protocols.description import Describer, Description
 from service.protocols.tfserving import models
 from service.protocols.tfserving.body import parse_body
 from service.protocols.tfserving.classify import Examples, format_classify, parse_examples, require_signature
+from service.protocols.tfserving.openapi import describe
 from service.protocols.tfserving.predict import PredictRequest, format_predict, parse_predict
 
 
@@ -76,6 +78,10 @@ class TensorFlowServing:
                 Route(path, JsonEndpoint(self.status), methods=["GET"]),
             ]
         return [*known, Route("/v1/{other:other}", JsonEndpoint(partial(refuse_malformed, known)), methods=_METHODS)]
+
+    def describe(self, describer: Describer) -> Description:
+        """Return the description of this API."""
+        return describe(describer)
 
     async def predict(self, request: Request) -> InferenceResponse:
         """Answer `:predict`: the scores of images or pixels."""

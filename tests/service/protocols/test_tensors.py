@@ -17,7 +17,7 @@ def test_base64_is_decoded(data: bytes) -> None:
 
 @pytest.mark.parametrize("text", ["a", "YQ", "YQ=", "YQ==\n", "Y Q==", "YQ==YQ==", "Y*==", "ä", "_w=="])
 def test_invalid_base64_is_rejected(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):  # noqa: PT011  # The text is pybase64's.
         decode_base64(text)
 
 
