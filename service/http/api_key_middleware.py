@@ -1,4 +1,4 @@
-"""Refuse requests without an API key, where keys are required."""
+"""Reject requests without an API key, where keys are required."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ApiKeyMiddleware:
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it before anything of it is read."""
+        """Pass a request on, or reject it before its body is read."""
         if scope["type"] == "http" and not _OPEN.fullmatch(scope["path"]):
             try:
                 set_client(scope, self._keys.identify(Headers(scope=scope).get("authorization", "")))

@@ -99,7 +99,7 @@ def test_chunks_that_are_no_http_leave_one_line(server: Server, path: str) -> No
         server, f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\nd\r\n"
     )
     assert answer.startswith(b"HTTP/1.1 400 ")
-    error = "the chunks of the body are no HTTP/1.1 behind its first 3 bytes"
+    error = "the chunked encoding of the body is invalid after its first 3 bytes"
     assert error.encode() in answer
     (line,) = lines.read()
     assert f"status=400 reason=bad_request method=POST path={path} " in line
@@ -149,7 +149,7 @@ def test_a_request_id_forges_no_line(server: Server, identifier: str) -> None:
     (line,) = lines.read()
     assert LINE.fullmatch(line)
     assert line.isprintable()
-    assert "reason=no_such_path" in line or 'error="this is no HTTP/1.1 request"' in line
+    assert "reason=no_such_path" in line or 'error="this is not an HTTP/1.1 request"' in line
 
 
 def access_lines(lines: Lines, number: str) -> list[dict[str, Any]]:

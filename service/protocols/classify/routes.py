@@ -41,7 +41,7 @@ class Classify:
         with edge.admit(request) as permit:
             body = await edge.read_body(request, permit)
             image = await extract_image(request, body)
-            del body  # A form would hold its image twice while it waits.
+            del body  # A form would otherwise hold its image twice while it waits.
             choose = choose_version(request)
             model = choose(await edge.runner.state())
             top_k = read_top_k(request, edge.settings.top_k, len(model.classes))
@@ -55,7 +55,7 @@ class Classify:
 
 
 def choose_version(request: Request) -> VersionChooser:
-    """Return what picks the version of `?version=` or `?label=`, or the default one.
+    """Return a chooser of the version in `?version=` or `?label=`, or of the default one.
 
     Raises:
         BadRequestError: Both are given, the version is not a number, or there are other parameters.
