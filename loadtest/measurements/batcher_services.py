@@ -92,7 +92,7 @@ class BentoMLBatchingRunner:
         return self.engine.run(pixels)
 
     @bentoml.api
-    def batch_finished(self) -> int:
+    def ran(self) -> int:
         """Return how many images the engine has run."""
         return self.engine.images
 
@@ -119,7 +119,7 @@ class OwnBatchingRunner:
         return result.scores
 
     @bentoml.api
-    def batch_finished(self) -> int:
+    def ran(self) -> int:
         """Return how many images the engine has run."""
         return self.engine.images
 
