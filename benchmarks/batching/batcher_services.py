@@ -72,10 +72,10 @@ class CountingEngine:
 class SilentObserver:
     """Ignore all events."""
 
-    def ran(self, images: int, seconds: float) -> None:
+    def batch_finished(self, images: int, seconds: float) -> None:
         """Ignore the event."""
 
-    def dropped(self, reason: str, images: int) -> None:
+    def images_dropped(self, reason: str, images: int) -> None:
         """Ignore the event."""
 
 
@@ -92,7 +92,7 @@ class BentoMLBatchingRunner:
         return self.engine.run(pixels)
 
     @bentoml.api
-    def ran(self) -> int:
+    def batch_finished(self) -> int:
         """Return how many images the engine has run."""
         return self.engine.images
 
@@ -119,7 +119,7 @@ class OwnBatchingRunner:
         return result.scores
 
     @bentoml.api
-    def ran(self) -> int:
+    def batch_finished(self) -> int:
         """Return how many images the engine has run."""
         return self.engine.images
 

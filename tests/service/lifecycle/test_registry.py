@@ -25,7 +25,7 @@ class Observed:
 
     def version_gone(self, model: str, served: LoadedVersion) -> None: ...
 
-    def routed(self, model: str, label: str, version: int) -> None:
+    def label_routed(self, model: str, label: str, version: int) -> None:
         self.routes.append((label, version))
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from service.core.deadline import Deadline
 from service.core.errors import BadRequestError, OverloadedError, PayloadTooLargeError, ServiceError
 from service.edge.admission import Admission
-from service.http.request_body import inflate
+from service.http.request_body import decompress
 
 MIB = 2**20
 PLAIN = bytes(range(256)) * 3 * 2**12  # 3 MiB: several pieces.
@@ -37,7 +37,7 @@ async def test_what_comes_out_and_what_it_holds(encoding: str, body: bytes) -> N
     admission = Admission(max_requests=1, max_bytes=8 * MIB)
     with admission.admit(Deadline(10)) as permit:
         permit.reserve(len(body))
-        assert await inflate(request(encoding), body, permit, 3 * MIB) == PLAIN
+        assert await decompress(request(encoding), body, permit, 3 * MIB) == PLAIN
         assert admission.bytes == len(body) + len(PLAIN)
     assert admission.bytes == 0
 
@@ -46,7 +46,7 @@ async def test_what_comes_out_and_what_it_holds(encoding: str, body: bytes) -> N
 async def test_plain_bodies_are_left_alone(encoding: str) -> None:
     admission = Admission(max_requests=1, max_bytes=0)
     with admission.admit(Deadline(10)) as permit:
-        assert await inflate(request(encoding), b"plain", permit, 0) == b"plain"
+        assert await decompress(request(encoding), b"plain", permit, 0) == b"plain"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ async def test_it_stops_at_the_bounds(error: type[ServiceError], max_body: int, 
     admission = Admission(max_requests=1, max_bytes=max_held)
     with admission.admit(Deadline(10)) as permit:
         with pytest.raises(error):
-            await inflate(request("gzip"), PACKED, permit, max_body)
+            await decompress(request("gzip"), PACKED, permit, max_body)
         assert admission.bytes <= 2 * MIB
     assert admission.bytes == 0
 
@@ -64,4 +64,4 @@ async def test_it_stops_at_the_bounds(error: type[ServiceError], max_body: int, 
 @pytest.mark.parametrize("body", [b"", b"no gzip", PACKED[:-1], PACKED[:-9], gzip.compress(b"x", mtime=0) + b"y"])
 async def test_broken_bodies(body: bytes) -> None:
     with pytest.raises(BadRequestError), Admission(1, 8 * MIB).admit(Deadline(10)) as permit:
-        await inflate(request("gzip"), body, permit, 8 * MIB)
+        await decompress(request("gzip"), body, permit, 8 * MIB)
