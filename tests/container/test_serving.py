@@ -16,7 +16,7 @@ from PIL import Image
 from loadtest.measurements.versions import derive_version
 from tests.ceph import Ceph
 from tests.conftest import run_module
-from tests.faults.test_processes import is_eight
+from tests.faults.faulty_service import is_eight
 from tests.faults.traffic import Traffic
 from tests.faults.versions import AUTH, MODEL, TOKEN, named_and_real
 from tests.server import ROOT, free_port

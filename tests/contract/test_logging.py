@@ -15,6 +15,8 @@ import pytest
 from tests.contract.calls import MODEL, PREDICT, ask, b64, post
 from tests.server import Demo, Server
 
+pytestmark = pytest.mark.xdist_group("small-limits")
+
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+\d{4} \[[A-Z]+\] \[[\w:]+\] .*")
 """How BentoML begins a line."""
 
@@ -191,16 +193,15 @@ def test_the_access_log_has_a_line_for_each_answer(
     assert (line["service"], line["logger"], line["level"]) == ("edge", "bentoml.access", "info")
 
 
-def test_every_line_is_json_until_the_end(store_url: str, tmp_path: Path, eight: dict[str, Any]) -> None:
-    server = Server(tmp_path, MODEL_STORE_URL=store_url, ENGINE="openvino", LOG_FORMAT="json")
-    with server:
-        lines = Lines(server)
-        assert ask(server, PREDICT, eight).status_code == 200
-        assert post(server, PREDICT, b"{}", **{"X-Request-Id": "bad"}).status_code == 400
-        send(server, "nonsense\r\n\r\n")
-        assert server.stop() == 0
+def test_every_line_is_json_until_the_end(json_server: Server, eight: dict[str, Any]) -> None:
+    """The last test here: it stops the service."""
+    lines = Lines(json_server)
+    assert ask(json_server, PREDICT, eight).status_code == 200
+    assert post(json_server, PREDICT, b"{}", **{"X-Request-Id": "bad"}).status_code == 400
+    send(json_server, "nonsense\r\n\r\n")
+    assert json_server.stop() == 0
     entries = [orjson.loads(line) for line in lines.read() if "[cli]" not in line]  # The supervisor is BentoML's own.
-    (refused,) = [entry for entry in entries if entry.get("request_id") == "bad"]
-    assert (refused["message"], refused["status"], refused["reason"]) == ("request rejected", 400, "bad_request")
+    [rejected] = [one for one in entries if one.get("request_id") == "bad" and one["message"] == "request rejected"]
+    assert (rejected["status"], rejected["reason"]) == (400, "bad_request")
     assert {entry["service"] for entry in entries} == {"edge", "runner"}
     assert {"time", "level", "service", "logger", "message"} <= set.intersection(*(set(entry) for entry in entries))
