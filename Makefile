@@ -58,7 +58,7 @@ test: $(STAMP) ## Run all tests but those of the images, on two processes; files
 
 test-container: $(STAMP) ## Build the images and test them; as root, installs what that takes.
 	@scripts/container_tools.sh test || [ -z "$${CI:-}" ]
-	$(BIN)/python -m pytest tests/container
+	$(BIN)/python -m pytest tests/container --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 faults: $(STAMP) ## Break the processes under load on purpose, and print what became of the requests.
 	$(BIN)/python -m pytest tests/faults
