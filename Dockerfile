@@ -25,7 +25,7 @@ RUN cd /opt/venv/lib/python3*/site-packages \
     && rm -r openvino_telemetry* openvino/include \
         openvino/libs/libopenvino_intel_[gn]pu_plugin.so openvino/libs/cache.json \
     && find openvino/libs -name '*_frontend.so*' ! -name '*_ir_frontend.so*' -delete \
-    && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash .
+    && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash .
 
 
 # What runs, as a module tree without tests.
@@ -33,7 +33,7 @@ FROM packages AS code
 COPY model_store /app/model_store
 COPY engines /app/engines
 COPY service /app/service
-RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /app
+RUN /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app
 
 
 # What all images share: an account without rights, and two places to write to. /var/cache/xception is the volume
@@ -41,7 +41,7 @@ RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /ap
 # derived image puts there, and leave an anonymous volume behind for each container that names none.
 FROM ${BASE_IMAGE} AS runtime
 # The official image brings Python's own library uncompiled.
-RUN python3 -m compileall -q -x '/(test|tests|idlelib|site-packages|dist-packages)/' \
+RUN python3 -m compileall -q -j 0 -x '/(test|tests|idlelib|site-packages|dist-packages)/' \
         "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
     && groupadd --gid 10001 xception \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin xception \
@@ -88,7 +88,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
 RUN cd /opt/venv/lib/python3*/site-packages \
     && find . -type d -name tests -prune -exec rm -r {} + \
     && rm -r openvino_telemetry* tensorflow/include clang \
-    && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash .
+    && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash .
 
 FROM service AS serving-tensorflow
 COPY --from=packages-tensorflow /opt/venv /opt/venv

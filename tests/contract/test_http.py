@@ -15,6 +15,8 @@ from PIL import Image
 from tests.contract.calls import PREDICT, b64, error_of, post
 from tests.server import Server
 
+pytestmark = pytest.mark.xdist_group("small-limits")
+
 
 @pytest.fixture
 def eight(golden: list[Path]) -> bytes:

@@ -17,6 +17,10 @@ import pytest
 from tests.contract.calls import MODEL, PREDICT, ask, b64, post
 from tests.server import START_TIMEOUT_S, Demo, Server
 
+pytestmark = pytest.mark.xdist_group("small-limits")
+
+POLLED = ("/favicon.ico", "/livez", "/readyz")
+
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+\d{4} \[[A-Z]+\] \[[\w:]+\] .*")
 """How BentoML begins a line."""
 
@@ -36,8 +40,24 @@ class Lines:
 @pytest.fixture(scope="module")
 def json_server(demo: Demo) -> Iterator[Server]:
     """A service that logs every request, as JSON."""
-    with demo(LOG_FORMAT="json", ACCESS_LOG="true") as running:
-        yield running
+    server = demo(LOG_FORMAT="json", ACCESS_LOG="true").start()
+    try:
+        poll(server)
+        yield server
+    finally:
+        server.kill()
+
+
+def poll(server: Server) -> None:
+    """Request what a browser and `make serve` do until the service is ready, with as little patience."""
+    ready = False
+    until = time.monotonic() + START_TIMEOUT_S
+    while not ready:
+        assert time.monotonic() < until, server.log
+        for path in POLLED:
+            with suppress(httpx.TransportError):
+                ready = httpx.get(server.url + path, timeout=0.2).status_code == 200
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -193,33 +213,22 @@ def test_the_access_log_has_a_line_for_each_answer(
     assert (line["service"], line["logger"], line["level"]) == ("edge", "bentoml.access", "info")
 
 
-def poll(server: Server) -> None:
-    """Request what a browser and `make serve` do until the service is ready, with as little patience."""
-    ready = False
-    until = time.monotonic() + START_TIMEOUT_S
-    while not ready:
-        assert time.monotonic() < until, server.log
-        for path in ("/favicon.ico", "/livez", "/readyz"):
-            with suppress(httpx.TransportError):
-                ready = httpx.get(server.url + path, timeout=0.2).status_code == 200
-        time.sleep(0.1)
+def test_polling_while_it_starts_is_no_failure(json_server: Server) -> None:
+    lines = [orjson.loads(line) for line in json_server.log.splitlines() if line.startswith("{")]
+    polled = [line for line in lines if line.get("path") in POLLED]
+    assert {line["path"] for line in polled} == set(POLLED)
+    assert {line["message"] for line in polled} == {"request answered"}
 
 
-def test_every_line_is_json_and_polling_leaves_none(store_url: str, tmp_path: Path, eight: dict[str, Any]) -> None:
-    server = Server(tmp_path, MODEL_STORE_URL=store_url, ENGINE="openvino", LOG_FORMAT="json").start()
-    try:
-        poll(server)
-        starting = server.log
-        lines = Lines(server)
-        assert ask(server, PREDICT, eight).status_code == 200
-        assert post(server, PREDICT, b"{}", **{"X-Request-Id": "bad"}).status_code == 400
-        send(server, "nonsense\r\n\r\n")
-        assert server.stop() == 0
-    finally:
-        server.kill()
-    assert "request " not in starting
+def test_every_line_is_json_until_the_end(json_server: Server, eight: dict[str, Any]) -> None:
+    """The last test here: it stops the service."""
+    lines = Lines(json_server)
+    assert ask(json_server, PREDICT, eight).status_code == 200
+    assert post(json_server, PREDICT, b"{}", **{"X-Request-Id": "bad"}).status_code == 400
+    send(json_server, "nonsense\r\n\r\n")
+    assert json_server.stop() == 0
     entries = [orjson.loads(line) for line in lines.read() if "[cli]" not in line]  # The supervisor is BentoML's own.
-    (refused,) = [entry for entry in entries if entry.get("request_id") == "bad"]
-    assert (refused["message"], refused["status"], refused["reason"]) == ("request rejected", 400, "bad_request")
+    [rejected] = [one for one in entries if one.get("request_id") == "bad" and one["message"] == "request rejected"]
+    assert (rejected["status"], rejected["reason"]) == (400, "bad_request")
     assert {entry["service"] for entry in entries} == {"edge", "runner"}
     assert {"time", "level", "service", "logger", "message"} <= set.intersection(*(set(entry) for entry in entries))

@@ -23,7 +23,7 @@ from service.core.result import Result
 from service.telemetry import tracing
 from service.telemetry.request_record import RequestRecord
 from tests.contract.calls import PREDICT, b64, post
-from tests.server import ROOT, Server, free_port
+from tests.server import ROOT, Server
 from tests.service.protocols.open_inference.samples import MODEL
 
 from .collector import Collector, collecting, read_attributes
@@ -180,16 +180,14 @@ def test_probes_have_no_spans(traced: Traced) -> None:
     }
 
 
-def test_without_a_collector_requests_are_answered_and_the_service_stops(
-    store_url: str, tmp_path: Path, two: bytes
-) -> None:
-    server = tracing_server(tmp_path, store_url, f"http://127.0.0.1:{free_port()}/v1/traces")
-    with server:
-        for _ in range(5):
-            assert post(server, PREDICT, two).status_code == 200
-        assert server.stop() == 0
-    assert "Failed to export" in server.log or "Transient error" in server.log
-    assert "Traceback" not in server.log
+def test_without_a_collector_requests_are_served_and_the_service_stops(traced: Traced, two: bytes) -> None:
+    """The last test with this service: it takes the collector away and stops the service."""
+    traced.collector.stop()
+    for _ in range(5):
+        assert post(traced.server, PREDICT, two).status_code == 200
+    assert traced.server.stop() == 0
+    assert "Failed to export" in traced.server.log or "Transient error" in traced.server.log
+    assert "Traceback" not in traced.server.log
 
 
 def test_what_is_left_is_exported_at_the_end(store_url: str, tmp_path: Path, two: bytes) -> None:

@@ -84,7 +84,7 @@ class Monitored:
             remove_label(self.store, "xception", "canary")
 
     def drop_images(self) -> None:
-        """Have a caller hang up whose images wait behind others."""
+        """Disconnect a client whose images wait behind others."""
         many = orjson.dumps({"instances": [{"b64": b64encode(self.image).decode()}] * 64})
 
         def ask(timeout_s: float) -> None:
@@ -102,7 +102,7 @@ class Monitored:
 
     @contextmanager
     def traffic(self) -> Iterator[None]:
-        """Ask all the time: pictures, what is none, and without a key."""
+        """Send requests all the time: with images, with something else, and without a key."""
         stop = threading.Event()
 
         def ask() -> None:
@@ -112,7 +112,7 @@ class Monitored:
                     client.post(
                         PREDICT, json={"instances": [{"b64": b64encode(self.image).decode()}]}, headers=self.key
                     )
-                    client.post("/classify", content=b"no picture", headers=self.key)
+                    client.post("/classify", content=b"no image", headers=self.key)
                     client.post("/classify", content=self.image)
 
         thread = threading.Thread(target=ask)

@@ -13,6 +13,8 @@ from tests.faults.versions import wait_until
 
 from .monitored import MONITORING, NAMESPACE, POD, SOON_S, Monitored
 
+pytestmark = pytest.mark.xdist_group("monitored")
+
 DASHBOARD: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text())
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]

@@ -21,9 +21,9 @@ import pytest
 
 from tests.server import Demo, Server
 
+from .faulty_service import is_eight, metric
 from .table import RecordFault, Row
-from .test_callers import HEAD, connect
-from .test_processes import is_eight, metric
+from .test_slow_clients import HEAD, connect, read_status
 from .traffic import PREDICT, Tally
 
 CALLERS = 64
@@ -40,9 +40,10 @@ REASONS = {
 
 
 @pytest.fixture(scope="module")
-def server(demo: Demo) -> Iterator[Server]:
-    """A pod of two edges with small bounds."""
+def server(demo: Demo, slow_store_url: str) -> Iterator[Server]:
+    """A service of two edges with small limits, and a model that takes as long as Xception."""
     with demo(
+        MODEL_STORE_URL=slow_store_url,
         EDGE_WORKERS=str(WORKERS),
         MAX_IN_FLIGHT=str(MAX_IN_FLIGHT),
         MAX_REQUEST_MIB="1",
@@ -236,3 +237,24 @@ def test_the_bound_of_requests_holds_for_all_edges_together(
     assert MAX_IN_FLIGHT // WORKERS <= statuses[200] <= MAX_IN_FLIGHT
     counted = Tally(callers, statuses[200], statuses[429], statuses=statuses)
     record_fault(Row(f"overload: a bound for {WORKERS} edges", f"{callers} callers at once", counted, None))
+
+
+def test_requests_without_a_body_do_not_hold_their_places(server: Server, eights: Callable[[int], bytes]) -> None:
+    """Also long before their bodies are due, which is after 10 s."""
+    eight = eights(1)
+    with ExitStack() as stack:
+        silent = [stack.enter_context(connect(server)) for _ in range(3 * MAX_IN_FLIGHT)]
+        for connection in silent:
+            connection.sendall(HEAD.format(len(eight)).encode())
+        until = time.monotonic() + 9
+        while len(silent) > MAX_IN_FLIGHT:  # As many as there are places for; the others are rejected.
+            assert time.monotonic() < until
+            for connection in select.select(silent, [], [], 1)[0]:
+                assert read_status(connection) == 429
+                silent.remove(connection)
+        while (answer := server.client.post(PREDICT, content=eight)).status_code != 200:
+            assert time.monotonic() < until, answer.text
+            time.sleep(0.1)
+        assert select.select(silent, [], [], 0)[0] == []  # None of them is rejected for it,
+        silent[0].sendall(eight)
+        assert read_status(silent[0]) == 200  # and one whose body comes in the end gets a response.

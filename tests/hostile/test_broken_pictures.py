@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.server import Demo, Server
+from tests.server import Server
 
 from .sender import MemoryWatch
+
+pytestmark = pytest.mark.xdist_group("hostile-default-limits")
 
 MIB = 2**20
 
@@ -23,19 +23,13 @@ COPIES = 4
 SLACK_MIB = 32
 
 
-@pytest.fixture(scope="module")
-def server(demo: Demo) -> Iterator[Server]:
-    with demo() as server:
-        yield server
-
-
 @pytest.mark.parametrize("path", ["/classify", "/v2/models/xception/infer"])
-def test_they_do_not_add_up(server: Server, path: str) -> None:
+def test_they_do_not_add_up(default_server: Server, path: str) -> None:
     picture = b"\xff\xd8\xff\xe0" + bytes(PICTURE_MIB * MIB)
     headers = {"Inference-Header-Content-Length": "0"}
-    with MemoryWatch(edge=server.edge()) as memory:
+    with MemoryWatch(edge=default_server.edge()) as memory:
         for _ in range(TIMES):
-            answer = server.client.post(path, content=picture, headers=headers)
+            answer = default_server.client.post(path, content=picture, headers=headers)
             assert answer.status_code == 400, answer.text
             assert "image" in answer.text
     assert memory.growth()["edge"] <= (COPIES * PICTURE_MIB + SLACK_MIB) * MIB

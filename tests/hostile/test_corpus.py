@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import SUMMARY, RecordProperty
-from tests.faults.test_processes import is_eight
+from tests.faults.faulty_service import is_eight
 from tests.faults.traffic import Traffic
 from tests.server import Demo, Server
 

@@ -11,7 +11,6 @@ from PIL import Image
 from model_store.trust.manifest import InputContract
 from service.core.deadline import Deadline
 from service.core.errors import DeadlineExceededError, InvalidImageError
-from service.edge.admission import Admission
 from service.images.decoder import Decoder, ImageLimits, decode_image
 
 from .images import chunk, gif_control, gif_frame, many_scans, png, run_length_bmp, segment, sound_pictures
@@ -113,13 +112,11 @@ def test_what_follows_a_jpeg_or_stands_in_a_segment_does_not_count(kind: str) ->
     assert (decode_image(jpeg[:2] + segment(0xE2, film) + jpeg[2:], CONTRACT, LIMITS) == pixels).all()
 
 
-async def test_nobody_waits_for_a_picture_beyond_the_deadline() -> None:
+async def test_decoding_is_abandoned_at_the_deadline() -> None:
     slow = run_length_bmp(2000, 1000, b"\1\0" * 2_000_000)
-    admission, decoder = Admission(2, 2**30), Decoder(2, LIMITS)
+    decoder = Decoder(2, LIMITS)
     decoder.start()
-    with admission.admit(Deadline(0.1)) as permit:
-        with pytest.raises(DeadlineExceededError, match="the deadline of 100 ms has passed"):
-            await decoder.decode([slow], CONTRACT, permit)
-        permit.deadline = Deadline(60)
-        assert (await decoder.decode([sound_pictures()["png"]], CONTRACT, permit)).shape == (1, 71, 71, 3)
+    with pytest.raises(DeadlineExceededError, match="the deadline of 100 ms has passed"):
+        await decoder.decode([slow], CONTRACT, Deadline(0.1))
+    assert (await decoder.decode([sound_pictures()["png"]], CONTRACT, Deadline(60))).shape == (1, 71, 71, 3)
     await decoder.stop()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 
 import pytest
 
 from service.http.bounded_json import MAX_VALUES
-from tests.server import Demo, Server
+from tests.server import Server
 
 from .corpus.item import EXAMPLES, INDEX, INFER, JSON, PREDICT
 from .sender import MemoryWatch
+
+pytestmark = pytest.mark.xdist_group("hostile-default-limits")
 
 MIB = 2**20
 REQUEST_MIB = 32
@@ -29,21 +30,17 @@ WORST_FACTOR = 12
 SLACK_MIB = 64
 
 
-@pytest.fixture(scope="module")
-def server(demo: Demo) -> Iterator[Server]:
-    """A service whose bounds are the defaults."""
-    with demo(EDGE_WORKERS="1") as server:
-        yield server
-
-
 @pytest.mark.parametrize("piece", [b"[[]],", b'{"":{}},', b"[],", b"0,"])
-def test_what_would_unfold_is_refused_and_takes_no_more_than_its_bytes(server: Server, piece: bytes) -> None:
+def test_what_would_unfold_is_refused_and_takes_no_more_than_its_bytes(default_server: Server, piece: bytes) -> None:
     body = b'{"inputs":[' + piece * (SIZE // len(piece)) + b"{}]}"
-    small = gzip.compress(body, 1, mtime=0)
-    with MemoryWatch(edge=server.edge()) as memory:
+    small, client = gzip.compress(body, 1, mtime=0), default_server.client
+    with MemoryWatch(edge=default_server.edge()) as memory:
         answers = [
-            server.client.post(INFER, content=small, headers=ZIPPED),
-            *(server.client.post(path, content=body, headers=JSON) for path in (PREDICT, EXAMPLES, INFER, INDEX)),
+            client.post(INFER, content=small, headers=ZIPPED),
+            *(
+                default_server.client.post(path, content=body, headers=JSON)
+                for path in (PREDICT, EXAMPLES, INFER, INDEX)
+            ),
         ]
     for answer in answers:
         assert answer.status_code == 413, answer.text
@@ -51,12 +48,12 @@ def test_what_would_unfold_is_refused_and_takes_no_more_than_its_bytes(server: S
     assert memory.growth()["edge"] <= (COPIES * REQUEST_MIB + SLACK_MIB) * MIB
 
 
-def test_the_worst_within_the_bounds(server: Server) -> None:
+def test_the_worst_within_the_bounds(default_server: Server) -> None:
     """Lists in lists, as many as there may be, and a text of which one character makes all others four bytes."""
     lists = b'{"inputs":[' + b"[[]]," * (MAX_VALUES // 3 - 2)
     body = lists + b'"' + b"a" * (SIZE - len(lists)) + '\N{GRINNING FACE}"]}'.encode()
-    with MemoryWatch(edge=server.edge()) as memory:
-        answer = server.client.post(INFER, content=body, headers=JSON)
+    with MemoryWatch(edge=default_server.edge()) as memory:
+        answer = default_server.client.post(INFER, content=body, headers=JSON)
     assert answer.status_code == 400
     assert "inputs: has" in answer.text
     assert memory.growth()["edge"] <= ((COPIES + WORST_FACTOR) * REQUEST_MIB + SLACK_MIB) * MIB

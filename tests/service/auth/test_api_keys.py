@@ -69,6 +69,8 @@ def test_a_changed_file_counts_and_a_broken_one_does_not(file: Path, monkeypatch
     ("text", "part"),
     [
         ("{", "the file: Invalid JSON"),
+        ('{"shop": "in the clear"}', "keys: Field required"),
+        ('{"keys": [{"name": "shop", "key": "in the clear"}]}', "keys.0.sha256: Field required"),
         ('{"keys": [{"name": "x", "sha256": "12"}]}', "keys.0.sha256: "),
         ('{"keys": [{"name": "a b", "sha256": "' + "0" * 64 + '"}]}', "keys.0.name: "),
         ('{"keys": [{"name": "a", "sha256": "' + "0" * 64 + '", "rate": 3}]}', "keys.0.rate: "),

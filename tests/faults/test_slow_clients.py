@@ -1,32 +1,26 @@
-"""Callers that are slow, stop halfway, go away or just stay, while others ask as usual."""
+"""Clients that are slow, stop halfway, disconnect or stay idle, beside clients that send requests as usual."""
 
 from __future__ import annotations
 
 import resource
-import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 import psutil
 import pytest
 
-from tests.server import Demo, Server
+from tests.server import Server
 
+from .faulty_service import FaultyService, is_eight
 from .table import RecordFault, Row
-from .test_processes import is_eight
 from .traffic import PREDICT, Traffic
 
+pytestmark = pytest.mark.xdist_group("faulty")
+
 HEAD = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {{}}\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def server(demo: Demo) -> Iterator[Server]:
-    """A service that waits for a body for 2 s only."""
-    with demo(BODY_TIMEOUT_MS="2000") as server:
-        yield server
 
 
 def connect(server: Server) -> socket.socket:
@@ -75,16 +69,21 @@ def gone_halfway(server: Server, body: bytes) -> int:
 
 
 @pytest.mark.parametrize(
-    ("caller", "status"),
+    ("client", "status"),
     [(byte_by_byte, 408), (half_a_body, 408), (head_only, 408), (gone_at_once, 0), (gone_halfway, 0)],
 )
-def test_bad_callers_do_not_disturb_the_others(
-    server: Server, eight: bytes, record_fault: RecordFault, caller: Callable[[Server, bytes], int], status: int
+def test_bad_clients_do_not_disturb_the_others(
+    faulty: FaultyService,
+    eight: bytes,
+    record_fault: RecordFault,
+    client: Callable[[Server, bytes], int],
+    status: int,
 ) -> None:
+    server = faulty.server
     seen: list[int] = []
 
     def misbehave() -> None:
-        seen.append(caller(server, eight))
+        seen.append(client(server, eight))
 
     threads = [threading.Thread(target=misbehave) for _ in range(50)]
     with Traffic(server.url, eight, is_eight, clients=4) as traffic:
@@ -96,29 +95,11 @@ def test_bad_callers_do_not_disturb_the_others(
         traffic.wait_for_answers(20)
     assert seen == [status] * 50
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
-    record_fault(Row(f"callers: 50 {caller.__name__.replace('_', ' ')}", "4 clients", traffic.tally, None))
+    record_fault(Row(f"clients: 50 {client.__name__.replace('_', ' ')}", "4 clients", traffic.tally, None))
 
 
-def test_who_sends_heads_only_takes_no_place_for_long(demo: Demo, eight: bytes) -> None:
-    with demo(MAX_IN_FLIGHT="16", BODY_TIMEOUT_MS="30000") as server, ExitStack() as stack:
-        silent = [stack.enter_context(connect(server)) for _ in range(24)]
-        for connection in silent:
-            connection.sendall(HEAD.format(len(eight)).encode())
-        until = time.monotonic() + 15
-        while len(silent) > 16:  # As many as there are places for; the others are refused.
-            assert time.monotonic() < until
-            for connection in select.select(silent, [], [], 1)[0]:
-                assert read_status(connection) == 429
-                silent.remove(connection)
-        while (answer := server.client.post(PREDICT, content=eight)).status_code != 200:
-            assert time.monotonic() < until, answer.text
-            time.sleep(0.1)
-        assert select.select(silent, [], [], 0)[0] == []  # Nobody was sent away for it,
-        silent[0].sendall(eight)
-        assert read_status(silent[0]) == 200  # and who sends a body in the end is answered.
-
-
-def test_two_thousand_idle_connections(server: Server, eight: bytes, record_fault: RecordFault) -> None:
+def test_two_thousand_idle_connections(faulty: FaultyService, eight: bytes, record_fault: RecordFault) -> None:
+    server = faulty.server
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = psutil.Process().num_fds() + 3000  # Other tests may have left files open in this process.
     if hard < enough:
@@ -142,4 +123,4 @@ def test_two_thousand_idle_connections(server: Server, eight: bytes, record_faul
     while edge.num_fds() > before + 20:
         assert time.monotonic() < until, edge.num_fds()
         time.sleep(0.1)
-    record_fault(Row("callers: 2,000 idle connections", "4 clients", traffic.tally, None))
+    record_fault(Row("clients: 2,000 idle connections", "4 clients", traffic.tally, None))

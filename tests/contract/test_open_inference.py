@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gevent.monkey
@@ -12,8 +11,11 @@ from tritonclient.http import InferenceServerClient, InferRequestedOutput, Infer
 from tritonclient.utils import InferenceServerException
 
 from tests.contract.calls import error_of
-from tests.contract.oip_client import INFER, image_input, pixel_input, refused
+from tests.contract.conftest import V2Service
+from tests.contract.triton import INFER, image_input, pixel_input, refused
 from tests.server import Server
+
+pytestmark = pytest.mark.xdist_group("open-inference")
 
 UNKNOWN = "Request for unknown model: 'xception' version 7 is not found"
 
@@ -21,6 +23,22 @@ UNKNOWN = "Request for unknown model: 'xception' version 7 is not found"
 def test_the_client_patches_nothing() -> None:
     """It stands on gevent, which must leave the sockets of all other tests alone."""
     assert not gevent.monkey.saved
+
+
+def test_before_there_is_a_model(v2_service: V2Service) -> None:
+    """The first test that uses the service, whose store is still empty."""
+    assert not v2_service.published
+    with InferenceServerClient(v2_service.server.url.removeprefix("http://")) as client:
+        assert client.is_server_live()
+        assert not client.is_server_ready()
+        assert not client.is_model_ready("xception")
+        assert client.get_server_metadata()["name"] == "xception-service"
+        status, message = refused(client, "xception", [image_input([b"x"])])
+        assert status == "503"
+        assert message
+        [entry] = client.get_model_repository_index()
+        assert (entry["name"], entry["state"]) == ("xception", "UNAVAILABLE")
+        assert not client.is_model_ready("other")
 
 
 class TestServerAndModels:
@@ -60,7 +78,7 @@ class TestServerAndModels:
     def test_what_is_not_there(
         self,
         client: InferenceServerClient,
-        oip_server: Server,
+        v2_server: Server,
         files: list[bytes],
         model: str,
         version: str,
@@ -75,9 +93,9 @@ class TestServerAndModels:
         asked, said = refused(client, model, [image_input(files[:1])], model_version=version)
         assert (asked, said) == (status, raised.value.message())
         if status == "503":
-            assert oip_server.client.get(f"/v2/models/{model}/versions/{version}").headers["retry-after"] == "1"
+            assert v2_server.client.get(f"/v2/models/{model}/versions/{version}").headers["retry-after"] == "1"
 
-    def test_repository(self, client: InferenceServerClient, oip_server: Server) -> None:
+    def test_repository(self, client: InferenceServerClient, v2_server: Server) -> None:
         index = {entry["version"]: entry for entry in client.get_model_repository_index()}
         assert {version: entry["state"] for version, entry in index.items()} == {
             "1": "READY",
@@ -85,9 +103,9 @@ class TestServerAndModels:
             "3": "UNAVAILABLE",
         }
         assert index["3"]["reason"]
-        ready = oip_server.client.post("/v2/repository/index", json={"ready": True}).json()
+        ready = v2_server.client.post("/v2/repository/index", json={"ready": True}).json()
         assert [entry["version"] for entry in ready] == ["2", "1"]
-        assert oip_server.client.post("/v2/repository/index", content=b"[1]").status_code == 400
+        assert v2_server.client.post("/v2/repository/index", content=b"[1]").status_code == 400
 
     def test_versions_come_and_go_by_labels_alone(self, client: InferenceServerClient) -> None:
         for control in (client.load_model, client.unload_model):
@@ -97,12 +115,15 @@ class TestServerAndModels:
             with pytest.raises(InferenceServerException, match="'other' is not found"):
                 control("other")
 
-    def test_paths_and_methods(self, oip_server: Server) -> None:
-        assert error_of(oip_server.client.get("/v2/models/xception/config")).startswith("no such path")
-        assert oip_server.client.get(INFER).status_code == 405
-        assert oip_server.client.get("/v2/health/live").json() == {"live": True}
-        assert oip_server.client.get("/v2/health/ready").json() == {"ready": True}
-        assert oip_server.client.get("/v2/models/xception/ready").json() == {"name": "xception", "ready": True}
+    def test_paths_and_methods(self, v2_server: Server) -> None:
+        assert error_of(v2_server.client.get("/v2/models/xception/config")).startswith("no such path")
+        assert v2_server.client.get(INFER).status_code == 405
+        assert v2_server.client.get("/v2/health/live").json() == {"live": True}
+        assert v2_server.client.get("/v2/health/ready").json() == {"ready": True}
+        assert v2_server.client.get("/v2/models/xception/ready").json() == {
+            "name": "xception",
+            "ready": True,
+        }
 
 
 class TestInfer:
@@ -125,9 +146,9 @@ class TestInfer:
         assert "binary_data_size" in result.get_output("scores")["parameters"]  # The client asks for all in binary.
         np.testing.assert_allclose(result.as_numpy("scores"), scores[:4], atol=1e-3)
 
-    def test_nested_pixels(self, oip_server: Server, pixels: Any, scores: Any) -> None:
+    def test_nested_pixels(self, v2_server: Server, pixels: Any, scores: Any) -> None:
         tensor = {"name": "pixels", "datatype": "UINT8", "shape": [2, 71, 71, 3], "data": pixels[:2].tolist()}
-        answer = oip_server.client.post(INFER, json={"inputs": [tensor]})
+        answer = v2_server.client.post(INFER, json={"inputs": [tensor]})
         assert list(answer.json()) == ["model_name", "model_version", "outputs"]
         assert answer.headers["x-model-version"] == "1"
         assert "infer;dur=" in answer.headers["server-timing"]
@@ -155,8 +176,8 @@ class TestInfer:
             assert (index, name) == (str(digit), str(digit))
             assert float(score) == pytest.approx(scores[digit, digit], abs=1e-3)
 
-    def test_a_raw_image(self, oip_server: Server, files: list[bytes]) -> None:
-        answer = oip_server.client.post(INFER, content=files[8], headers={"Inference-Header-Content-Length": "0"})
+    def test_a_raw_image(self, v2_server: Server, files: list[bytes]) -> None:
+        answer = v2_server.client.post(INFER, content=files[8], headers={"Inference-Header-Content-Length": "0"})
         output = answer.json()["outputs"][0]
         assert output["shape"] == [1, 10]
         assert np.argmax(output["data"]) == 8
@@ -166,8 +187,8 @@ class TestInfer:
         results: list[InferResult] = [request.get_result() for request in waiting]
         assert [result.as_numpy("scores").argmax() for result in results] == list(range(10))
 
-    async def test_asynchronous_client(self, oip_server: Server, files: list[bytes]) -> None:
-        async with aio.InferenceServerClient(oip_server.url.removeprefix("http://")) as client:
+    async def test_asynchronous_client(self, v2_server: Server, files: list[bytes]) -> None:
+        async with aio.InferenceServerClient(v2_server.url.removeprefix("http://")) as client:
             result = await client.infer("xception", [image_input(files)])
         assert result.as_numpy("scores").argmax(axis=1).tolist() == list(range(10))
 
@@ -180,22 +201,3 @@ class TestInfer:
             response_compression_algorithm=algorithm,
         )
         np.testing.assert_allclose(result.as_numpy("scores"), scores, atol=1e-3)
-
-
-def test_before_there_is_a_model(tmp_path: Path) -> None:
-    server = Server(tmp_path, MODEL_STORE_URL=f"file://{tmp_path / 'empty'}").start()
-    try:
-        server.wait_for("/livez")
-        with InferenceServerClient(server.url.removeprefix("http://")) as client:
-            assert client.is_server_live()
-            assert not client.is_server_ready()
-            assert not client.is_model_ready("xception")
-            assert client.get_server_metadata()["name"] == "xception-service"
-            status, message = refused(client, "xception", [image_input([b"x"])])
-            assert status == "503"
-            assert message
-            [entry] = client.get_model_repository_index()
-            assert (entry["name"], entry["state"]) == ("xception", "UNAVAILABLE")
-            assert not client.is_model_ready("other")
-    finally:
-        server.kill()

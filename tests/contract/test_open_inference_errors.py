@@ -11,8 +11,10 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferRequestedOutput
 
 from tests.contract.calls import error_of
-from tests.contract.oip_client import INFER, image_input, pixel_input, refused
+from tests.contract.triton import INFER, image_input, pixel_input, refused
 from tests.server import Server
+
+pytestmark = pytest.mark.xdist_group("open-inference")
 
 PACKED = gzip.compress(b"{}", mtime=0)
 """The same bytes in every process: tests are named by them."""
@@ -46,10 +48,10 @@ class TestRefusals:
         assert client.infer("xception", one, timeout=2**40, priority=2).as_numpy("scores").shape == (1, 10)
         assert refused(client, "xception", one, headers={"X-Request-Timeout-Ms": "x"})[0] == "400"
 
-    def test_images_in_json_name_their_place(self, oip_server: Server, files: list[bytes]) -> None:
+    def test_images_in_json_name_their_place(self, v2_server: Server, files: list[bytes]) -> None:
         data = [[b64encode(files[0]).decode()], [b64encode(b"no image").decode()]]
         tensor = {"name": "image_bytes", "datatype": "BYTES", "shape": [2, 1], "data": data}
-        answer = oip_server.client.post(INFER, json={"inputs": [tensor]})
+        answer = v2_server.client.post(INFER, json={"inputs": [tensor]})
         assert answer.status_code == 400
         assert error_of(answer).startswith("inputs[0].data[1][0]: the bytes are not an image")
 
@@ -74,14 +76,14 @@ class TestRefusals:
             ({"Content-Encoding": "identity"}, b"{}", 400, "inputs: must be a list"),
         ],
     )
-    def test_bodies(self, oip_server: Server, headers: dict[str, str], body: bytes, status: int, message: str) -> None:
-        answer = oip_server.client.post(INFER, content=body, headers=headers)
+    def test_bodies(self, v2_server: Server, headers: dict[str, str], body: bytes, status: int, message: str) -> None:
+        answer = v2_server.client.post(INFER, content=body, headers=headers)
         assert answer.status_code == status
         assert error_of(answer).startswith(message)
 
-    def test_a_small_body_that_inflates_to_a_large_one(self, oip_server: Server) -> None:
+    def test_a_small_body_that_inflates_to_a_large_one(self, v2_server: Server) -> None:
         bomb = gzip.compress(bytes(2**26), mtime=0)
         assert len(bomb) < 2**17
-        answer = oip_server.client.post(INFER, content=bomb, headers={"Content-Encoding": "gzip"})
+        answer = v2_server.client.post(INFER, content=bomb, headers={"Content-Encoding": "gzip"})
         assert answer.status_code == 413
         assert error_of(answer) == "the decompressed body is over the limit of 4194304 bytes"
