@@ -21,8 +21,8 @@ from service.lifecycle.golden_check import check_golden, golden_pixels
 
 
 @pytest.fixture(scope="module")
-def model(package: Path) -> VerifiedModel:
-    return verify_folder(package, model="xception", version=1)
+def model(xception_package: Path) -> VerifiedModel:
+    return verify_folder(xception_package, model="xception", version=1)
 
 
 def named(model: VerifiedModel, name: str) -> Variant:
