@@ -25,7 +25,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("QUEUE_MAX_IMAGES", "0", "Settings: QUEUE_MAX_IMAGES=0: Input should be greater than or equal to 1"),
         ("ENGINE", "torch", "Settings: ENGINE: 'torch' is not one of 'auto', 'openvino', 'tensorflow'"),
-        ("MODEL_VERSION", "07", "Settings: MODEL_VERSION: '07' is no version"),
+        ("MODEL_VERSION", "07", "Settings: MODEL_VERSION: '07' is not a version"),
         ("TOP_K", "0", "Settings: TOP_K=0: Input should be greater than or equal to 1"),
         ("MODEL_VERSION", "No", "Settings: MODEL_VERSION: 'No' is not a label name"),
         ("MODEL_STORE_URL", "foo", "Settings: MODEL_STORE_URL: 'foo' is not a store URL"),
