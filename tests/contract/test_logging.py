@@ -1,4 +1,4 @@
-"""Log lines of the real processes: how many, what is in them, and that no caller can write one."""
+"""Log lines of the real processes: how many, their fields, and that no client can forge one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ import pytest
 
 from tests.contract.calls import MODEL, PREDICT, ask, b64, post
 from tests.server import Demo, Server
-
-pytestmark = pytest.mark.xdist_group("small-limits")
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+\d{4} \[[A-Z]+\] \[[\w:]+\] .*")
 """How BentoML begins a line."""

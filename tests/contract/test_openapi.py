@@ -15,8 +15,6 @@ from service.protocols.tfserving.routes import TensorFlowServing
 from service.settings import load_settings
 from tests.server import Server
 
-pytestmark = pytest.mark.xdist_group("small-limits")
-
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
