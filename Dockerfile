@@ -1,6 +1,6 @@
-# The images of the service: docs/containers.md. `make container` builds them, and so does, without it,
+# The images of the service: docs/guides/containers.md. `make container` builds them, and so does, without it,
 #
-#   docker build --target serving -t xception-service:0.6 .
+#   docker build --target serving -t xception-service:0.7.0 .
 #
 # They hold code, never weights: a container pulls its model at the start. pip's own settings, where a machine needs
 # some, come in as the secrets `pip.conf` and `ca.crt`, which leave nothing in a layer. The order of the targets is
@@ -78,7 +78,7 @@ ARG REVISION=unknown
 LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
 
 
-# TensorFlow beside OpenVINO. For a GPU give other requirements; docs/containers.md says which.
+# TensorFlow beside OpenVINO. For a GPU give other requirements; docs/guides/containers.md says which.
 FROM packages AS packages-tensorflow
 ARG TENSORFLOW_REQUIREMENTS=requirements/serve-tensorflow.txt
 COPY ${TENSORFLOW_REQUIREMENTS} /requirements/tensorflow.txt

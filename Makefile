@@ -20,15 +20,20 @@ given = $(if $($(2)),--$(1)='$($(2))')
 
 VENV := .venv
 BIN := $(VENV)/bin
+REQUIREMENTS := $(VENV)/.requirements
 STAMP := $(VENV)/.installed
 
 # What `make lock` runs.
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 SERVE_EXTRAS := --extra container --extra signing --extra tracing
 
+# Builds the documentation; a warning, such as a broken link or anchor, is an error. A warning is given only when a page
+# is read, so every page is read anew.
+SITE = $(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --nitpicky --conf-dir docs
+
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup serve model test test-container faults check format lock loadtest loadtest-ui audit bento \
+.PHONY: help setup serve model test test-container faults check docs format lock loadtest loadtest-ui audit bento \
 	bento-container container clean
 
 help: ## List the targets.
@@ -38,14 +43,19 @@ help: ## List the targets.
 
 setup: $(STAMP) ## Set up .venv from the pinned, hashed requirements.
 
-$(STAMP): requirements/dev.txt
+$(REQUIREMENTS): requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] in {(3, 11), (3, 12), (3, 13)} else "Python 3.11, 3.12 or 3.13 is needed; this is " + sys.version.split()[0] + ". Choose one with PYTHON=...")'
 	@echo "Setting up $(VENV) (about 2.5 GB; takes a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
 	@# The file is whole, so pip resolves nothing: a release newer than what is pinned would make it give up.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# The project itself, which stays where it is: for the console script `xception-service`. Needs no index.
+$(STAMP): $(REQUIREMENTS) pyproject.toml service/version.py
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-index --no-build-isolation --editable .
 	$(BIN)/pip check --quiet --disable-pip-version-check
-	@touch $(STAMP)
+	@touch $@
 
 serve: $(STAMP) ## Make a model if there is none, then serve it on PORT.
 	@PORT='$(PORT)' WEIGHTS='$(WEIGHTS)' PATH="$(CURDIR)/$(BIN):$$PATH" exec ./scripts/demo.sh serve
@@ -63,10 +73,18 @@ test-container: $(STAMP) ## Build the images and test them; as root, installs wh
 faults: $(STAMP) ## Break the processes under load on purpose, and print what became of the requests.
 	$(BIN)/python -m pytest tests/faults
 
-check: $(STAMP) ## Run formatter, linter and strict types; changes nothing.
+check: $(STAMP) ## Check format, lint, types, direction of imports, and the docs with their links; changes nothing.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/reference_pages.py --check
+	$(SITE) --builder dummy . build/docs-check
+
+docs: $(STAMP) ## Build the documentation site into build/docs.
+	$(BIN)/python scripts/reference_pages.py
+	$(SITE) --builder html . build/docs
+	@echo "Open build/docs/index.html"
 
 format: $(STAMP) ## Format the code and mend what the linter can mend.
 	$(BIN)/ruff format .
@@ -99,5 +117,5 @@ container: ## Build the images xception-service and xception-service-tensorflow 
 	@scripts/container_tools.sh
 	$(PYTHON) scripts/container_build.py $(or $(TARGETS),serving serving-tensorflow)
 
-clean: ## Remove the virtual environment and the caches; models in .local stay.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+clean: ## Remove the virtual environment, the caches and the built docs; models in .local stay.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build/docs build/docs-check

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.manifest import Variant
-from model_store.verify import VerifiedModel
+from model_store.trust.manifest import Variant
+from model_store.trust.verify import VerifiedModel
 
 # Where its package for that is installed, OpenVINO tells its maker of every import: it leaves an identity in the home
 # folder, and calls out from a thread. What stands here as None cannot be imported, and OpenVINO goes without it.

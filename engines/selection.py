@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from engines.cpus import native_precisions
 from engines.registry import ENGINES
-from model_store.manifest import Manifest, Variant
+from model_store.trust.manifest import Manifest, Variant
 
 _BY_SPEED = [f"{name}/{precision}" for name, engine in ENGINES.items() for precision in engine.precisions]
 """Variants, the fastest first."""

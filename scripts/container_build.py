@@ -11,10 +11,10 @@ import argparse
 import ast
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,8 +49,8 @@ def image_name(target: str) -> str:
 
 def versioned(image: str) -> str:
     """Return the full name of an image, with the version of the project as its tag."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return f"localhost/{image}:{project['version']}"
+    version: str = runpy.run_path(str(ROOT / "service" / "version.py"))["VERSION"]
+    return f"localhost/{image}:{version}"
 
 
 def base_image() -> str:

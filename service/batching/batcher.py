@@ -27,10 +27,10 @@ from service.host.thread_pool import ThreadPool
 class BatchObserver(Protocol):
     """Who is told what the batcher does; the metrics are one."""
 
-    def ran(self, images: int, seconds: float) -> None:
+    def batch_finished(self, images: int, seconds: float) -> None:
         """A batch of so many images took so long."""
 
-    def dropped(self, reason: str, images: int) -> None:
+    def images_dropped(self, reason: str, images: int) -> None:
         """So many images left the queue without being run, because they `expired` or were `cancelled`."""
 
 
@@ -285,7 +285,7 @@ class Batcher:
         expired = entry.deadline.remaining_s() <= 0
         if not expired and not entry.future.done():
             return False
-        self._observer.dropped("expired" if expired else "cancelled", entry.waiting)
+        self._observer.images_dropped("expired" if expired else "cancelled", entry.waiting)
         self._count(entry, -entry.waiting)
         entry.taken = len(entry.pixels)
         return True
@@ -361,7 +361,7 @@ class Batcher:
         finally:
             del self._due[token]
         model.profile.observe(images, seconds, alone=slot.stream is None)
-        self._observer.ran(images, seconds)
+        self._observer.batch_finished(images, seconds)
         at = 0
         for piece in batch:
             piece.entry.infer_s += seconds

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from model_store.manifest import InputContract, Signature
+from model_store.trust.manifest import InputContract, Signature
 from service.core.errors import ModelNotFoundError, NotReadyError
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 from service.core.deadline import Deadline
 from service.core.errors import DeadlineExceededError, InvalidImageError, NotReadyError
 from service.host.thread_pool import ThreadPool

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from engines.selection import choose_variant
-from model_store.cache import Cache
+from model_store.catalog.label_watch import LabelWatch
+from model_store.catalog.labels import LabelRecord
+from model_store.catalog.reference import Resolved, parse_selector, resolve
 from model_store.errors import UnavailableError
-from model_store.label_watch import LabelWatch
-from model_store.labels import LabelRecord
-from model_store.manifest import Manifest, is_digest
-from model_store.pull import pull
-from model_store.reference import Resolved, parse_selector, resolve
-from model_store.remote import Remote
-from model_store.signing import Trust
-from model_store.verify import VerifiedModel
+from model_store.store.remote import Remote
+from model_store.transfer.cache import Cache
+from model_store.transfer.pull import pull
+from model_store.trust.manifest import Manifest, is_digest
+from model_store.trust.signing import Trust
+from model_store.trust.verify import VerifiedModel
 from service.settings import Settings
 
 

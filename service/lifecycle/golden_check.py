@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.manifest import Variant
-from model_store.verify import VerifiedModel
+from model_store.trust.manifest import Variant
+from model_store.trust.verify import VerifiedModel
 
 
 class GoldenMismatchError(Exception):

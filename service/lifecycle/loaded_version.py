@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.engine import Engine
-from model_store.manifest import Variant
-from model_store.verify import VerifiedModel
+from model_store.trust.manifest import Variant
+from model_store.trust.verify import VerifiedModel
 from service.batching.tuning import BatchProfile
 from service.core.serving_state import ModelInfo, VersionBatching
 

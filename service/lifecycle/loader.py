@@ -13,6 +13,7 @@ from engines.cpus import available_cpus
 from engines.engine import Engine
 from engines.registry import load_engine
 from engines.selection import choose_variant
+from model_store.catalog.reference import Resolved
 from model_store.errors import (
     AccessDeniedError,
     DiskError,
@@ -21,8 +22,7 @@ from model_store.errors import (
     StoreError,
     UnavailableError,
 )
-from model_store.reference import Resolved
-from model_store.verify import VerifiedModel
+from model_store.trust.verify import VerifiedModel
 from service.batching.batcher import Batcher
 from service.batching.calibration import batch_of, learn
 from service.batching.tuning import BatchProfile

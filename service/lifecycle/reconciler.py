@@ -18,8 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from model_store.catalog.reference import Resolved
 from model_store.errors import NotFoundError, StoreError, UnavailableError
-from model_store.reference import Resolved
 from service.batching.batcher import Batcher
 from service.core.errors import NotReadyError, ReloadFailedError, ServiceError
 from service.core.serving_state import RunnerState, VersionState, VersionStatus
@@ -65,10 +65,10 @@ class ReconcilerObserver(VersionsObserver, Protocol):
     def version_failed(self, model: str, status: VersionStatus) -> None:
         """A version could not be brought to life."""
 
-    def store_asked(self, model: str, answered: bool) -> None:
+    def store_polled(self, model: str, answered: bool) -> None:
         """The store was asked what the labels point to."""
 
-    def wanted(self, model: str, versions: Mapping[str, int]) -> None:
+    def desired_changed(self, model: str, versions: Mapping[str, int]) -> None:
         """The store wants each label, or under an empty one the default, to lead to this version."""
 
 
@@ -150,12 +150,12 @@ class Reconciler:
         try:
             wanted = await asyncio.to_thread(self._source.read)
         except Exception as error:  # Whatever it is, the process stays up, says so, and serves what it has.
-            self._observer.store_asked(self.versions.model, False)
+            self._observer.store_polled(self.versions.model, False)
             problem = self._report("what to serve cannot be read from the store", error)
             await self._fall_back()
             return problem
-        self._observer.store_asked(self.versions.model, True)
-        self._observer.wanted(self.versions.model, wanted.targets())
+        self._observer.store_polled(self.versions.model, True)
+        self._observer.desired_changed(self.versions.model, wanted.targets())
         loaded = {served.version for served in self.versions.loaded()}
         allowed, left_out = wanted.limited(self._settings.max_versions, loaded)
         problems: list[Problem] = []

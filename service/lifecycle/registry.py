@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol
 
-from model_store.reference import Resolved
+from model_store.catalog.reference import Resolved
 from service.core.errors import ModelNotFoundError, NotReadyError
 from service.core.serving_state import RunnerState, VersionBatching, VersionState, VersionStatus
 from service.lifecycle.loaded_version import LoadedVersion
@@ -29,7 +29,7 @@ class VersionsObserver(Protocol):
     def version_available(self, model: str, batching: VersionBatching, seconds: float) -> None:
         """A version went live, so many seconds after its first step."""
 
-    def routed(self, model: str, label: str, version: int) -> None:
+    def label_routed(self, model: str, label: str, version: int) -> None:
         """A label, or under an empty one the default, leads to this version now; 0 where it leads nowhere any more."""
 
 
@@ -146,17 +146,17 @@ class VersionRegistry:
             if version is not None and was != version:
                 what = f"label {label!r}" if label else "the default"
                 log.info("%s: %s leads to version %d (before: %s)", self.model, what, version, was or "none")
-                self._observer.routed(self.model, label, version)
+                self._observer.label_routed(self.model, label, version)
         for label in before.keys() - {"", *labels}:
             log.warning("%s: label %r is not served any more (before: version %s)", self.model, label, before[label])
-            self._observer.routed(self.model, label, 0)
+            self._observer.label_routed(self.model, label, 0)
         if before != {"": default, **labels}:
             self._notify()
 
     def close(self) -> None:
         """Lead nowhere any more, as the process ends: that is nobody's decision about labels, and has no line."""
         for label in self.labels:
-            self._observer.routed(self.model, label, 0)
+            self._observer.label_routed(self.model, label, 0)
         self.default, self.labels = None, {}
         self._notify()
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from model_store.manifest import MANIFEST_NAME, Manifest, ManifestFile, Variant
+from model_store.trust.manifest import MANIFEST_NAME, Manifest, ManifestFile, Variant
 from tests.ceph import COMMANDS, PACKAGES, Ceph, User
 from tests.conftest import publish_alone, run_module
 from tests.debian import require

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
-
 import pytest
 
-from tests.server import ROOT
+from service.version import VERSION
 
 from .files import sizes
 from .podman import Podman
@@ -82,10 +80,9 @@ def test_it_runs_as_nobody_in_particular(podman: Podman, image: str) -> None:
 
 def test_labels(podman: Podman, image: str) -> None:
     labels = podman.inspect(image)["Config"]["Labels"]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     prefix = "org.opencontainers.image."
-    assert labels[f"{prefix}version"] == project["version"]
-    assert labels[f"{prefix}title"].startswith(project["name"])
+    assert labels[f"{prefix}version"] == VERSION
+    assert labels[f"{prefix}title"].startswith("xception-service")
     assert all(labels[f"{prefix}{name}"] for name in ("description", "revision", "base.name"))
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from loadtest.measurements.versions import derive_version
+from benchmarks.lifecycle.versions import derive_version
 from tests.ceph import Ceph
 from tests.conftest import run_module
 from tests.faults.faulty_service import is_eight

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient
 
-from loadtest.measurements.versions import derive_version
-from model_store.publish import publish
-from model_store.remote import Remote
+from benchmarks.lifecycle.versions import derive_version
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 from tests.contract.calls import MODEL
 from tests.server import START_TIMEOUT_S, Demo, Server
 

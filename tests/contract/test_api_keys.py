@@ -171,7 +171,7 @@ def test_more_than_its_rate_is_refused_to_a_key_alone(guarded: Guarded, eight: d
     refused = guarded.call("small", "POST", PREDICT, json=body)
     assert refused.status_code == 429
     assert int(refused.headers["retry-after"]) >= 1
-    assert error_of(refused) == "small may have 1 images a second, and has had more"
+    assert error_of(refused) == "small is over its rate of 1 images per second"
     assert guarded.call("shop", "POST", PREDICT, json=body).status_code == 200
     assert guarded.call("small", "GET", MODEL).status_code == 200  # Status costs nothing.
     text = guarded.server.client.get("/metrics").text
@@ -225,7 +225,7 @@ def test_a_file_that_was_spoiled_changes_nothing(guarded: Guarded) -> None:
     sound = guarded.file.read_bytes()
     try:
         guarded.file.write_text('{"keys": [')
-        wait_until(lambda: is_heard(guarded) and "The API keys stay as they were" in guarded.server.log)
+        wait_until(lambda: is_heard(guarded) and "The API keys are unchanged" in guarded.server.log)
         assert guarded.call("shop", "GET", MODEL).status_code == 200
         guarded.file.unlink()
         wait_until(lambda: is_heard(guarded) and "No such file or directory" in guarded.server.log)

@@ -6,14 +6,18 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
 from tests.contract.calls import MODEL, PREDICT, ask, b64, post
-from tests.server import Demo, Server
+from tests.server import START_TIMEOUT_S, Demo, Server
+
+POLLED = ("/favicon.ico", "/livez", "/readyz")
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+\d{4} \[[A-Z]+\] \[[\w:]+\] .*")
 """How BentoML begins a line."""
@@ -34,8 +38,24 @@ class Lines:
 @pytest.fixture(scope="module")
 def json_server(demo: Demo) -> Iterator[Server]:
     """A service that logs every request, as JSON."""
-    with demo(LOG_FORMAT="json", ACCESS_LOG="true") as running:
-        yield running
+    server = demo(LOG_FORMAT="json", ACCESS_LOG="true").start()
+    try:
+        poll(server)
+        yield server
+    finally:
+        server.kill()
+
+
+def poll(server: Server) -> None:
+    """Request what a browser and `make serve` do until the service is ready, with as little patience."""
+    ready = False
+    until = time.monotonic() + START_TIMEOUT_S
+    while not ready:
+        assert time.monotonic() < until, server.log
+        for path in POLLED:
+            with suppress(httpx.TransportError):
+                ready = httpx.get(server.url + path, timeout=0.2).status_code == 200
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -97,7 +117,7 @@ def test_chunks_that_are_no_http_leave_one_line(server: Server, path: str) -> No
         server, f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\nd\r\n"
     )
     assert answer.startswith(b"HTTP/1.1 400 ")
-    error = "the chunks of the body are no HTTP/1.1 behind its first 3 bytes"
+    error = "the chunked encoding of the body is invalid after its first 3 bytes"
     assert error.encode() in answer
     (line,) = lines.read()
     assert f"status=400 reason=bad_request method=POST path={path} " in line
@@ -147,7 +167,7 @@ def test_a_request_id_forges_no_line(server: Server, identifier: str) -> None:
     (line,) = lines.read()
     assert LINE.fullmatch(line)
     assert line.isprintable()
-    assert "reason=no_such_path" in line or 'error="this is no HTTP/1.1 request"' in line
+    assert "reason=no_such_path" in line or 'error="this is not an HTTP/1.1 request"' in line
 
 
 def access_lines(lines: Lines, number: str) -> list[dict[str, Any]]:
@@ -189,6 +209,13 @@ def test_the_access_log_has_a_line_for_each_answer(
     assert (line["status"], line["method"], line["path"]) == (status, method, path)
     assert line["ms"] > 0
     assert (line["service"], line["logger"], line["level"]) == ("edge", "bentoml.access", "info")
+
+
+def test_polling_while_it_starts_is_no_failure(json_server: Server) -> None:
+    lines = [orjson.loads(line) for line in json_server.log.splitlines() if line.startswith("{")]
+    polled = [line for line in lines if line.get("path") in POLLED]
+    assert {line["path"] for line in polled} == set(POLLED)
+    assert {line["message"] for line in polled} == {"request answered"}
 
 
 def test_every_line_is_json_until_the_end(json_server: Server, eight: dict[str, Any]) -> None:

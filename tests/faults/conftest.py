@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.measurements.versions import derive_version
+from benchmarks.lifecycle.versions import derive_version
 from service.settings import MIB
 from tests.conftest import RecordProperty
 from tests.server import Server

@@ -6,7 +6,7 @@ import hashlib
 import random
 from pathlib import Path
 
-from model_store.manifest import MANIFEST_NAME, Manifest, ManifestFile
+from model_store.trust.manifest import MANIFEST_NAME, Manifest, ManifestFile
 
 PADDING = "openvino/padding.bin"
 

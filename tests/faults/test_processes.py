@@ -19,7 +19,7 @@ from .table import RecordFault, Row
 from .traffic import PREDICT
 
 BACK_WITHIN_S = 30.0
-"""A guard against waiting for ever and no promise, as machines of CI are slow; docs/reliability.md has figures."""
+"""A limit for the test, not a promise, since CI machines are slow; docs/benchmarks/faults.md has figures."""
 
 EIGHT_CLIENTS = "8 clients"
 

@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from model_store.reference import resolve
-from model_store.remote import Remote
+from model_store.catalog.reference import resolve
+from model_store.store.remote import Remote
 from tests.server import Server
 
 from .versions import MODEL, Load, Start, Store, ask, reload, states, wait_until

@@ -6,8 +6,8 @@ import json
 import re
 import time
 
-from model_store.reference import resolve
-from model_store.remote import Remote
+from model_store.catalog.reference import resolve
+from model_store.store.remote import Remote
 
 from .versions import AUTH, MODEL, TOKEN, Load, Start, Store, ask, reload, states, wait_until
 

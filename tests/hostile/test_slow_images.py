@@ -8,7 +8,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 from service.core.deadline import Deadline
 from service.core.errors import DeadlineExceededError, InvalidImageError
 from service.images.decoder import Decoder, ImageLimits, decode_image

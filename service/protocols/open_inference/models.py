@@ -11,14 +11,13 @@ from typing import Any, Final
 
 import orjson
 
-from model_store.manifest import Tensor
+from model_store.trust.manifest import Tensor
 from service.core.errors import BadRequestError, ModelNotFoundError, NotReadyError
 from service.core.serving_state import ModelInfo, ModelSpec, RunnerState, VersionState
 from service.http.bounded_json import parse_json
+from service.version import VERSION
 
 SERVER_NAME: Final = "xception-service"
-SERVER_VERSION: Final = "0.6"
-"""That of `pyproject.toml`, which is not installed as a package where the service runs."""
 
 EXTENSIONS: Final = ("binary_tensor_data", "classification", "schedule_policy")
 """Triton's names of what is taken beyond the protocol."""
@@ -116,7 +115,7 @@ def require_model(state: RunnerState, target: ModelSpec) -> ModelInfo:
 
 def format_server() -> bytes:
     """Return the body that describes the server."""
-    return orjson.dumps({"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})
+    return orjson.dumps({"name": SERVER_NAME, "version": VERSION, "extensions": EXTENSIONS})
 
 
 def format_model(state: RunnerState, model: ModelInfo) -> bytes:

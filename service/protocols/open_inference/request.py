@@ -72,7 +72,8 @@ class _Part:
     def of(cls, value: Any, field: str) -> _Part:
         if not isinstance(value, dict):
             raise BadRequestError(f"{field or 'the request'}: must be an object")
-        parameters = value.get("parameters", {})
+        parameters = value.get("parameters")
+        parameters = {} if parameters is None else parameters
         part = cls(value, field, parameters)
         if not isinstance(parameters, dict):
             raise BadRequestError(f"{part.at('parameters')}: must be an object")
@@ -203,7 +204,7 @@ def _read(
 ) -> tuple[list[bytes] | NDArray[np.uint8], list[str]]:
     """Return images or pixels, and where each image stands."""
     size = tensor.number("binary_data_size")
-    if size is not None and "data" in tensor.content:
+    if size is not None and tensor.content.get("data") is not None:
         raise BadRequestError(f"{tensor.at('data')}: stands beside binary_data_size; give one of them")
     if (size or 0) != len(binary):
         raise BadRequestError(

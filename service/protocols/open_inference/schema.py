@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from service.protocols.body import Body
 
@@ -143,12 +143,3 @@ class RepositoryModel(Body):
     version: str | None = None
     state: Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
     reason: str
-
-
-REQUESTS: tuple[type[BaseModel], ...] = (InferenceRequest, RepositoryIndexRequest)
-ANSWERS: tuple[type[BaseModel], ...] = (
-    InferenceResponse,
-    MetadataServerResponse,
-    MetadataModelResponse,
-    RepositoryModel,
-)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from pybase64 import b64decode
 
 from service.core.errors import BadRequestError
 from service.http.bounded_json import parse_json
+from service.protocols.tensors import decode_base64
 
 DEFAULT_SIGNATURE = "serving_default"
 """What a request that names no signature asks for."""
@@ -103,12 +103,12 @@ def decode_b64(text: str) -> bytes:
         ValueError: It is not base64.
     """
     try:
-        return b64decode(text, validate=True)
+        return decode_base64(text)
     except ValueError:
         packed = text.translate(_SPACES)
         if not packed.endswith("="):
             packed += "=" * (-len(packed) % 4)
-        return b64decode(packed, validate=True)
+        return decode_base64(packed)
 
 
 def read_image(element: Element) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from model_store.manifest import Signature
+from model_store.trust.manifest import Signature
 from service.core.errors import BadRequestError
 from service.protocols.tfserving.body import DEFAULT_SIGNATURE, Element, is_b64, json_type, quote, read_image
 

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from model_store.manifest import Signature, Tensor
+from model_store.trust.manifest import Signature, Tensor
 from service.core.errors import BadRequestError
 from service.protocols.tfserving.body import DEFAULT_SIGNATURE, Element, is_b64, quote, read_image
 from service.protocols.tfserving.pixels import read_pixels

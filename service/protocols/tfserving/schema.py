@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from service.protocols.body import Body
 
@@ -60,14 +60,27 @@ class PredictColumnar(Body):
     """`serving_default` takes encoded images, `pixels` their pixels."""
 
 
-class ClassifyExamples(Body):
-    """A classify request: examples of features, of which only the image counts."""
+Value = str | bool | int | float | B64Image
 
-    examples: list[NamedImage | dict[str, Any]] = Field(min_length=1)
-    context: NamedImage | dict[str, Any] = Field(default_factory=dict)
+
+class Example(Body):
+    """The features of an example, each a value or a list of values; only the image is used."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Value | list[Value]]
+
+    image_bytes: B64Image | list[B64Image] = Field(default_factory=list)
+    """An encoded image."""
+
+
+class ClassifyExamples(Body):
+    """A classify request."""
+
+    examples: list[Example] = Field(min_length=1)
+    context: Example = Field(default_factory=Example)
     """Features of every example that does not have its own."""
     signature_name: str = "classify_images"
-    """Without it the only signature that answers classify is taken."""
+    """Default: the only signature whose method is classify."""
 
 
 class Predictions(Body):
@@ -82,10 +95,13 @@ class Outputs(Body):
     outputs: list[list[float]]
 
 
+LabelAndScore = Annotated[list[str | float], Field(min_length=2, max_length=2)]
+
+
 class Results(Body):
     """The answer to classify: for each example all classes with their scores, in the order of the model."""
 
-    results: list[list[tuple[str, float]]]
+    results: list[list[LabelAndScore]]
 
 
 class StatusDetail(Body):

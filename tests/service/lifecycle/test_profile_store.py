@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_store.verify import VerifiedModel, verify_folder
+from model_store.trust.verify import VerifiedModel, verify_folder
 from service.batching.tuning import BatchProfile
 from service.lifecycle.loaded_version import LoadedVersion
 from service.lifecycle.profile_store import ProfileStore
@@ -51,7 +51,7 @@ def test_it_comes_back(tmp_path: Path, served: LoadedVersion) -> None:
 
 def test_it_is_for_this_machine_engine_and_limits_only(tmp_path: Path, served: LoadedVersion) -> None:
     ProfileStore(tmp_path, 2, 32).keep(served)
-    other_variant = replace(served, variant=served.model.manifest.variants[-1])
+    other_variant = replace(served, variant=served.variant.model_copy(update={"precision": "bf16"}))
     assert ProfileStore(tmp_path, 2, 32).load(other_variant) is None
     assert ProfileStore(tmp_path, 4, 32).load(served) is None
     assert ProfileStore(tmp_path, 2, 16).load(served) is None

@@ -13,8 +13,8 @@ from typing import cast
 
 import pytest
 
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 from service.batching.batcher import Batcher
 from service.lifecycle.loaded_version import LoadedVersion
 from service.lifecycle.reconciler import Reconciler

@@ -13,7 +13,7 @@ import pytest
 import uvloop
 from starlette.types import Receive, Scope, Send
 
-from service.http.request_body import BROKEN
+from service.http.request_body import INVALID_BODY
 from service.server import protocol as connection
 from service.server.protocol import MAX_HEAD_BYTES
 from tests.service.http_server import ServerOf, ask, serving, until
@@ -32,7 +32,7 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
             pass
     body = b"x" * LONG if scope["path"] == "/long" else scope["path"].encode()
-    body = b"broken" if BROKEN in scope else body
+    body = b"broken" if INVALID_BODY in scope else body
     length = str(len(body)).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
     await send({"type": "http.response.body", "body": body})
@@ -121,13 +121,13 @@ async def test_a_head_in_pieces_before_a_long_body_is_taken(server: ServerOf) ->
 
 @on_uvloop
 async def test_what_is_no_http_is_refused_as_json(server: ServerOf) -> None:
-    assert status_and_error(await ask(server[1], b"\x16\x03\x01\x02\x00")) == (400, "this is no HTTP/1.1 request")
+    assert status_and_error(await ask(server[1], b"\x16\x03\x01\x02\x00")) == (400, "this is not an HTTP/1.1 request")
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Patience of half a second."""
-    for name in ("_FIRST_S", "_HEAD_S", "_TAKE_S"):
+    for name in ("_FIRST_REQUEST_TIMEOUT_S", "_HEAD_TIMEOUT_S", "_WRITE_TIMEOUT_S"):
         monkeypatch.setattr(connection, name, 0.5)
 
 
@@ -274,7 +274,7 @@ async def test_who_is_still_sending_gets_the_answer_that_ends_the_connection(ser
 
 
 def test_what_is_left_of_a_request_is_not_taken_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_LINGER_S", 0.3)
+    monkeypatch.setattr(connection, "_LINGER_TIMEOUT_S", 0.3)
 
     @on_uvloop
     async def test(server: ServerOf) -> None:

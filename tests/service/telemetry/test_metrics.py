@@ -20,9 +20,9 @@ from service.telemetry import metrics
 from service.core.serving_state import VersionState, VersionStatus
 
 runner = metrics.RunnerMetrics()
-runner.wanted("xception", {"": 1, "stable": 1, "canary": 2})
+runner.desired_changed("xception", {"": 1, "stable": 1, "canary": 2})
 runner.version_changed("xception", VersionStatus(version=1, digest="", state=VersionState.AVAILABLE))
-runner.store_asked("xception", True)
+runner.store_polled("xception", True)
 metrics.exposition(ready=True)
 """
 
@@ -32,9 +32,9 @@ from service.core.serving_state import VersionState, VersionStatus
 
 metrics.forget_dead()
 runner = metrics.RunnerMetrics()
-runner.wanted("xception", {"": 3, "stable": 3})
+runner.desired_changed("xception", {"": 3, "stable": 3})
 runner.version_changed("xception", VersionStatus(version=3, digest="", state=VersionState.LOADING))
-runner.store_asked("xception", True)
+runner.store_polled("xception", True)
 print(metrics.exposition(ready=False).decode())
 """
 
@@ -42,8 +42,8 @@ FOLLOWS_LABELS = """
 from service.telemetry import metrics
 
 runner = metrics.RunnerMetrics()
-runner.wanted("xception", {"": 1, "stable": 1, "canary": 2})
-runner.wanted("xception", {"": 1, "stable": 1})
+runner.desired_changed("xception", {"": 1, "stable": 1, "canary": 2})
+runner.desired_changed("xception", {"": 1, "stable": 1})
 print(metrics.exposition(ready=True).decode())
 """
 
