@@ -70,8 +70,6 @@ class RunnerState(BaseModel):
     name: str
     process: str
     """Another text after a restart."""
-    changes: int
-    """How many there were since the process started."""
     waiting_for: str | None
     """Why nothing answers yet; none once something does."""
     default: int | None
@@ -81,15 +79,6 @@ class RunnerState(BaseModel):
     versions: tuple[VersionStatus, ...]
     """The highest first."""
     served: tuple[ModelInfo, ...]
-
-    @property
-    def revision(self) -> str:
-        """Another text after every change, also after a restart."""
-        return f"{self.process}-{self.changes}"
-
-    def precedes(self, other: RunnerState) -> bool:
-        """Tell whether the same process has said `other` later than this."""
-        return self.process == other.process and self.changes < other.changes
 
     def require_ready(self) -> None:
         """Refuse while no version answers by default.

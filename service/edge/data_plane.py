@@ -91,7 +91,7 @@ class DataPlane:
         try:
             return await self._submit(images, model, permit)
         except ModelNotFoundError:
-            state = await self.runner.fresh_state()
+            state = await self.runner.state()  # It changed before the error was sent.
         except RunnerLostError as lost:
             drop_tracebacks(lost)
             state = await self.runner.wait_until_available(permit.deadline)

@@ -1,4 +1,4 @@
-"""The runner's end of the frames: questions to the batcher, its answers back."""
+"""The runner's end of the connections: requests from edges, their responses, and every change of state."""
 
 from __future__ import annotations
 
@@ -9,36 +9,56 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.batching.queue_entry import QueuedRequest
 from service.core.errors import InferenceError, RunnerLostError, ServiceError
-from service.core.result import Result
+from service.core.serving_state import BatchingState, RunnerState
+from service.ipc import messages
 from service.ipc.framing import FrameProtocol
-from service.ipc.messages import FrameAddress, InferenceRequest, RequestHead, error_frame, scores_frame
+from service.ipc.messages import FrameAddress, InferenceRequest, RequestHead
 
 log = logging.getLogger("bentoml.runner")
 
-Enqueue = Callable[[InferenceRequest], QueuedRequest]
-"""Queues a question, or raises a `ServiceError`."""
+
+class Backend(Protocol):
+    """The runner behind the connections."""
+
+    def enqueue(self, request: InferenceRequest) -> QueuedRequest:
+        """Queue the pixels of one request, or raise a `ServiceError`."""
+        ...
+
+    async def reload(self) -> None:
+        """Read the labels now, and return once they are followed, or raise a `ServiceError`."""
+        ...
+
+    def describe(self) -> RunnerState:
+        """Return what is served."""
+        ...
+
+    def describe_batching(self) -> BatchingState:
+        """Return the state of the batcher."""
+        ...
 
 
 class FrameServer:
     """Listens for edges."""
 
-    def __init__(self, enqueue: Enqueue, max_body_bytes: int) -> None:
-        """Keep what answers, and the size of the largest question."""
-        self._enqueue = enqueue
+    def __init__(self, backend: Backend, max_body_bytes: int) -> None:
+        """Keep the backend, and the size of the largest request."""
+        self._backend = backend
         self._max_body_bytes = max_body_bytes
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
-        self._deserted = asyncio.Event()
+        self._disconnected = asyncio.Event()
+        self._heartbeat: asyncio.Task[None] | None = None
         self._address = FrameAddress(None)
 
     async def start(self, address: FrameAddress) -> None:
-        """Listen, at a port on all interfaces; a socket that a killed runner left behind is taken over."""
+        """Listen, at a port on all interfaces; a socket that a killed runner left behind is replaced."""
         self._address = address
         loop = asyncio.get_running_loop()
         if address.path is not None:
@@ -46,21 +66,32 @@ class FrameServer:
             self._server = await loop.create_unix_server(self._connect, address.path)
         else:
             self._server = await loop.create_server(self._connect, None, address.port)
+        self._heartbeat = asyncio.create_task(self._send_heartbeats())
+
+    def publish_state(self) -> None:
+        """Send the state to all edges; call it on every change, before a response that follows from the change."""
+        if self._connections:
+            frame = messages.state_frame(self._backend.describe())
+            for connection in self._connections:
+                connection.send(*frame)
 
     async def drain(self, timeout_s: float) -> None:
-        """Answer what was asked, and what edges beside this process still have to ask before they stop, too.
+        """Complete the requests in progress, and those that edges beside this process send before they stop, too.
 
-        Edges elsewhere do not stop with it: they are told to ask another runner, and their connections are closed.
+        Edges elsewhere do not stop with it: they are told to connect to another runner.
         """
-        if self._address.path is None:
+        if self._server and self._address.path is None:
+            self._server.close()
             for connection in tuple(self._connections):
                 connection.drain()
         if self._connections:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._deserted.wait(), timeout_s)
+                await asyncio.wait_for(self._disconnected.wait(), timeout_s)
 
     async def stop(self) -> None:
-        """Take no more questions; those that are answered have been sent."""
+        """Stop listening, and close the connections; responses in their buffers are sent before."""
+        if self._heartbeat:
+            self._heartbeat.cancel()
         if self._server:
             self._server.close()
         for connection in tuple(self._connections):
@@ -68,86 +99,112 @@ class FrameServer:
         if self._address.path is not None:
             _remove(self._address.path)
 
+    async def _send_heartbeats(self) -> None:
+        while True:
+            await asyncio.sleep(messages.HEARTBEAT_S)
+            for connection in self._connections:
+                if not connection.paused:
+                    connection.send(messages.HEARTBEAT_FRAME)
+
     def _connect(self) -> _Connection:
-        connection = _Connection(self._enqueue, self._max_body_bytes, self._leave)
+        connection = _Connection(self._backend, self._max_body_bytes, self._disconnect)
         self._connections.add(connection)
-        self._deserted.clear()
+        self._disconnected.clear()
         return connection
 
-    def _leave(self, connection: _Connection) -> None:
+    def _disconnect(self, connection: _Connection) -> None:
         self._connections.discard(connection)
         if not self._connections:
-            self._deserted.set()
+            self._disconnected.set()
 
 
 class _Connection(FrameProtocol):
     """One edge."""
 
-    def __init__(self, enqueue: Enqueue, max_body_bytes: int, gone: Callable[[_Connection], None]) -> None:
+    def __init__(self, backend: Backend, max_body_bytes: int, lost: Callable[[_Connection], None]) -> None:
         super().__init__()
-        self._enqueue = enqueue
+        self._backend = backend
         self._max_body_bytes = max_body_bytes
-        self._gone = gone
-        self._entries: dict[int, QueuedRequest] = {}
+        self._lost = lost
+        self._pending: dict[int, QueuedRequest | asyncio.Task[None]] = {}
+        """Requests in progress, by number."""
         self._request: RequestHead | None = None
         self._draining = False
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the state."""
+        super().connection_made(transport)
+        self.send(*messages.state_frame(self._backend.describe()))
+
     def drain(self) -> None:
-        """Take no more questions, and close the connection once all are answered."""
+        """Reject new requests, and close the connection once those in progress are completed."""
         self._draining = True
-        if not self._entries:
+        self.send(messages.GOAWAY_FRAME)
+        if not self._pending:
             self.close()
 
     def begin(self, head: bytearray) -> int:
-        """Read the head of a question, or one that gives a question up."""
+        """Parse the head of a frame."""
         request = RequestHead.parse(head)
         self._request = request
-        size = 0 if request.cancelled else math.prod(request.shape)
+        size = math.prod(request.shape)  # 0 where it carries no pixels.
         if size > self._max_body_bytes:
-            raise ValueError(f"a question of {size} bytes")
+            raise ValueError(f"a request of {size} bytes")
         return size
 
     def complete(self, body: NDArray[np.uint8]) -> None:
-        """Queue a question."""
+        """Start a request, or cancel one."""
         head, self._request = self._request, None
         assert head is not None
-        if head.cancelled:
-            if entry := self._entries.pop(head.number, None):
-                entry.cancel()
+        if head.kind == messages.CANCEL:
+            if pending := self._pending.pop(head.number, None):
+                pending.cancel()
             return
         if self._draining:
-            self._refuse(head.number, RunnerLostError("the runner is shutting down"))
+            self._fail(head.number, RunnerLostError("the runner is shutting down"))
             return
         try:
-            entry = self._enqueue(head.with_pixels(body))
+            self._start(head, body)
         except Exception as error:
-            self._refuse(head.number, error)
-            return
-        self._entries[head.number] = entry
-        entry.future.add_done_callback(partial(self._answer, head.number))
+            self._fail(head.number, error)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- the protocol's name
-        """Give up what the edge waited for."""
-        entries, self._entries = self._entries, {}
-        for entry in entries.values():
-            entry.cancel()
-        self._gone(self)
+        """Cancel the edge's requests."""
+        pending, self._pending = self._pending, {}
+        for request in pending.values():
+            request.cancel()
+        self._lost(self)
 
-    def _answer(self, number: int, future: asyncio.Future[Result]) -> None:
-        self._entries.pop(number, None)
+    def _start(self, head: RequestHead, body: NDArray[np.uint8]) -> None:
+        number = head.number
+        if head.kind == messages.INFER:
+            entry = self._backend.enqueue(head.with_pixels(body))
+            self._pending[number] = entry
+            entry.future.add_done_callback(partial(self._respond, messages.scores_frame, number))
+        elif head.kind == messages.RELOAD:
+            reload = asyncio.ensure_future(self._backend.reload())
+            self._pending[number] = reload
+            reload.add_done_callback(partial(self._respond, messages.done_frame, number))
+        else:
+            self.send(*messages.done_frame(number, self._backend.describe_batching()))
+
+    def _respond(
+        self, frame: Callable[[int, Any], tuple[bytes, Any]], number: int, future: asyncio.Future[Any]
+    ) -> None:
+        self._pending.pop(number, None)
         if not future.cancelled():
             if error := future.exception():
-                self._refuse(number, error)
+                self._fail(number, error)
             else:
-                self.send(*scores_frame(number, future.result()))
-        if self._draining and not self._entries:
+                self.send(*frame(number, future.result()))
+        if self._draining and not self._pending:
             self.close()
 
-    def _refuse(self, number: int, error: BaseException) -> None:
+    def _fail(self, number: int, error: BaseException) -> None:
         if not isinstance(error, ServiceError):
             log.error("The runner failed", exc_info=error)
             error = InferenceError("the runner failed; its log says why")
-        self.send(*error_frame(number, error))
+        self.send(*messages.error_frame(number, error))
 
 
 def _remove(path: str) -> None:

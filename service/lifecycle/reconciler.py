@@ -276,7 +276,7 @@ class Reconciler:
         text = f"{what}: {error}{hint}"
         expected = isinstance(error, StoreError) or is_final(error)
         log.error("%s: %s", self.versions.model, text, exc_info=not expected)
-        self.versions.waiting_for = text
+        self.versions.wait_for(text)
         away = isinstance(error, UnavailableError)
         return Problem(NotReadyError(text) if away else ReloadFailedError(text), passes=not is_final(error))
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from model_store.catalog.reference import Resolved
@@ -45,8 +43,7 @@ class VersionRegistry:
         self._served: dict[int, LoadedVersion] = {}
         self._statuses: dict[int, VersionStatus] = {}
         self._process = uuid.uuid4().hex
-        self._changes = 0
-        self._changed = asyncio.Event()
+        self._subscribers: list[Callable[[], None]] = []
 
     def get(self, version: int) -> LoadedVersion:
         """Return the version that answers under this number.
@@ -81,7 +78,6 @@ class VersionRegistry:
         return RunnerState(
             name=self.model,
             process=self._process,
-            changes=self._changes,
             waiting_for=None if self.default is not None else self.waiting_for,
             default=self.default,
             labels=self.labels,
@@ -91,12 +87,14 @@ class VersionRegistry:
             served=tuple(served.describe(self._labels_of(version)) for version, served in self._served.items()),
         )
 
-    async def describe_after(self, revision: str, timeout_s: float) -> RunnerState:
-        """Return the same, but only once it is another revision, or the time is up."""
-        if revision == self.describe().revision:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), timeout_s)
-        return self.describe()
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called after every change, before anything else happens in this thread."""
+        self._subscribers.append(changed)
+
+    def wait_for(self, what: str) -> None:
+        """Record what is waited for while nothing is available."""
+        self.waiting_for = what
+        self._notify()
 
     def status(self, resolved: Resolved) -> VersionStatus:
         """Return the status of a version, a new one where it is not known."""
@@ -164,10 +162,8 @@ class VersionRegistry:
         return tuple(sorted(label for label, target in self.labels.items() if target == version))
 
     def _notify(self) -> None:
-        """Wake those who wait for a change."""
-        self._changes += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
+        for changed in self._subscribers:
+            changed()
 
     def _forget_oldest(self) -> None:
         for version in sorted(self._statuses):

@@ -1,13 +1,11 @@
-"""The runner: queue, engine and model versions, behind frames of pixels and a few routes that only the edge calls."""
+"""The runner: queue, engine and model versions, behind the connections of its edges."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -15,26 +13,22 @@ from engines.cpus import available_cpus
 from service.batching.batcher import Batcher
 from service.batching.queue_entry import QueuedRequest
 from service.core.deadline import Priority
-from service.core.errors import BadRequestError, ClientDisconnectedError, InferenceError, ServiceError
-from service.core.serving_state import BatchingState
-from service.edge.cancellation import cancel_on_disconnect
+from service.core.errors import BadRequestError
+from service.core.serving_state import BatchingState, RunnerState
 from service.host.memory import limit_heaps, tune_gc
-from service.http.disconnect import disconnected
-from service.ipc import messages as wire
+from service.ipc.messages import FrameAddress, InferenceRequest
 from service.ipc.server import FrameServer
 from service.lifecycle.reconciler import Reconciler
 from service.runner.watchdog import Watchdog
 from service.settings import MIB, Settings
 from service.telemetry import metrics
 
-log = logging.getLogger("bentoml.runner")
-
 _PUBLISH_S = 0.5
-"""Time between two looks at the batcher for the metrics."""
+"""Interval at which the state of the batcher is recorded in the metrics."""
 
 
 class Runner:
-    """Answers an edge with the scores of pixels."""
+    """Returns scores for pixels; `FrameServer` connects it to the edges."""
 
     def __init__(self, settings: Settings) -> None:
         self._metrics = metrics.RunnerMetrics()
@@ -47,14 +41,15 @@ class Runner:
             max_wait_s=settings.max_wait_ms / 1000,
             timeout_s=settings.engine_timeout_s,
         )
-        self.frames = FrameServer(self.enqueue, settings.queue_max_mib * MIB)
+        self.frames = FrameServer(self, settings.queue_max_mib * MIB)
         self.lifecycle = Reconciler(settings, self._metrics, self.batcher)
+        self.lifecycle.versions.subscribe(self.frames.publish_state)
         self._drain_s = settings.drain_timeout_s
         self._watchdog = Watchdog(self.batcher.stuck)
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self, address: wire.FrameAddress) -> None:
-        """Listen for questions, and begin to load the model; they get 503 until it is there."""
+    async def start(self, address: FrameAddress) -> None:
+        """Listen for edges, and begin to load the model; requests get 503 until it is available."""
         limit_heaps()
         tune_gc()
         metrics.forget_dead()
@@ -64,9 +59,9 @@ class Runner:
         self._tasks = [asyncio.create_task(self._publish()), asyncio.create_task(self._watchdog.run())]
 
     async def stop(self) -> None:
-        """Answer the edges until they have gone, then stop the batcher, then unload the model that it ran.
+        """Serve the edges until they have disconnected, then stop the batcher, then unload the model that it ran.
 
-        BentoML tells edge and runner to stop at the same moment; what the edge has taken on it still has to ask.
+        BentoML stops edge and runner at the same moment; the edge still has to send the requests that it has admitted.
         """
         await self.frames.drain(self._drain_s)
         for task in self._tasks:
@@ -77,12 +72,12 @@ class Runner:
         await self.lifecycle.stop()
 
     async def _publish(self) -> None:
-        """Record the state of the batcher every now and then: doing so at every change would cost each request."""
+        """Record the state of the batcher at intervals: doing so at every change would cost each request."""
         while True:
             self._metrics.batching_changed(self._model, self.describe_batching())
             await asyncio.sleep(_PUBLISH_S)
 
-    def enqueue(self, request: wire.InferenceRequest) -> QueuedRequest:
+    def enqueue(self, request: InferenceRequest) -> QueuedRequest:
         """Queue the pixels of one request.
 
         Raises:
@@ -95,8 +90,20 @@ class Runner:
             raise BadRequestError(f"pixels of shape {list(pixels.shape)} are not this version's input")
         return self.batcher.enqueue(served, pixels, request.deadline, request.priority)
 
+    async def reload(self) -> None:
+        """Read the labels now, and return once they are followed.
+
+        Raises:
+            ServiceError: As `Reconciler.reload`.
+        """
+        await self.lifecycle.reload()
+
+    def describe(self) -> RunnerState:
+        """Return the state of the versions, and what those that serve take and return."""
+        return self.lifecycle.versions.describe()
+
     def describe_batching(self) -> BatchingState:
-        """Return what the batcher does at this moment."""
+        """Return the state of the batcher."""
         batcher = self.batcher
         return BatchingState(
             queue_images=batcher.images,
@@ -108,58 +115,11 @@ class Runner:
             versions=tuple(served.describe_batching() for served in self.lifecycle.versions.loaded()),
         )
 
-    async def batching(self, _: Request) -> Response:
-        """Answer what the batcher does at this moment."""
-        return Response(self.describe_batching().model_dump_json(), media_type="application/json")
-
     async def metrics(self, _: Request) -> Response:
-        """Answer `GET /metrics` where a runner stands alone; one beside an edge is told of by that."""
+        """Respond to `GET /metrics`, which is for a runner without an edge beside it: that edge's has them, too."""
         text = metrics.exposition(ready=self.lifecycle.ready)
         return Response(text, headers={"content-type": metrics.CONTENT_TYPE})
 
-    async def models(self, request: Request) -> Response:
-        """Describe the versions: the state of each, and what those that answer take and give."""
-        known = request.query_params.get(wire.AFTER, "")
-        state = await cancel_on_disconnect(
-            self.lifecycle.versions.describe_after(known, wire.WATCH_S), disconnected(request)
-        )
-        return Response(state.model_dump_json(), media_type="application/json")
-
-    async def reload(self, request: Request) -> Response:
-        """Look at the labels now, and describe the versions once what they say is done."""
-        state = await cancel_on_disconnect(self.lifecycle.reload(), disconnected(request))
-        return Response(state.model_dump_json(), media_type="application/json")
-
     def app(self) -> Starlette:
         """Return the routes as an ASGI application."""
-        return Starlette(
-            routes=[
-                Route("/metrics", self.metrics, methods=["GET"]),
-                Route(wire.BATCHING_PATH, _answering(self.batching), methods=["GET"]),
-                Route(wire.MODELS_PATH, _answering(self.models), methods=["GET"]),
-                Route(wire.RELOAD_PATH, _answering(self.reload), methods=["POST"]),
-            ]
-        )
-
-
-def _answering(
-    endpoint: Callable[[Request], Awaitable[Response]],
-) -> Callable[[Request], Awaitable[Response]]:
-    """Turn every error of an endpoint into an answer that the edge can read."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except ServiceError as error:
-            return _error_response(error)
-        except (ClientDisconnectedError, ClientDisconnect):
-            return Response(status_code=499)
-        except Exception:
-            log.exception("The runner failed")
-            return _error_response(InferenceError("the runner failed; its log says why"))
-
-    return answer
-
-
-def _error_response(error: ServiceError) -> Response:
-    return Response(wire.error_body(error), status_code=error.status, media_type="application/json")
+        return Starlette(routes=[Route("/metrics", self.metrics, methods=["GET"])])

@@ -5,7 +5,7 @@ import pytest
 
 from service.core.errors import ClientDisconnectedError, InferenceError, ServiceError, error_classes
 from service.http.responses import error_response
-from service.ipc import messages as wire
+from service.ipc.messages import error_body, read_error
 
 SCOPE = {"type": "http", "method": "POST", "path": "/classify", "headers": []}
 
@@ -19,7 +19,7 @@ def test_each_maps_to_a_status_and_a_body_and_survives_the_hop(kind: type[Servic
     assert orjson.loads(answer.body) == {"error": "the reason"}
     assert ("retry-after" in answer.headers) == (kind.status in (429, 503))
     assert answer.headers.get("www-authenticate") == ("Bearer" if kind.status == 401 else None)
-    hopped = wire.read_error(wire.error_body(error))
+    hopped = read_error(error_body(error))
     assert type(hopped) is kind
     assert (str(hopped), hopped.retry_after_s, hopped.reason) == (str(error), error.retry_after_s, error.reason)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from model_store.catalog.reference import Resolved
@@ -61,17 +59,17 @@ async def test_a_failure_stays_in_the_status_until_it_is_tried_again(versions: V
     assert versions.status(resolved(2, digest=7)).digest != status.digest  # The same number, published anew.
 
 
-async def test_who_waits_for_a_change_is_woken_by_it(versions: VersionRegistry) -> None:
-    known = versions.describe().revision
-    waiting = asyncio.create_task(versions.describe_after(known, 10))
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
+async def test_subscribers_are_called_after_each_change(versions: VersionRegistry) -> None:
+    seen: list[RunnerState] = []
+    versions.subscribe(lambda: seen.append(versions.describe()))
     versions.enter(versions.status(resolved(1)), VersionState.PULLING)
-    state = await asyncio.wait_for(waiting, 1)
-    assert state.revision != known
-    assert (await asyncio.wait_for(versions.describe_after(known, 10), 1)).revision == state.revision
-    same = await versions.describe_after(state.revision, 0.01)
-    assert same.revision == state.revision
+    versions.route(1, {"stable": 1})
+    versions.route(1, {"stable": 1})  # No change.
+    versions.wait_for("the store does not answer")
+    versions.close()
+    assert [state.default for state in seen] == [None, 1, 1, None]
+    assert [state.waiting_for for state in seen] == ["version 1 is pulling", None, None, "the store does not answer"]
+    assert len({state.process for state in seen}) == 1
 
 
 async def test_leading_tells_each_change_once(versions: VersionRegistry, observed: Observed) -> None:
@@ -94,9 +92,7 @@ async def test_old_ends_are_forgotten_but_nothing_that_lives(versions: VersionRe
 
 
 def test_a_target_is_found_by_number_by_label_and_by_default() -> None:
-    state = RunnerState(
-        name="xception", process="r", changes=1, waiting_for=None, default=None, labels={}, versions=(), served=()
-    )
+    state = RunnerState(name="xception", process="r", waiting_for=None, default=None, labels={}, versions=(), served=())
     with pytest.raises(NotReadyError):
         state.require(ModelSpec("xception"), "missing")
     with pytest.raises(ModelNotFoundError, match="missing"):

@@ -7,12 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
-import pytest
-from starlette.applications import Starlette
-
-from service.runner.app import Runner
-from service.settings import Settings
 from tests.server import ROOT
 
 SERVES = """
@@ -91,16 +85,3 @@ def test_a_label_that_the_store_no_longer_has_is_wanted_nowhere(tmp_path: Path) 
     samples = run(FOLLOWS_LABELS, tmp_path)
     assert samples['xception_model_label_wanted_version{label="canary",model="xception"}'] == 0
     assert samples['xception_model_label_wanted_version{label="stable",model="xception"}'] == 1
-
-
-@pytest.fixture
-def runner(tmp_path: Path) -> Starlette:
-    return Runner(Settings(model_store_url=f"file://{tmp_path}", model_cache_dir=tmp_path / "cache")).app()
-
-
-async def test_a_runner_that_stands_alone_can_be_scraped(runner: Starlette) -> None:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(runner), base_url="http://runner") as client:
-        answer = await client.get("/metrics")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/plain; version=")
-    assert "\nxception_ready 0.0\n" in answer.text

@@ -71,7 +71,6 @@ def state() -> RunnerState:
     return RunnerState(
         name="cats",
         process="p",
-        changes=1,
         waiting_for=None,
         default=1,
         labels={"stable": 1, "canary": 3, "next": 4},
@@ -86,9 +85,7 @@ def state() -> RunnerState:
     )
 
 
-STARTING = RunnerState(
-    name="cats", process="p", changes=1, waiting_for="pulling", default=None, labels={}, versions=(), served=()
-)
+STARTING = RunnerState(name="cats", process="p", waiting_for="pulling", default=None, labels={}, versions=(), served=())
 
 
 class TestModels:

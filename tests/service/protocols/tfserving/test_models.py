@@ -49,7 +49,6 @@ def state() -> RunnerState:
     return RunnerState(
         name="cats",
         process="p",
-        changes=1,
         waiting_for=None,
         default=1,
         labels={"stable": 1, "canary": 3, "next": 4},
@@ -96,7 +95,7 @@ def test_what_does_not_answer(state: RunnerState, spec: ModelSpec, error: type[S
 @pytest.mark.parametrize("spec", [ModelSpec("cats"), ModelSpec("cats", version=1), ModelSpec("cats", label="stable")])
 def test_before_anything_answers(spec: ModelSpec) -> None:
     starting = RunnerState(
-        name="cats", process="p", changes=1, waiting_for="pulling", default=None, labels={}, versions=(), served=()
+        name="cats", process="p", waiting_for="pulling", default=None, labels={}, versions=(), served=()
     )
     with pytest.raises(NotReadyError, match="no model is available yet: pulling"):
         require_model(starting, spec)
