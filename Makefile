@@ -64,11 +64,11 @@ model: $(STAMP) ## Make and publish a model if there is none, without serving it
 	@PORT='$(PORT)' WEIGHTS='$(WEIGHTS)' PATH="$(CURDIR)/$(BIN):$$PATH" exec ./scripts/demo.sh model
 
 test: $(STAMP) ## Run all tests but those of the images, on two processes; files that share a server stay on one.
-	$(BIN)/python -m pytest --ignore tests/container --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --ignore tests/container --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-container: $(STAMP) ## Build the images and test them; as root, installs what that takes.
 	@scripts/container_tools.sh test || [ -z "$${CI:-}" ]
-	$(BIN)/python -m pytest tests/container --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest tests/container --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 faults: $(STAMP) ## Break the processes under load on purpose, and print what became of the requests.
 	$(BIN)/python -m pytest tests/faults

@@ -55,7 +55,7 @@ def containerize(bento: str, base: str, environment: dict[str, str], folder: Pat
     volumes = [word for pair in pairs if pair[0] == "--volume" for word in pair]
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "bentoml", "containerize", bento, "--backend", "podman", "--image-tag", name),
+            *(sys.executable, "-P", "-m", "bentoml", "containerize", bento, "--backend", "podman", "--image-tag", name),
             *(word for option in options for word in ("--opt", option)),
         ],
         # BentoML unpacks the Bento among the temporary files, and reads no template outside of where it was started.

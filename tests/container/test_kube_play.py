@@ -171,7 +171,7 @@ class Pod:
         raise AssertionError(f"{path} did not become {status} {text!r}:\n{self.log}")
 
     def classify(self, image: Path) -> str:
-        """Return the best class of a picture."""
+        """Return the best class of an image."""
         answer = self.http.post("/classify", content=image.read_bytes())
         assert answer.status_code == 200, answer.text
         best: str = answer.json()["predictions"][0]["name"]

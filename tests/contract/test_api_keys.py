@@ -1,4 +1,4 @@
-"""API keys over the wire: who is let in, what a key may have, and where it must never be seen."""
+"""API keys over the wire: access, quotas, and that keys are never shown."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_probes_metrics_and_description_need_none(guarded: Guarded, path: str) -
         "/v2/health/live/../../models/xception",
     ],
 )
-def test_no_spelling_of_a_path_gets_round_the_door(guarded: Guarded, target: str) -> None:
+def test_no_spelling_of_a_path_bypasses_the_key(guarded: Guarded, target: str) -> None:
     with socket.create_connection(("127.0.0.1", guarded.server.port), timeout=20) as connection:
         connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -190,7 +190,7 @@ def as_tensor(images: list[dict[str, str]]) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("form", [as_rows, as_tensor])
-def test_a_bulk_key_never_rides_as_interactive(
+def test_a_bulk_key_is_never_interactive(
     guarded: Guarded, eight: dict[str, str], form: Callable[[list[dict[str, str]]], tuple[str, dict[str, Any]]]
 ) -> None:
     """An interactive image overtakes a flood that says it is interactive, too; behind it, it would be answered last."""
@@ -201,8 +201,8 @@ def test_a_bulk_key_never_rides_as_interactive(
         state = guarded.server.client.get("/debug/batching", headers=admin).json()
         return int(state["queue_images"])
 
-    with ThreadPoolExecutor(1) as callers:
-        flood = callers.submit(guarded.call, "crawler", "POST", path, **arguments)
+    with ThreadPoolExecutor(1) as clients:
+        flood = clients.submit(guarded.call, "crawler", "POST", path, **arguments)
         wait_until(lambda: waiting() > FLOOD // 2)
         overtaking = guarded.call("shop", "POST", PREDICT, json={"instances": [eight]})
         assert overtaking.status_code == 200

@@ -1,4 +1,4 @@
-"""Log lines of the real processes: how many, what is in them, and that no caller can write one."""
+"""Log lines of the real processes: how many, their fields, and that no client can forge one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ import pytest
 
 from tests.contract.calls import MODEL, PREDICT, ask, b64, post
 from tests.server import START_TIMEOUT_S, Demo, Server
-
-pytestmark = pytest.mark.xdist_group("small-limits")
 
 POLLED = ("/favicon.ico", "/livez", "/readyz")
 

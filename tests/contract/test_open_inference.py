@@ -15,8 +15,6 @@ from tests.contract.conftest import V2Service
 from tests.contract.triton import INFER, image_input, pixel_input, refused
 from tests.server import Server
 
-pytestmark = pytest.mark.xdist_group("open-inference")
-
 UNKNOWN = "Request for unknown model: 'xception' version 7 is not found"
 
 

@@ -14,8 +14,6 @@ from tests.contract.calls import error_of
 from tests.contract.triton import INFER, image_input, pixel_input, refused
 from tests.server import Server
 
-pytestmark = pytest.mark.xdist_group("open-inference")
-
 PACKED = gzip.compress(b"{}", mtime=0)
 """The same bytes in every process: tests are named by them."""
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.server import Server
 
 NAMES = {"model": "xception", "version": "1", "label": "stable"}
-
-pytestmark = pytest.mark.xdist_group("small-limits")
 
 
 def test_what_is_described_is_there(server: Server) -> None:

@@ -16,8 +16,6 @@ from PIL import Image
 from tests.contract.calls import MODEL, PREDICT, ask, b64, error_of, post
 from tests.server import Server
 
-pytestmark = pytest.mark.xdist_group("small-limits")
-
 CLASSIFY, REGRESS = f"{MODEL}:classify", f"{MODEL}:regress"
 MUST_BE = "must be an image as {'b64': '…'}"
 

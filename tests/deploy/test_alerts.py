@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import signal
 
-import pytest
-
 from tests.faults.versions import wait_until
 
 from .monitored import NAMESPACE, POD, SOON_S, Monitored
-
-pytestmark = pytest.mark.xdist_group("monitored")
 
 
 def test_a_sound_service_alarms_nobody(monitored: Monitored) -> None:

@@ -1,4 +1,4 @@
-"""Every question that the dashboard asks has an answer, in a real Prometheus that watches a service at work."""
+"""Every query of the dashboard has a result, in a real Prometheus that watches a service at work."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import pytest
 from tests.faults.versions import wait_until
 
 from .monitored import MONITORING, NAMESPACE, POD, SOON_S, Monitored
-
-pytestmark = pytest.mark.xdist_group("monitored")
 
 DASHBOARD: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text())
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
@@ -31,7 +29,7 @@ def replaced(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def busy(monitored: Monitored) -> Iterator[Monitored]:
-    """The service while it answers, after a version has failed and a caller has hung up."""
+    """The service while it answers, after a version has failed and a client has disconnected."""
     with monitored.broken_canary():
         wait_until(lambda: monitored.value("xception_model_failures_total") > 0, SOON_S)
     monitored.drop_images()

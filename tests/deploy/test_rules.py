@@ -92,7 +92,7 @@ def test_what_a_person_is_to_ask_can_be_asked(promtool: str, tmp_path: Path) -> 
     check(promtool, "check", "rules", str(file))
 
 
-def test_in_a_hurry_nothing_but_durations_changes() -> None:
+def test_only_durations_are_scaled() -> None:
     assert with_short_durations(
         '- name: g\n  interval: 15s # why\nrate(x{le="1.0"}[5m]) > 6 * sum(y[3d])\nfor: 15m\nz[1h]'
     ) == ('- name: g\nrate(x{le="1.0"}[5s]) > 6 * sum(y[72m])\nfor: 15s\nz[1m]')

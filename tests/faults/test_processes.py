@@ -1,29 +1,22 @@
-"""Processes that die, hang or are told to stop, and engines that break, while callers ask."""
+"""Processes that die or hang, and engines that break, while clients send requests."""
 
 from __future__ import annotations
 
 import json
 import signal
-import socket
 import threading
 import time
 from base64 import b64encode
 from io import BytesIO
-from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 from PIL import Image
 
-from tests.server import START_TIMEOUT_S
-
-from .faulty_service import BODY_TIMEOUT_MS, FaultyService
+from .faulty_service import FaultyService
 from .table import RecordFault, Row
 from .traffic import PREDICT
-from .versions import Start
-
-pytestmark = pytest.mark.xdist_group("faulty")
 
 BACK_WITHIN_S = 30.0
 """A limit for the test, not a promise, since CI machines are slow; docs/benchmarks/faults.md has figures."""
@@ -197,53 +190,3 @@ def test_a_clock_that_jumps_changes_nothing(faulty: FaultyService, record_fault:
         traffic.wait_for_answers(30)
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
     record_fault(Row(f"clock, as Python reads it: {seconds:+d} s", EIGHT_CLIENTS, traffic.tally, None))
-
-
-def test_told_to_stop_under_load_it_responds_to_what_it_has_accepted(
-    faulty: FaultyService, record_fault: RecordFault
-) -> None:
-    """A request whose body is still on its way holds up the stop; nobody is connected to nobody meanwhile."""
-    server = faulty.server
-    assert server.process is not None
-    with faulty.traffic() as traffic, socket.create_connection(("127.0.0.1", server.port), timeout=20) as slow:
-        traffic.wait_for_answers(50)
-        slow.sendall(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nX-Request-Id: slow\r\n\r\nhalf")
-        time.sleep(0.2)
-        at, mark = time.monotonic(), len(server.log)
-        server.process.send_signal(signal.SIGTERM)
-        traffic.stop_asking()
-        time.sleep(BODY_TIMEOUT_MS / 2000)
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", server.port), timeout=20)
-        assert slow.recv(4096).startswith(b"HTTP/1.1 408 ")
-        status = server.process.wait(30)
-    tally = traffic.tally
-    assert status == 0, server.log
-    warnings = [line for line in server.log[mark:].splitlines() if "[WARNING]" in line]
-    assert not [line for line in warnings if "request_id=slow" not in line], server.log  # Nothing is amiss.
-    assert (tally.refused, tally.failed, tally.wrong) == (0, 0, 0), tally
-    assert not [began for began in traffic.lost_began if began < at], traffic.tally
-    record_fault(Row("pod: SIGTERM", EIGHT_CLIENTS, tally, None))
-
-
-def test_told_to_stop_while_it_starts_its_processes_it_stops(tmp_path: Path, started: Start) -> None:
-    """The store is empty, which is logged right before the supervisor begins to start them."""
-    server = started(MODEL_STORE_URL=f"file://{tmp_path}")
-    assert server.process is not None
-    until = time.monotonic() + START_TIMEOUT_S
-    while "No model yet" not in server.log:
-        assert time.monotonic() < until
-        time.sleep(0.001)
-    time.sleep(0.025)
-    server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(30) in (0, -signal.SIGTERM), server.log
-    assert "negative file descriptor" not in server.log
-
-
-def test_nothing_outlives_a_supervisor_that_is_killed(faulty: FaultyService) -> None:
-    process = faulty.server.process
-    assert process is not None
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait()
-    assert not psutil.wait_procs(family, timeout=30)[1], faulty.server.log

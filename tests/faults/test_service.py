@@ -10,6 +10,8 @@ import time
 from base64 import b64encode
 from pathlib import Path
 
+import psutil
+
 from tests.conftest import run_module
 from tests.server import ROOT, Server
 
@@ -102,15 +104,27 @@ def test_a_variant_that_answers_wrong_never_serves(tmp_path: Path, package: Path
 
 
 def test_an_edge_and_a_runner_started_apart(tmp_path: Path, store_url: str, golden: list[Path]) -> None:
+    """Each ends with its supervisor, also when that is killed."""
     runner = Server(
         tmp_path / "runner", target="service.app:RunnerService", MODEL_STORE_URL=store_url, ENGINE="openvino"
     )
     with runner, Server(tmp_path / "edge", RUNNER_URL=runner.url) as edge:
         assert edge.client.post(PREDICT, content=body_of(golden[8])).status_code == 200
-        runner.stop()
-        answer = edge.client.post(PREDICT, content=body_of(golden[8]))
-        assert answer.status_code == 503
-        assert "the runner does not answer" in answer.json()["error"]
+        kill_supervisor(runner)
+        response = edge.client.post(PREDICT, content=body_of(golden[8]))
+        assert response.status_code == 503
+        assert "the runner does not answer" in response.json()["error"]
+        kill_supervisor(edge)
+
+
+def kill_supervisor(server: Server) -> None:
+    """Kill the process that looks after the others, and wait until they have ended by themselves."""
+    assert server.process is not None
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    assert family
+    server.process.kill()
+    server.process.wait()
+    assert not psutil.wait_procs(family, timeout=30)[1], server.log
 
 
 def test_a_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:

@@ -18,8 +18,6 @@ from .faulty_service import FaultyService, is_eight
 from .table import RecordFault, Row
 from .traffic import PREDICT, Traffic
 
-pytestmark = pytest.mark.xdist_group("faulty")
-
 HEAD = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {{}}\r\n\r\n"
 
 

@@ -8,7 +8,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Iterator
 
-from tests.hostile.images import SEED, sound_pictures
+from tests.hostile.images import SEED, sound_images
 
 from .item import CLASSIFY, EXAMPLES, INFER, JSON, PREDICT, Item
 from .ways import images_tensor, infer_body
@@ -16,7 +16,7 @@ from .ways import images_tensor, infer_body
 
 def compressed() -> Iterator[Item]:
     """Yield bodies that are compressed, more or less."""
-    body = infer_body(images_tensor(data=[b64encode(sound_pictures()["png"]).decode()]))
+    body = infer_body(images_tensor(data=[b64encode(sound_images()["png"]).decode()]))
     packed = gzip.compress(body, mtime=0)
     zipped = {**JSON, "Content-Encoding": "gzip"}
     for megabytes in (2, 64):

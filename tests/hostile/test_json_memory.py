@@ -12,8 +12,6 @@ from tests.server import Server
 from .corpus.item import EXAMPLES, INDEX, INFER, JSON, PREDICT
 from .sender import MemoryWatch
 
-pytestmark = pytest.mark.xdist_group("hostile-default-limits")
-
 MIB = 2**20
 REQUEST_MIB = 32
 """The default."""

@@ -1,4 +1,4 @@
-"""Large pictures that cannot be decoded, one after the other: what was sent is let go with the answer."""
+"""Large images that cannot be decoded, one after the other: what was sent is let go with the answer."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ from tests.server import Server
 
 from .sender import MemoryWatch
 
-pytestmark = pytest.mark.xdist_group("hostile-default-limits")
-
 MIB = 2**20
 
-PICTURE_MIB = 15
+IMAGE_MIB = 15
 """Just below the limit of a service that is told nothing."""
 
 TIMES = 60
 
 COPIES = 4
-"""Of a picture, while it is received and looked at."""
+"""Of a image, while it is received and looked at."""
 
 SLACK_MIB = 32
 
 
 @pytest.mark.parametrize("path", ["/classify", "/v2/models/xception/infer"])
 def test_they_do_not_add_up(default_server: Server, path: str) -> None:
-    picture = b"\xff\xd8\xff\xe0" + bytes(PICTURE_MIB * MIB)
+    image = b"\xff\xd8\xff\xe0" + bytes(IMAGE_MIB * MIB)
     headers = {"Inference-Header-Content-Length": "0"}
     with MemoryWatch(edge=default_server.edge()) as memory:
         for _ in range(TIMES):
-            answer = default_server.client.post(path, content=picture, headers=headers)
+            answer = default_server.client.post(path, content=image, headers=headers)
             assert answer.status_code == 400, answer.text
             assert "image" in answer.text
-    assert memory.growth()["edge"] <= (COPIES * PICTURE_MIB + SLACK_MIB) * MIB
+    assert memory.growth()["edge"] <= (COPIES * IMAGE_MIB + SLACK_MIB) * MIB

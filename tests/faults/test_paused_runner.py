@@ -9,14 +9,10 @@ import threading
 import time
 from contextlib import suppress
 
-import pytest
-
 from service.settings import MIB
 
 from .faulty_service import FaultyService
 from .versions import wait_until
-
-pytestmark = pytest.mark.xdist_group("faulty")
 
 IMAGES = 64
 SIDE = 71

@@ -1,4 +1,4 @@
-"""Pictures that are small and take long: refused where that can be seen, and else given up at the deadline."""
+"""Images that are small and take long: refused where that can be seen, and else given up at the deadline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.core.deadline import Deadline
 from service.core.errors import DeadlineExceededError, InvalidImageError
 from service.images.decoder import Decoder, ImageLimits, decode_image
 
-from .images import chunk, gif_control, gif_frame, many_scans, png, run_length_bmp, segment, sound_pictures
+from .images import chunk, gif_control, gif_frame, many_scans, png, run_length_bmp, segment, sound_images
 
 CONTRACT = InputContract(height=71, width=71)
 LIMITS = ImageLimits(2**24, 2_000_000)
@@ -23,7 +23,7 @@ GIF = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff"
 
 @pytest.mark.parametrize("kind", ["jpeg", "progressive jpeg"])
 def test_segments_and_scans_of_a_jpeg_are_limited(kind: str) -> None:
-    jpeg = sound_pictures()[kind]
+    jpeg = sound_images()[kind]
     many = r"more segments or scans than a JPEG needs; the limits are 2000 and 200$"
     taken_apart = r"more Exif, tables or bytes between its segments .* the limits are 100 segments and 65536 bytes$"
     for slow, reason in [
@@ -97,7 +97,7 @@ def test_bmps_in_runs_are_smaller() -> None:
 
 
 def test_a_jpeg_whose_first_scan_is_whole_can_have_no_other() -> None:
-    jpeg = sound_pictures()["jpeg"]
+    jpeg = sound_images()["jpeg"]
     scan = jpeg[jpeg.find(b"\xff\xda") : -2]
     with pytest.raises(InvalidImageError, match="broken data stream"):  # Why they are not counted there.
         decode_image(jpeg[:-2] + scan * 300 + b"\xff\xd9", CONTRACT, LIMITS)
@@ -105,7 +105,7 @@ def test_a_jpeg_whose_first_scan_is_whole_can_have_no_other() -> None:
 
 @pytest.mark.parametrize("kind", ["jpeg", "progressive jpeg"])
 def test_what_follows_a_jpeg_or_stands_in_a_segment_does_not_count(kind: str) -> None:
-    jpeg = sound_pictures()[kind]
+    jpeg = sound_images()[kind]
     pixels = decode_image(jpeg, CONTRACT, LIMITS)
     film = b"\xff\xda\xff\xe1" * 10_000
     assert (decode_image(jpeg + film, CONTRACT, LIMITS) == pixels).all()
@@ -118,5 +118,5 @@ async def test_decoding_is_abandoned_at_the_deadline() -> None:
     decoder.start()
     with pytest.raises(DeadlineExceededError, match="the deadline of 100 ms has passed"):
         await decoder.decode([slow], CONTRACT, Deadline(0.1))
-    assert (await decoder.decode([sound_pictures()["png"]], CONTRACT, Deadline(60))).shape == (1, 71, 71, 3)
+    assert (await decoder.decode([sound_images()["png"]], CONTRACT, Deadline(60))).shape == (1, 71, 71, 3)
     await decoder.stop()
