@@ -193,7 +193,7 @@ def format_index(state: RunnerState, ready_only: bool) -> bytes:
     return orjson.dumps([entry for entry in entries if entry["state"] == "READY" or not ready_only])
 
 
-def refuse_control(model: str, state: RunnerState) -> BadRequestError | ModelNotFoundError:
+def reject_control(model: str, state: RunnerState) -> BadRequestError | ModelNotFoundError:
     """Return the error for a request to load or unload a model."""
     if model != state.name:
         return ModelNotFoundError(f"Request for unknown model: '{model}' is not found")

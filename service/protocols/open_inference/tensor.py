@@ -31,7 +31,7 @@ def read_json_images(data: Any, shape: Sequence[int], field: str) -> tuple[list[
     try:
         values = flatten(data, sizes)
     except TensorError as error:
-        raise _refuse_list(error, field) from None
+        raise _reject_list(error, field) from None
     fields = [field + format_path(index, sizes) for index in range(len(values))]
     return [decode_text(value, at) for value, at in zip(values, fields, strict=True)], fields
 
@@ -51,7 +51,7 @@ def read_json_pixels(data: Any, shape: Sequence[int], field: str) -> NDArray[np.
         levels = read_levels(data, _sizes_of(data, shape))
     except TensorError as error:
         if error.sizes:
-            raise _refuse_list(error, field) from None
+            raise _reject_list(error, field) from None
         found = f"is {error.value}; " if type(error.value) in (int, float) else ""
         message = f"{field}{error.path}: {found}must be a whole number from 0 to 255"
         raise BadRequestError(message) from None
@@ -120,6 +120,6 @@ def _sizes_of(data: Any, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(shape) if nested else (math.prod(shape),)
 
 
-def _refuse_list(error: TensorError, field: str) -> BadRequestError:
+def _reject_list(error: TensorError, field: str) -> BadRequestError:
     found = f"has {len(error.value)} entries; " if isinstance(error.value, list) else ""
     return BadRequestError(f"{field}{error.path}: {found}must be a list of {error.sizes[0]}")

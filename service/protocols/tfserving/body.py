@@ -36,7 +36,7 @@ class Element:
     blame: str = ""
     """Prefix of TensorFlow Serving's error messages about it."""
 
-    def refuse(self, text: str, reason: str, at: str = "") -> BadRequestError:
+    def reject(self, text: str, reason: str, at: str = "") -> BadRequestError:
         """Return an error that begins with TensorFlow Serving's text.
 
         Args:
@@ -121,10 +121,10 @@ def read_image(element: Element) -> bytes:
         try:
             return decode_b64(value["b64"])
         except ValueError:
-            raise element.refuse("Unable to base64 decode", "is not base64") from None
+            raise element.reject("Unable to base64 decode", "is not base64") from None
     expected = "must be an image as {'b64': '…'}"
     if isinstance(value, dict):
-        raise element.refuse(f"JSON Value: {quote(value)} not formatted correctly for base64 data", expected)
+        raise element.reject(f"JSON Value: {quote(value)} not formatted correctly for base64 data", expected)
     if isinstance(value, list | str):  # The type is right for TensorFlow Serving; only its model rejects the value.
-        raise element.refuse("", f"{expected}, not {'a list' if isinstance(value, list) else 'a plain string'}")
-    raise element.refuse(wrong_type(value, "string"), expected)
+        raise element.reject("", f"{expected}, not {'a list' if isinstance(value, list) else 'a plain string'}")
+    raise element.reject(wrong_type(value, "string"), expected)

@@ -176,7 +176,7 @@ def _image(feature: _Feature | None, index: int) -> Element:
     element = Element(feature.values[0], feature.field, blame)
     if feature.kind != "bytes":
         mismatch = f"Data types don't match. Data type: {feature.kind} but expected type: string"
-        raise element.refuse(mismatch, "must be an image as {'b64': '…'}")
+        raise element.reject(mismatch, "must be an image as {'b64': '…'}")
     if len(feature.values) > 1:
-        raise element.refuse("Can't parse serialized Example.", f"has {len(feature.values)} values; one image is taken")
+        raise element.reject("Can't parse serialized Example.", f"has {len(feature.values)} values; one image is taken")
     return Element(element.value, feature.field)
