@@ -1,7 +1,7 @@
 """The entry point: two BentoML services and their wiring.
 
 `bentoml serve` (or `bentoml serve service.app:EdgeService`) starts the edge, and the runner as a process of its
-own beside it. `bentoml serve service.app:RunnerService` starts a runner alone; an edge told `RUNNER_URL` uses it.
+own beside it. `bentoml serve service.app:RunnerService` starts a runner alone; an edge with `RUNNER_URL` uses it.
 """
 
 from __future__ import annotations

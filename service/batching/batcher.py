@@ -28,7 +28,7 @@ class BatchObserver(Protocol):
     """Who is told what the batcher does; the metrics are one."""
 
     def batch_finished(self, images: int, seconds: float) -> None:
-        """A batch of so many images took so long."""
+        """Record that a batch of so many images took so many seconds."""
 
     def images_dropped(self, reason: str, images: int) -> None:
         """So many images left the queue without being run, because they `expired` or were `cancelled`."""

@@ -63,13 +63,13 @@ class ReconcilerObserver(VersionsObserver, Protocol):
     """Who is told of what happens; the metrics are one."""
 
     def version_failed(self, model: str, status: VersionStatus) -> None:
-        """A version could not be brought to life."""
+        """Record that a version could not be loaded."""
 
     def store_polled(self, model: str, answered: bool) -> None:
-        """The store was asked what the labels point to."""
+        """Record a poll of the labels in the store."""
 
     def desired_changed(self, model: str, versions: Mapping[str, int]) -> None:
-        """The store wants each label, or under an empty one the default, to lead to this version."""
+        """Record which version each label has in the store; the empty label is the default version."""
 
 
 class Reconciler:

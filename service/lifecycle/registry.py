@@ -22,13 +22,13 @@ class VersionsObserver(Protocol):
     """Who is told of every change; the metrics are one."""
 
     def version_changed(self, model: str, status: VersionStatus) -> None:
-        """A version entered another state."""
+        """Record the new state of a version."""
 
     def version_available(self, model: str, batching: VersionBatching, seconds: float) -> None:
-        """A version went live, so many seconds after its first step."""
+        """Record that a version is available, so many seconds after its load began."""
 
     def label_routed(self, model: str, label: str, version: int) -> None:
-        """A label, or under an empty one the default, leads to this version now; 0 where it leads nowhere any more."""
+        """Record the version that a label routes to; the empty label is the default, 0 means none."""
 
 
 class VersionRegistry:

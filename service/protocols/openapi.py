@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -92,14 +94,10 @@ def openapi_document(settings: Settings, apis: Sequence[HttpApi], state: RunnerS
     """
     describer = Describer(settings, state)
     parts = [api.describe(describer) for api in apis]
-    schemas = models_json_schema(
-        [
-            *((body, "validation") for part in parts for body in part.requests),
-            *((body, "serialization") for part in parts for body in part.responses),
-            (Error, "serialization"),
-        ],
-        ref_template=SCHEMA_REF,
-    )[1]
+    schemas = _schemas(
+        tuple(body for part in parts for body in part.requests),
+        tuple(body for part in parts for body in part.responses),
+    )
     paths: dict[str, Any] = {}
     for part in parts:
         for path, operations in part.paths.items():
@@ -113,8 +111,23 @@ def openapi_document(settings: Settings, apis: Sequence[HttpApi], state: RunnerS
         },
         "tags": [{"name": part.tag, "description": part.summary} for part in parts],
         "paths": paths,
-        "components": {"schemas": schemas["$defs"], "securitySchemes": _security_schemes(settings)},
+        "components": {"schemas": schemas, "securitySchemes": _security_schemes(settings)},
     }
+
+
+@cache
+def _schemas(requests: tuple[type[BaseModel], ...], responses: tuple[type[BaseModel], ...]) -> dict[str, Any]:
+    """Return the JSON schemas of bodies; generating them takes many milliseconds, and happens once."""
+    definitions = models_json_schema(
+        [
+            *((body, "validation") for body in requests),
+            *((body, "serialization") for body in responses),
+            (Error, "serialization"),
+        ],
+        ref_template=SCHEMA_REF,
+    )[1]
+    schemas: dict[str, Any] = definitions["$defs"]
+    return schemas
 
 
 def _security_schemes(settings: Settings) -> dict[str, Any]:

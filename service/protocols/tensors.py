@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from pybase64 import b64decode
 
+from model_store.trust.manifest import Tensor
+
 _LEVELS = frozenset(range(256))
 """Valid values of a pixel."""
 
@@ -24,6 +26,11 @@ class TensorError(ValueError):
         """Keep its indices, as in `[3][7]`, and the sizes of the lists that are expected there; none for a number."""
         super().__init__(path)
         self.path, self.value, self.sizes = path, value, tuple(sizes)
+
+
+def is_image_input(tensor: Tensor) -> bool:
+    """Return whether a tensor holds encoded images, `[n]`, or pixels, `[n, height, width, 3]`."""
+    return (tensor.dtype, len(tensor.shape)) in (("DT_STRING", 1), ("DT_UINT8", 4))
 
 
 def decode_base64(text: str | bytes) -> bytes:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from service.settings import Settings, load_settings
@@ -46,3 +50,14 @@ def test_what_cannot_work_stops_the_start_with_one_line(
     assert text.startswith(message)
     assert "\n" not in text
     assert "secret" not in text
+
+
+def test_reading_the_settings_loads_little() -> None:
+    """Command lines read them, too: no metrics, no engine, no web framework, no images."""
+    code = "import json, sys; import service.settings; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    heavy = {"prometheus_client", "openvino", "tensorflow", "keras", "starlette", "uvicorn", "bentoml", "circus", "PIL"}
+    assert not loaded & heavy
+    service = {name for name in loaded if name.startswith("service.")}
+    assert service == {"service.settings", "service.core", "service.core.key_file"}

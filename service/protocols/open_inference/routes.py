@@ -81,7 +81,7 @@ class OpenInference:
 
     async def control(self, request: Request) -> Response:
         """Reject a request to load or unload a model."""
-        raise models.refuse_control(request.path_params["model"], await self._edge.runner.state())
+        raise models.reject_control(request.path_params["model"], await self._edge.runner.state())
 
     async def infer(self, request: Request) -> InferenceResponse:
         """Respond with the scores of images or pixels."""

@@ -1,4 +1,4 @@
-"""The tensors of the Open Inference Protocol: from JSON, or from the binary data behind it, to images and pixels."""
+"""Parse tensors of the Open Inference Protocol, in JSON or binary, to images and pixels."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from service.core.errors import BadRequestError
 from service.protocols.tensors import TensorError, decode_base64, flatten, format_path, read_levels
 
 _LENGTH_BYTES = 4
-"""Of the little-endian number before each element of binary BYTES."""
+"""Length of the little-endian number before each element of binary BYTES."""
 
 
 def read_json_images(data: Any, shape: Sequence[int], field: str) -> tuple[list[bytes], list[str]]:
-    """Return the elements of a BYTES tensor in JSON, and where each of them stands.
+    """Return the elements of a BYTES tensor in JSON, and the path of each.
 
     Args:
-        data: Texts in base64, nested as `shape` says, or flat.
+        data: Base64 strings, nested as `shape` says, or flat.
         shape: Whole numbers from 1.
-        field: Where `data` stands in the request.
+        field: Path of `data` in the request.
 
     Raises:
         BadRequestError: It is something else.
@@ -31,18 +31,18 @@ def read_json_images(data: Any, shape: Sequence[int], field: str) -> tuple[list[
     try:
         values = flatten(data, sizes)
     except TensorError as error:
-        raise _refuse_list(error, field) from None
+        raise _reject_list(error, field) from None
     fields = [field + format_path(index, sizes) for index in range(len(values))]
     return [decode_text(value, at) for value, at in zip(values, fields, strict=True)], fields
 
 
 def read_json_pixels(data: Any, shape: Sequence[int], field: str) -> NDArray[np.uint8]:
-    """Return a UINT8 tensor that stands in JSON.
+    """Return a UINT8 tensor in JSON.
 
     Args:
         data: Whole numbers from 0 to 255, nested as `shape` says, or flat.
         shape: Whole numbers from 1.
-        field: Where `data` stands in the request.
+        field: Path of `data` in the request.
 
     Raises:
         BadRequestError: It is something else; the message names the first number or list that is wrong.
@@ -51,7 +51,7 @@ def read_json_pixels(data: Any, shape: Sequence[int], field: str) -> NDArray[np.
         levels = read_levels(data, _sizes_of(data, shape))
     except TensorError as error:
         if error.sizes:
-            raise _refuse_list(error, field) from None
+            raise _reject_list(error, field) from None
         found = f"is {error.value}; " if type(error.value) in (int, float) else ""
         message = f"{field}{error.path}: {found}must be a whole number from 0 to 255"
         raise BadRequestError(message) from None
@@ -59,15 +59,15 @@ def read_json_pixels(data: Any, shape: Sequence[int], field: str) -> NDArray[np.
 
 
 def read_binary_images(raw: memoryview, count: int, field: str) -> list[bytes]:
-    """Return the elements of a BYTES tensor in binary: each its length, then as many bytes.
+    """Return the elements of a binary BYTES tensor: for each its length, then its bytes.
 
     Args:
         raw: The data of the tensor.
-        count: How many elements the shape says there are.
-        field: Where the tensor stands in the request.
+        count: Number of elements, from the shape.
+        field: Path of the tensor in the request.
 
     Raises:
-        BadRequestError: The data ends too early, or goes on behind the last element.
+        BadRequestError: The data ends too early, or bytes follow the last element.
     """
     elements: list[bytes] = []
     at = 0
@@ -101,7 +101,7 @@ def read_binary_pixels(raw: memoryview, shape: Sequence[int], field: str) -> NDA
 
 
 def decode_text(value: Any, field: str) -> bytes:
-    """Return the bytes of an element that is text in base64.
+    """Return the bytes of a base64 element.
 
     Raises:
         BadRequestError: It is something else.
@@ -120,6 +120,6 @@ def _sizes_of(data: Any, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(shape) if nested else (math.prod(shape),)
 
 
-def _refuse_list(error: TensorError, field: str) -> BadRequestError:
+def _reject_list(error: TensorError, field: str) -> BadRequestError:
     found = f"has {len(error.value)} entries; " if isinstance(error.value, list) else ""
     return BadRequestError(f"{field}{error.path}: {found}must be a list of {error.sizes[0]}")

@@ -30,17 +30,17 @@ def read_pixels(elements: Sequence[Element], shape: tuple[int, int, int]) -> NDA
         try:
             images.append(read_levels(element.value, shape))
         except TensorError as error:
-            raise _refuse(element, error) from None
+            raise _reject(element, error) from None
     return np.frombuffer(b"".join(images), np.uint8).reshape(len(elements), *shape)
 
 
-def _refuse(element: Element, error: TensorError) -> BadRequestError:
+def _reject(element: Element, error: TensorError) -> BadRequestError:
     value = error.value
     if error.sizes and isinstance(value, list):
-        return element.refuse("", f"has {len(value)} entries; the signature takes {error.sizes[0]}", error.path)
+        return element.reject("", f"has {len(value)} entries; the signature takes {error.sizes[0]}", error.path)
     if error.sizes:
-        return element.refuse("", f"must be {' × '.join(map(str, error.sizes))} numbers in nested lists", error.path)
+        return element.reject("", f"must be {' × '.join(map(str, error.sizes))} numbers in nested lists", error.path)
     if type(value) is int:
-        return element.refuse("", f"is {value}; must be a whole number from 0 to 255", error.path)
+        return element.reject("", f"is {value}; must be a whole number from 0 to 255", error.path)
     text = "" if isinstance(value, list) else wrong_type(value, "uint8")
-    return element.refuse(text, "must be a whole number from 0 to 255", error.path)
+    return element.reject(text, "must be a whole number from 0 to 255", error.path)

@@ -77,7 +77,7 @@ class TensorFlowServing:
                 Route(f"{path}/metadata", JsonEndpoint(self.metadata), methods=["GET"]),
                 Route(path, JsonEndpoint(self.status), methods=["GET"]),
             ]
-        return [*known, Route("/v1/{other:other}", JsonEndpoint(partial(refuse_malformed, known)), methods=_METHODS)]
+        return [*known, Route("/v1/{other:other}", JsonEndpoint(partial(reject_malformed, known)), methods=_METHODS)]
 
     def describe(self, describer: Describer) -> Description:
         """Return the description of this API."""
@@ -151,7 +151,7 @@ class TensorFlowServing:
                 raise error.within(parsed.fields) from error
 
 
-async def refuse_malformed(known: Sequence[Route], request: Request) -> Response:
+async def reject_malformed(known: Sequence[Route], request: Request) -> Response:
     """Reject an unknown path as TensorFlow Serving does; a wrong method is named.
 
     Raises:

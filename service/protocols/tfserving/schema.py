@@ -1,4 +1,4 @@
-"""The bodies of TensorFlow Serving's REST API, as the OpenAPI description has them."""
+"""Define the bodies of TensorFlow Serving's REST API for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class NamedImage(Body):
 
 Level = Annotated[int, Field(ge=0, le=255)]
 Pixels = list[list[list[Level]]]
-"""`[height][width][3]`, of the size that the model takes."""
+"""`[height][width][3]`, of the model's input size."""
 
 
 class NamedPixels(Body):
-    """The pixels of an image with the name of their input."""
+    """The pixels of an image, with the name of the input."""
 
     pixels: Pixels
 
@@ -84,13 +84,13 @@ class ClassifyExamples(Body):
 
 
 class Predictions(Body):
-    """The answer to the row format: the scores of all classes, an image a row."""
+    """Response to the row format: the scores of all classes, one row per image."""
 
     predictions: list[list[float]]
 
 
 class Outputs(Body):
-    """The answer to the columnar format: the scores of all classes, an image a row."""
+    """Response to the columnar format: the scores of all classes, one row per image."""
 
     outputs: list[list[float]]
 
@@ -99,13 +99,13 @@ LabelAndScore = Annotated[list[str | float], Field(min_length=2, max_length=2)]
 
 
 class Results(Body):
-    """The answer to classify: for each example all classes with their scores, in the order of the model."""
+    """Response to classify: for each example all classes with their scores, in the order of the model."""
 
     results: list[list[LabelAndScore]]
 
 
 class StatusDetail(Body):
-    """How a version fares."""
+    """Error of a version; `OK` without one."""
 
     error_code: str
     error_message: str
@@ -127,7 +127,7 @@ class ModelStatus(Body):
 
 
 class ModelSpec(Body):
-    """Which version it is."""
+    """Name and version of the model."""
 
     name: str
     signature_name: str
@@ -172,7 +172,7 @@ class SignatureDefMap(Body):
 
 
 class Metadata(Body):
-    """What there is to tell of a version."""
+    """Metadata of a version."""
 
     signature_def: SignatureDefMap
 

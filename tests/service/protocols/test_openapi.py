@@ -12,10 +12,9 @@ from typing import Any
 import httpx
 import jsonschema_rs
 import pytest
-from starlette.applications import Starlette
+from starlette.routing import Router
 
-from service.core.errors import BadRequestError, NotReadyError
-from service.core.serving_state import RunnerState
+from service.core.errors import BadRequestError
 from service.edge.data_plane import DataPlane
 from service.http.http_edge import HttpEdge
 from service.protocols.apis import http_apis, http_routes
@@ -27,18 +26,8 @@ from service.protocols.tfserving.body import parse_body
 from service.protocols.tfserving.classify import parse_examples
 from service.protocols.tfserving.predict import parse_predict
 from service.settings import Settings
+from tests.service.protocols.edge import STATE, Client
 from tests.service.protocols.open_inference.samples import MODEL, SIGNATURES
-
-STATE = RunnerState(
-    name="cats",
-    process="a",
-    changes=1,
-    waiting_for=None,
-    default=3,
-    labels={"stable": 3},
-    versions=(),
-    served=(MODEL,),
-)
 
 
 @pytest.fixture(scope="module")
@@ -204,18 +193,18 @@ def nulled(request: Any, path: str) -> Any:
     return copy[""]
 
 
-async def test_the_page_the_document_the_example_and_no_icon(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_page_the_document_the_example_and_no_icon(client: Client) -> None:
+    page = (await client.get("/")).text
+    assert "deepLinking: true" in page
+    assert "tryItOutEnabled: true" in page
+    assert "version 3" in (await client.get("/docs.json")).json()["info"]["description"]
+    assert (await client.get("/example.png")).content.startswith(b"\x89PNG")
+    assert (await client.get("/favicon.ico")).status_code == 204
+
+
+async def test_the_document_is_there_without_a_runner() -> None:
     edge = HttpEdge(DataPlane(Settings()))
-
-    async def away() -> RunnerState:
-        raise NotReadyError("the edge is not started")
-
-    monkeypatch.setattr(edge.runner, "state", away)
-    app = Starlette(routes=http_routes(edge))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        page = (await client.get("/")).text
-        assert "deepLinking: true" in page
-        assert "tryItOutEnabled: true" in page
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(Router(routes=http_routes(edge))), base_url="http://test"
+    ) as client:
         assert "No version" in (await client.get("/docs.json")).json()["info"]["description"]
-        assert (await client.get("/example.png")).content.startswith(b"\x89PNG")
-        assert (await client.get("/favicon.ico")).status_code == 204

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from importlib.metadata import version
 
 import orjson
 import pytest
 import uvloop
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.http.request_body import INVALID_BODY
 from service.server import protocol as connection
-from service.server.protocol import MAX_HEAD_BYTES
+from service.server.protocol import MAX_HEAD_BYTES, HttpProtocol
 from tests.service.http_server import ServerOf, ask, serving, until
 
 LONG = 4 * 2**20
@@ -36,6 +40,35 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     length = str(len(body)).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
     await send({"type": "http.response.body", "body": body})
+
+
+def test_what_is_used_of_uvicorn_is_there() -> None:
+    """Another release: read `protocol.py` and `transport.py` beside its source, then change the first line."""
+    assert version("uvicorn").startswith("0.54.")
+    overridden = {name for name in vars(HttpProtocol) if hasattr(HttpToolsProtocol, name) and not name.startswith("__")}
+    assert overridden == {
+        "connection_made",
+        "connection_lost",
+        "data_received",
+        "on_headers_complete",
+        "on_body",
+        "on_message_complete",
+        "on_response_complete",
+        "pause_writing",
+        "resume_writing",
+        "send_400_response",
+        "_unsupported_upgrade_warning",
+    }
+    assert callable(HttpToolsProtocol._should_upgrade)
+    protocol, cycle = inspect.getsource(HttpToolsProtocol), inspect.getsource(RequestResponseCycle)
+    for name in ("transport", "parser", "flow", "cycle", "pipeline", "headers", "loop", "server_state"):
+        assert re.search(rf"self\.{name}\b.* = ", protocol), name
+    for name in ("timeout_keep_alive", "ws_protocol_class"):
+        assert f"self.{name} = config.{name}" in protocol
+    for name in ("scope", "keep_alive", "more_body", "message_event", "response_complete"):
+        assert f"self.{name} = " in cycle
+    assert STATUS_LINE[400] == b"HTTP/1.1 400 Bad Request\r\n"
+    assert 'b"\\r\\n"' in cycle  # The end of a head, by which `ResponseTransport` knows it.
 
 
 def on_uvloop(test: Callable[[ServerOf], Awaitable[None]]) -> Callable[[], None]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -14,7 +17,7 @@ from circus.watcher import Watcher
 from tornado.ioloop import IOLoop
 
 from service.server.supervisor import patch_supervisor
-from tests.server import free_port
+from tests.server import ROOT, free_port
 
 _SIGNALS = (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT, signal.SIGTERM, signal.SIGWINCH)
 
@@ -79,3 +82,38 @@ async def test_a_stop_during_the_start_is_carried_out(arbiter: Arbiter, after_ms
             await asyncio.sleep(0.01)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port_of(arbiter)), timeout=5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_only_inherited_tcp_listeners_are_closed() -> None:
+    code = "from service.server.supervisor import close_inherited_listeners as close; close()\n"
+    code += "import os, sys\nfor number in map(int, sys.argv[1:]):\n"
+    code += "    try: os.fstat(number); print('open')\n    except OSError: print('closed')\n"
+    listener, unix, connected = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX), socket.socket()
+    with listener, unix, connected:
+        unix.bind("\0service-test-" + str(os.getpid()))
+        unix.listen()
+        connected.connect(listener.getsockname())
+        numbers = [one.fileno() for one in (listener, unix, connected)]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, numbers)],
+            cwd=ROOT,
+            pass_fds=numbers,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert done.stdout.split() == ["closed", "open", "open"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_a_process_ends_when_its_parent_was_killed() -> None:
+    child = "from service.server.supervisor import end_with_supervisor as f; f(); print('up', flush=True)\n"
+    child += "import signal\nsignal.pause()\n"
+    parent = "import subprocess, sys, signal\n"
+    parent += f"subprocess.Popen([sys.executable, '-c', {child!r}])\nsignal.pause()\n"
+    with subprocess.Popen([sys.executable, "-c", parent], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(signal.SIGKILL)
+        assert process.stdout.read() == b""  # Its end of the pipe is closed once the child has ended, too.
