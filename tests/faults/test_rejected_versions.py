@@ -87,7 +87,7 @@ def test_a_restart_onto_a_bad_version_falls_back(store: Store, serve: Start, eig
     server.wait_for("/readyz")
     assert ask(server, eight) == (1, 1)
     assert states(server)[2] == ("END", "FAILED_PRECONDITION")
-    assert "version 1, which served here last, serves on" in server.log
+    assert "falling back to version 1, which served last" in server.log
     assert server.stop() == 0
 
 

@@ -82,7 +82,7 @@ def test_bulk_fills_three_quarters_of_the_bytes_and_all_only_alone() -> None:
     admission = Admission(max_requests=9, max_bytes=100)
     with admission.admit(Deadline(1), Priority.BULK, size=75) as bulk:
         bulk.reserve(75)
-        with pytest.raises(OverloadedError, match="1 more are over the 75 that are taken at once of low priority"):
+        with pytest.raises(OverloadedError, match="1 more are over the limit of 75 for bulk requests"):
             admission.admit(Deadline(1), Priority.BULK, size=1)
         with admission.admit(Deadline(1), size=25) as permit:
             permit.reserve(25)
