@@ -119,7 +119,7 @@ async def test_nobody_waits_for_a_picture_beyond_the_deadline() -> None:
     decoder.start()
     with admission.admit(Deadline(0.1)) as permit:
         with pytest.raises(DeadlineExceededError, match="the deadline of 100 ms has passed"):
-            await decoder.decode([slow], CONTRACT, permit)
+            await decoder.decode([slow], CONTRACT, permit.deadline)
         permit.deadline = Deadline(60)
-        assert (await decoder.decode([sound_pictures()["png"]], CONTRACT, permit)).shape == (1, 71, 71, 3)
+        assert (await decoder.decode([sound_pictures()["png"]], CONTRACT, permit.deadline)).shape == (1, 71, 71, 3)
     await decoder.stop()
