@@ -1,4 +1,7 @@
-"""What most tests stand on: the demo model, trained for real, and services that serve it."""
+"""What most tests share: a tiny real model, the demo model (Xception, trained on the digits), and services of both.
+
+The tiny one is for all tests to which it does not matter which network serves; it is there within seconds.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,12 @@ from typing import Any, NamedTuple
 import pytest
 from filelock import FileLock
 
+from model_store.publish import publish
+from model_store.remote import Remote
 from tests.faults.table import PROPERTY, format_table
 from tests.server import ROOT, Demo, Server
 from tests.shared import made_once
+from tests.tiny_model import XCEPTION_WORK, write_tiny_version
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
@@ -139,25 +145,68 @@ def export(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Export
 
 
 @pytest.fixture(scope="session")
-def package(export: Export) -> Path:
+def xception_package(export: Export) -> Path:
     """The demo model as a version folder."""
     return export.folder
 
 
 @pytest.fixture(scope="session")
-def store_url(package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def xception_golden(xception_package: Path) -> list[Path]:
+    """Held-out digits that the demo model recognises, as PNG files; that of number n shows an n."""
+    return golden_images(xception_package)
+
+
+@pytest.fixture(scope="session")
+def xception_store_url(xception_package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store that holds the demo model as version 1, labelled `stable`."""
+    return publish_alone(xception_package, tmp_path_factory, "xception-store")
 
-    def make(folder: Path) -> None:
-        store = ("--store", f"file://{folder}")
-        run_module("model_store", "publish", str(package), *store, "--model", "xception", "--label", "stable")
 
-    return f"file://{made_once(tmp_path_factory, 'store', make)}"
+@pytest.fixture(scope="session")
+def xception_server(demo: Demo, xception_store_url: str) -> Iterator[Server]:
+    """A service of the demo model, run by OpenVINO."""
+    with demo(MODEL_STORE_URL=xception_store_url) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tensorflow_server(demo: Demo, xception_store_url: str) -> Iterator[Server]:
+    """A service of the demo model, run by TensorFlow."""
+    with demo(MODEL_STORE_URL=xception_store_url, ENGINE="tensorflow") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model of the digits as a version folder."""
+    return made_once(tmp_path_factory, "package", write_tiny_version)
+
+
+@pytest.fixture(scope="session")
+def golden(package: Path) -> list[Path]:
+    """Held-out digits that the tiny model recognises, as PNG files; that of number n shows an n."""
+    return golden_images(package)
+
+
+@pytest.fixture(scope="session")
+def store_url(package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store that holds the tiny model as version 1, labelled `stable`."""
+    return publish_alone(package, tmp_path_factory, "store")
+
+
+@pytest.fixture(scope="session")
+def slow_store_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store that holds the tiny model with as much work for an image as Xception has, for tests of overload."""
+    package = made_once(tmp_path_factory, "slow-package", lambda folder: write_tiny_version(folder, XCEPTION_WORK))
+    return publish_alone(package, tmp_path_factory, "slow-store")
 
 
 @pytest.fixture(scope="session")
 def demo(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """Make services of the demo model with settings, each in a folder of its own; `with` runs one."""
+    """Make services of the tiny model with settings, each in a folder of its own; `with` runs one.
+
+    With another `MODEL_STORE_URL` they serve what that holds.
+    """
 
     def make(certificate: tuple[Path, Path] | None = None, **settings: str) -> Server:
         folder = tmp_path_factory.mktemp("demo")
@@ -169,7 +218,7 @@ def demo(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 @pytest.fixture(scope="session")
 def server(demo: Demo) -> Iterator[Server]:
-    """A service of the demo model with small limits, run by OpenVINO."""
+    """A service of the tiny model with small limits."""
     with demo(
         MAX_REQUEST_MIB="4",
         MAX_IMAGE_MIB="2",
@@ -180,14 +229,15 @@ def server(demo: Demo) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def tensorflow_server(demo: Demo) -> Iterator[Server]:
-    """A service of the demo model, run by TensorFlow."""
-    with demo(ENGINE="tensorflow") as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def golden(package: Path) -> list[Path]:
-    """Held-out digits as PNG files; that of number n shows an n."""
+def golden_images(package: Path) -> list[Path]:
+    """Return the golden images of a package, in the order of their names."""
     return sorted((package / "golden").glob("*.png"))
+
+
+def publish_alone(package: Path, factory: pytest.TempPathFactory, name: str) -> str:
+    """Return the URL of a store, shared by all workers, that holds a package as version 1, labelled `stable`."""
+
+    def make(folder: Path) -> None:
+        publish(package, Remote.open(f"file://{folder}", publishing=True), "xception", labels=("stable",))
+
+    return f"file://{made_once(factory, name, make)}"

@@ -72,6 +72,22 @@ def ceph() -> Iterator[Ceph]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def package(xception_package: Path) -> Path:
+    """The demo model: images are tested with what they are for."""
+    return xception_package
+
+
+@pytest.fixture(scope="session")
+def golden(xception_golden: list[Path]) -> list[Path]:
+    return xception_golden
+
+
+@pytest.fixture(scope="session")
+def store_url(xception_store_url: str) -> str:
+    return xception_store_url
+
+
 @dataclass(frozen=True)
 class Bucket:
     """A bucket with the demo model as version 1, labelled `stable`, and somebody who may only read it."""

@@ -61,10 +61,11 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 @pytest.fixture(scope="module")
-def guarded(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+def guarded(demo: Demo, slow_store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
     guarded = Guarded(folder)
     with demo(
+        MODEL_STORE_URL=slow_store_url,  # So that a flood waits.
         API_KEYS_FILE=str(guarded.file),
         ADMIN_TOKEN=TOKEN,
         ACCESS_LOG="true",

@@ -13,9 +13,13 @@ from loadtest.measurements.versions import derive_version
 from tests.conftest import RecordProperty
 from tests.server import Server
 from tests.shared import made_once
+from tests.tiny_model import write_tiny_version
 
 from .table import PROPERTY, RecordFault
 from .versions import Start, Store
+
+PULL_BYTES = 6 * 2**20
+"""About what a version here takes to pull."""
 
 
 @pytest.fixture
@@ -40,10 +44,12 @@ def started(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="session")
-def packages(package: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Versions by what is wrong with them, or else by how far they shift the classes."""
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Versions by what is wrong with them, or else by how far they shift the classes; to pull one takes a moment."""
 
     def make(folder: Path) -> None:
+        package = folder / "0"
+        write_tiny_version(package, padding=PULL_BYTES)
         for shift in (1, 2, 3):
             derive_version(package, folder / str(shift), shift)
         derive_version(package, folder / "other answers", 4, "golden")

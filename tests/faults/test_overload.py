@@ -40,9 +40,10 @@ REASONS = {
 
 
 @pytest.fixture(scope="module")
-def server(demo: Demo) -> Iterator[Server]:
+def server(demo: Demo, slow_store_url: str) -> Iterator[Server]:
     """A pod of two edges with small bounds."""
     with demo(
+        MODEL_STORE_URL=slow_store_url,
         EDGE_WORKERS=str(WORKERS),
         MAX_IN_FLIGHT=str(MAX_IN_FLIGHT),
         MAX_REQUEST_MIB="1",

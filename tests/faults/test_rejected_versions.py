@@ -52,6 +52,7 @@ def test_a_bad_version_never_serves(live: Live, eight: bytes, flaw: str, code: s
         data[1000] ^= 1
         weights.write_bytes(data)
     with Load(server, eight, clients=2) as load:
+        wait_until(lambda: bool(load.answers))
         answer = reload(server)
     assert answer.status_code == 409
     assert f"version {bad} (label 'stable') cannot be served" in answer.json()["error"]

@@ -128,9 +128,9 @@ def test_who_cannot_wait_for_the_next_runner_is_told_so(
     assert statuses != {200}
 
 
-def test_overload_is_refused_and_nothing_falls_over(store_url: str, golden: list[Path], started: Start) -> None:
+def test_overload_is_refused_and_nothing_falls_over(slow_store_url: str, golden: list[Path], started: Start) -> None:
     server = started(
-        MODEL_STORE_URL=store_url, ENGINE="openvino", QUEUE_MAX_IMAGES="64", MAX_IN_FLIGHT="16", MAX_INSTANCES="64"
+        MODEL_STORE_URL=slow_store_url, ENGINE="openvino", QUEUE_MAX_IMAGES="64", MAX_IN_FLIGHT="16", MAX_INSTANCES="64"
     )
     server.wait_for("/readyz")
     body = body_of(golden[8], instances=8)

@@ -28,7 +28,7 @@ SOON_S = 60.0
 """A guard against waiting for ever: a version is pulled, loaded and warmed beside eight clients."""
 
 
-DISK_BYTES = 512 * MIB
+DISK_BYTES = 64 * MIB
 """What may be filled, in memory."""
 
 
@@ -173,10 +173,10 @@ def test_gone_in_the_middle_of_a_pull_the_old_version_serves_on(
         traffic.wait_for_answers(30)
         before, serving = metric(server, failed), ask(server, eight)
         store.link.mend()
-        store.link.cut_after = 20 * MIB
+        store.link.cut_after = 2 * MIB
         version = store.publish(2)
         wait_until(lambda: metric(server, failed) > before, SOON_S)
-        assert store.link.received >= 20 * MIB
+        assert store.link.received >= 2 * MIB
         traffic.wait_for_answers(50)
         assert ask(server, eight) == serving
         assert states(server)[version][0] != "AVAILABLE"
@@ -190,7 +190,7 @@ def test_gone_in_the_middle_of_a_pull_the_old_version_serves_on(
 def test_a_disk_that_takes_no_more_leaves_the_old_version_serving(
     followed: tuple[DistantStore, Server], eight: bytes, record_fault: RecordFault
 ) -> None:
-    """No file of the runner may grow beyond 8 MiB: writing fails halfway, as it does on a disk that fills up."""
+    """No file of the runner may grow beyond 2 MiB: writing fails halfway, as it does on a disk that fills up."""
     store, server = followed
     failed = 'xception_model_failures_total{error_code="RESOURCE_EXHAUSTED"'
     runner = server.runner()
@@ -198,7 +198,7 @@ def test_a_disk_that_takes_no_more_leaves_the_old_version_serving(
     with store.traffic(server, eight) as traffic:
         traffic.wait_for_answers(30)
         before, serving = metric(server, failed), ask(server, eight)
-        runner.rlimit(psutil.RLIMIT_FSIZE, (8 * MIB, limits[1]))
+        runner.rlimit(psutil.RLIMIT_FSIZE, (2 * MIB, limits[1]))
         try:
             version = store.publish(3)
             wait_until(lambda: metric(server, failed) > before, SOON_S)
@@ -212,12 +212,12 @@ def test_a_disk_that_takes_no_more_leaves_the_old_version_serving(
     assert f"version {version} (label 'stable') cannot be served" in server.log
     assert "File too large; check the folder and its rights" in server.log
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
-    record_fault(Row("disk: files of 8 MiB at most, in the middle of a pull", EIGHT_CLIENTS, traffic.tally, None))
+    record_fault(Row("disk: files of 2 MiB at most, in the middle of a pull", EIGHT_CLIENTS, traffic.tally, None))
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own that holds two versions. Where it may not be mounted, but in CI, there is no test."""
+    """A file system of its own that holds some versions. Where it may not be mounted, but in CI, there is no test."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(

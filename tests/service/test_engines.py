@@ -19,8 +19,8 @@ from service.warmup import batch_of, check_golden, golden_pixels
 
 
 @pytest.fixture(scope="module")
-def model(package: Path) -> VerifiedModel:
-    return verify_folder(package, model="xception", version=1)
+def model(xception_package: Path) -> VerifiedModel:
+    return verify_folder(xception_package, model="xception", version=1)
 
 
 def named(model: VerifiedModel, name: str) -> Variant:

@@ -51,7 +51,7 @@ def test_it_comes_back(tmp_path: Path, served: ServedVersion) -> None:
 
 def test_it_is_for_this_machine_engine_and_limits_only(tmp_path: Path, served: ServedVersion) -> None:
     Remembered(tmp_path, 2, 32).keep(served)
-    other_variant = replace(served, variant=served.model.manifest.variants[-1])
+    other_variant = replace(served, variant=served.variant.model_copy(update={"precision": "bf16"}))
     assert Remembered(tmp_path, 2, 32).recall(other_variant) is None
     assert Remembered(tmp_path, 4, 32).recall(served) is None
     assert Remembered(tmp_path, 2, 16).recall(served) is None
