@@ -41,10 +41,9 @@ def give_back_memory() -> None:
 
 
 async def periodic_gc() -> None:
-    """Collect garbage and give back memory every minute, for ever.
+    """Collect garbage and return free memory to the system every minute.
 
-    What the largest backlog or picture took is not kept for the next one. And httpx leaves each question to the runner
-    behind in a circle, of which twenty thousand objects would add up before they are looked for.
+    The memory of the largest backlog or image is not kept for the next one.
     """
     while True:
         await asyncio.sleep(_TIDY_EVERY_S)
@@ -55,8 +54,8 @@ async def periodic_gc() -> None:
 def tune_gc() -> None:
     """Exclude the objects loaded so far from garbage collection, and collect less often.
 
-    The hundred thousand objects of the libraries are never garbage; what a request leaves behind has no circles in it
-    (`drop_tracebacks`), and what little has is found by `periodic_gc`.
+    The hundred thousand objects of the libraries are never garbage. Requests leave no reference cycles
+    (`drop_tracebacks`); rare ones are collected by `periodic_gc`.
     """
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
@@ -65,9 +64,8 @@ def tune_gc() -> None:
 def drop_tracebacks(error: BaseException) -> None:
     """Remove the tracebacks of an error and of its causes; to be called once it has been reported.
 
-    The frames on its way hold the images of a request, and some hold the error itself, as the result of work that
-    failed. Only a search for garbage finds such a circle: until then broken pictures of 16 MiB would add up to
-    gigabytes.
+    The frames of a traceback hold the images of a request, and some hold the error itself. Only garbage collection
+    frees such a cycle: until then broken images of 16 MiB would add up to gigabytes.
     """
     chain: list[BaseException | None] = [error]
     seen: set[int] = set()
