@@ -1,6 +1,6 @@
 """Build the image `xception-service-bento` with podman: `bentoml build`, then `bentoml containerize`.
 
-What BentoML is told is what scripts/container_build.py tells podman for the other images: the base, the labels, and how
+BentoML gets the same options as podman for the other images (scripts/container_build.py): the base, the labels, and how
 pip gets to packages. The Bento is kept in a folder of its own and thrown away; `make bento` makes one that stays.
 .venv is needed, as BentoML runs here.
 """

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run podman with settings that also fit a root account within a sandbox: limits that are there to be given, and a
-# runtime that takes cgroups of both versions side by side. Whoever has a configuration of their own keeps it.
+# runtime that takes cgroups of both versions side by side. An existing configuration is kept.
 set -euo pipefail
 
 limit() { # NAME LETTER MOST: what this account may have, no more than MOST; of processes Linux counts to 32768 by default

@@ -54,7 +54,7 @@ else
     *) fail "$said" ;;
   esac
 fi
-# A picture to try it out with: of the digits, of which one of each class is there, in order, an 8.
+# An image to try it with; of the digits, which have one golden image per class in order, an 8.
 example=
 images=("$package"/golden/*.*g)
 if [ -f "${images[0]}" ]; then
@@ -88,7 +88,7 @@ say_ready() {
     printf '\n  echo "{\\"instances\\": [{\\"b64\\": \\"$(base64 -w0 %s)\\"}]}" | curl -d @- %s/v1/models/%s:predict\n\n' \
       "$example" "$url" "$name"
   else
-    printf '\n  curl -F image=@PICTURE %s/classify\n\n' "$url"
+    printf '\n  curl -F image=@IMAGE %s/classify\n\n' "$url"
   fi
 }
 

@@ -158,7 +158,7 @@ class Admission:
             client: The client, if API keys are used.
 
         Raises:
-            OverloadedError: No slot is free, or too few bytes, or the response would be too late, or the caller has
+            OverloadedError: No slot is free, or too few bytes, or the response would be too late, or the client has
                 had what they may have.
             NotReadyError: The process is draining.
         """

@@ -86,7 +86,7 @@ class ThreadPool:
         """Run `work` in a thread; cancelling the future before it starts prevents it.
 
         Raises:
-            NotReadyError: The threads are not running: nobody would do it.
+            NotReadyError: The threads are not running.
         """
         if not self._threads:
             raise NotReadyError("the service is shutting down")

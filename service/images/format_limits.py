@@ -83,7 +83,7 @@ def check_size(width: int, height: int, max_pixels: int, kind: str = "") -> None
         width: As its file says.
         height: The same.
         max_pixels: In all; see `kind`.
-        kind: For the message, where they are not all pictures, as in " of a WebP".
+        kind: For the message, if the limit is not that of all images, as in " of a WebP".
 
     Raises:
         InvalidImageError: The message names the limit.

@@ -36,7 +36,7 @@ def upright_rgb(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         size: Width and height of what is returned.
 
     Returns:
-        The same pixels that each of these steps would give if done with the whole picture.
+        The same pixels as if each step were applied to the whole image.
     """
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     if orientation not in _TURNS:

@@ -1,7 +1,7 @@
 """Record on disk which versions crashed the process, so that a restart does not try them again and again.
 
 A graph that makes the engine crash, or one version too many for the memory limit, ends the runner without a word.
-While a version is loaded a file in the cache says so; whoever finds it at the next start knows what happened.
+A file in the cache exists while a version is loaded; if the next start finds it, the load crashed the process.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class ProfileStore:
         release = getattr(sys.modules.get(variant.engine), "__version__", "")  # Loaded, as the engine is.
         kind = (
             f"{manifest.architecture} {manifest.input.height} × {manifest.input.width}, {len(manifest.classes)}",
-            f"{variant.name} {release}, {served.engine.streams} lanes, {self._limits}",
+            f"{variant.name} {release}, {served.engine.streams} streams, {self._limits}",
             f"{platform.machine()} {platform.processor()} {' '.join(sorted(cpu_features()))}",
         )
         return self._folder / f"{hashlib.sha256(chr(10).join(kind).encode()).hexdigest()[:32]}.json"

@@ -119,7 +119,7 @@ def test_targets_bounds_and_paces_are_those_of_the_documentation() -> None:
 
 
 def test_prometheus_answers_what_the_adapter_asks(promtool: str, tmp_path: Path) -> None:
-    """A batch of 4 costs 20 ms in one of two lanes, so that 150 and 300 images a second are 0.375 and 0.75 of a pod."""
+    """A batch of 4 costs 20 ms in one of two streams, so that 150 and 300 images a second are 0.375 and 0.75 of a pod."""
     matchers, group = 'namespace="xception",pod=~"a|b"', "pod"
     queries = {
         name: rule["metricsQuery"]
@@ -158,7 +158,7 @@ def _pod(name: str, images: int, backlog: str) -> list[dict[str, str]]:
         f"xception_batch_cost_image_seconds{{{version}}}": "0.004",
         f"xception_batch_cost_fixed_seconds{{{version}}}": "0.004",
         f"xception_batch_limit{{{version}}}": "4",
-        f"xception_engine_lanes{{{version}}}": "2",
+        f"xception_engine_streams{{{version}}}": "2",
         f'xception_model_state{{{version},state="available"}}': "1",
     }
     grown = {"series": f"xception_batch_size_sum{{{pod}}}", "values": f"0+{images * 15}x20"}
