@@ -141,7 +141,7 @@ async def test_queue_is_bounded_in_images_and_bytes(observed: Observed) -> None:
 async def test_refuses_what_cannot_meet_its_deadline(batcher: Batcher) -> None:
     engine = SyntheticEngine(batch_size=1)
     for _ in range(10):
-        engine.profile.cost.observe(1, 0.5)
+        engine.profile.stream_cost.observe(1, 0.5)
     with pytest.raises(DeadlineExceededError, match="take about 500 ms"):
         await submit(batcher, engine, 1, timeout=0.2)
     assert engine.batches == []
@@ -210,7 +210,7 @@ async def test_drained_waits_for_what_waits_and_what_runs_of_this_model_only(bat
     answers = [asyncio.create_task(batcher.submit(old, images(n), Deadline(10))) for n in (1, 2)]
     answers.append(asyncio.create_task(batcher.submit(new, images(3), Deadline(10))))
     await asyncio.to_thread(old.entered.acquire)
-    gone = asyncio.create_task(batcher.drained(old))
+    gone = asyncio.create_task(batcher.wait_drained(old))
     await asyncio.sleep(0.05)
     assert not gone.done()
     cancelled = asyncio.create_task(batcher.submit(old, images(4), Deadline(10)))
@@ -220,7 +220,7 @@ async def test_drained_waits_for_what_waits_and_what_runs_of_this_model_only(bat
     await asyncio.wait_for(gone, 5)
     assert old.batches == [[1], [2]]
     await asyncio.gather(*answers)
-    await asyncio.wait_for(batcher.drained(old), 1)
+    await asyncio.wait_for(batcher.wait_drained(old), 1)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ async def test_the_batch_size_follows_the_engine_under_load(
     engine = SyntheticEngine()
     engine.profile = BatchProfile(1)
     for known in (1, 2, 4, 8, 16):
-        engine.profile.measured(known, 0.003 + 0.001 * known)  # Until now; the engine has changed.
+        engine.profile.record_measurement(known, 0.003 + 0.001 * known)  # Until now; the engine has changed.
     assert engine.profile.batch_size == 16
 
     def run(pixels: NDArray[np.uint8], stream: int | None) -> NDArray[np.float32]:

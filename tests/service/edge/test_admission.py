@@ -32,12 +32,12 @@ def test_bytes_are_bounded_and_given_back_also_after_an_error() -> None:
         reserve(permit, 60, 40)
         assert admission.bytes == 100
         with (
-            pytest.raises(OverloadedError, match="100 bytes; 1 more are over the 100"),
+            pytest.raises(OverloadedError, match="100 bytes; 1 more are over the limit of 100"),
             admission.admit(Deadline(1), size=1),
         ):
             pass
     with (
-        pytest.raises(OverloadedError, match="60 bytes; 50 more are over the 100"),
+        pytest.raises(OverloadedError, match="60 bytes; 50 more are over the limit of 100"),
         admission.admit(Deadline(1)) as permit,
     ):
         reserve(permit, 60, 50)
@@ -107,7 +107,7 @@ def test_closed_admits_nobody_and_lets_those_inside_finish() -> None:
 def answer(admission: Admission, seconds: float, images: int = 1, priority: Priority = Priority.INTERACTIVE) -> None:
     """Pretend that requests were answered: a few, so that the average is theirs."""
     for _ in range(100):
-        admission.learn(priority, seconds / images)
+        admission.update_estimate(priority, seconds / images)
 
 
 def test_what_would_come_too_late_is_refused_before_it_is_read() -> None:

@@ -62,10 +62,10 @@ async def test_stop_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture, mon
     workers.start()
     running = [workers.run(lambda: entered.wait(5) >= 0 and gate.wait(30)) for _ in "ab"]
     await asyncio.to_thread(entered.wait, 5)
-    await asyncio.wait_for(workers.stop(patience_s=0.05), 10)
+    await asyncio.wait_for(workers.stop(timeout_s=0.05), 10)
     assert not any(future.done() for future in running)
     assert [record.getMessage() for record in caplog.records] == [
-        'threads left at their work threads="test-0,test-1" waited_s=0.05'
+        'threads are still running threads="test-0,test-1" waited_s=0.05'
     ]
     gate.set()
     assert await asyncio.gather(*running) == [True, True]
