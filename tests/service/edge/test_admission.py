@@ -32,7 +32,7 @@ def test_bytes_are_bounded_and_given_back_also_after_an_error() -> None:
         reserve(permit, 60, 40)
         assert admission.bytes == 100
         with (
-            pytest.raises(OverloadedError, match="100 bytes; 1 more are over the 100"),
+            pytest.raises(OverloadedError, match="100 bytes; 1 more are over the limit of 100"),
             admission.admit(Deadline(1), size=1),
         ):
             pass
