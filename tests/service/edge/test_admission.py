@@ -37,7 +37,7 @@ def test_bytes_are_bounded_and_given_back_also_after_an_error() -> None:
         ):
             pass
     with (
-        pytest.raises(OverloadedError, match="60 bytes; 50 more are over the 100"),
+        pytest.raises(OverloadedError, match="60 bytes; 50 more are over the limit of 100"),
         admission.admit(Deadline(1)) as permit,
     ):
         reserve(permit, 60, 50)
