@@ -1,9 +1,9 @@
-"""Write the generated parts of docs/reference/ from the code that they describe.
+"""Generate parts of docs/reference/ from the code that they describe.
 
-    python scripts/reference_pages.py            # rewrites the pages
-    python scripts/reference_pages.py --check    # changes nothing; names the pages that are stale and exits with 1
+    python scripts/reference_pages.py            # updates the pages
+    python scripts/reference_pages.py --check    # changes nothing; lists outdated pages and exits with 1
 
-A generated part stands between the comments `<!-- generated: NAME -->` and `<!-- end -->`; the text around it is
+A generated part is enclosed in the comments `<!-- generated: NAME -->` and `<!-- end -->`; the text around it is
 written by hand.
 """
 
@@ -34,13 +34,13 @@ PROGRAMS = {
     "python -m service.auth": "service.auth.__main__:app",
     "python -m benchmarks": "benchmarks.__main__:cli",
 }
-"""The command lines, and where the click command of each is."""
+"""The programs, and the import path of the click command of each."""
 
 NOT_EXPANDED = ("xception-service", "python -m benchmarks")
-"""Programs whose commands are listed, but not shown one by one: they pass on to others, or load a lot."""
+"""Programs without a section for each command: these delegate to other programs, or import a lot."""
 
 _WIDTH = 100
-"""Columns of the help texts."""
+"""Width of the help texts in columns."""
 
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -57,7 +57,7 @@ def metrics_table() -> str:
 
 
 def metric_name(metric: MetricWrapperBase) -> str:
-    """Return the name of a metric as Prometheus shows it."""
+    """Return the name under which Prometheus stores a metric."""
     (family,) = metric.describe()
     return family.name + ("_total" if family.type == "counter" else "")
 
@@ -72,7 +72,7 @@ def errors_table() -> str:
 
 
 def command_help() -> str:
-    """Return the help of all command lines, a section for each program."""
+    """Return the help texts of all programs, one section each."""
     sections = []
     for program, target in PROGRAMS.items():
         module, _, attribute = target.partition(":")
@@ -107,22 +107,22 @@ GENERATORS: dict[str, Callable[[], str]] = {
 
 
 def render(text: str) -> str:
-    """Return a page with its generated parts as the code would have them."""
+    """Return a page with its generated parts up to date."""
     return _BLOCK.sub(lambda block: f"{block[1]}\n{GENERATORS[block[2]]()}\n\n{block[3]}", text)
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrite or check the pages, and return the exit status."""
-    stale = []
+    """Update or check the pages, and return the exit status."""
+    outdated = []
     for page in sorted(PAGES.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         if (current := render(text)) != text:
-            stale.append(page)
+            outdated.append(page)
             if "--check" not in arguments:
                 page.write_text(current, encoding="utf-8")
-    if stale and "--check" in arguments:
-        names = ", ".join(str(page.relative_to(ROOT)) for page in stale)
-        print(f"stale: {names}; run python scripts/reference_pages.py", file=sys.stderr)
+    if outdated and "--check" in arguments:
+        names = ", ".join(str(page.relative_to(ROOT)) for page in outdated)
+        print(f"outdated: {names}; run python scripts/reference_pages.py", file=sys.stderr)
         return 1
     return 0
 

@@ -34,7 +34,7 @@ Images = Sequence[bytes] | NDArray[np.uint8]
 
 
 class DataPlane:
-    """Admits requests, decodes images, and gets their scores from the runner; knows neither HTTP nor a tensor library."""
+    """Admits requests, decodes images, and gets their scores from the runner; knows no HTTP."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -119,7 +119,7 @@ def test_targets_bounds_and_paces_are_those_of_the_documentation() -> None:
 
 
 def test_prometheus_answers_what_the_adapter_asks(promtool: str, tmp_path: Path) -> None:
-    """A batch of 4 costs 20 ms in one of two streams, so that 150 and 300 images a second are 0.375 and 0.75 of a pod."""
+    """A batch of 4 costs 20 ms in one of two streams, so 150 and 300 images a second are 0.375 and 0.75 of a pod."""
     matchers, group = 'namespace="xception",pod=~"a|b"', "pod"
     queries = {
         name: rule["metricsQuery"]
