@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
         print(f"{program}: {where}{error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
-        print(f"\n{interrupt or 'Interrupted; nothing half-written is left.'}", file=sys.stderr)
+        print(f"\n{str(interrupt) or 'Interrupted; nothing half-written is left.'}", file=sys.stderr)
         return _INTERRUPTED
     return 0
 

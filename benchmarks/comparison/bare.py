@@ -65,7 +65,7 @@ class BareEngine:
             "width": manifest.input.width,
             "classes": len(manifest.classes),
             "threads": self.threads,
-            "lanes": self.engine.streams,
+            "streams": self.engine.streams,
             "accuracy": self.variant.accuracy,
             "keras_accuracy": evaluation and evaluation.accuracy,
             "examples": evaluation and evaluation.examples,
@@ -90,7 +90,7 @@ class BareEngine:
         self.engine.run(np.concatenate(list(decoded)) if decoded else self._decode(batch))
 
     def _run_in_stream(self, batches: Iterator[list[bytes]], number: int) -> None:
-        """Decode a batch and run it in a lane."""
+        """Decode a batch and run it in a stream."""
         self.engine.run(self._decode(next(batches)), number)
 
     def _batches(self, size: int) -> Iterator[list[bytes]]:

@@ -1,7 +1,7 @@
 """Run one engine alone in a process: no decoding, no HTTP, no queue.
 
 `python -m benchmarks engines` starts `python -m benchmarks.engine.engine_process FOLDER NAME THREADS`. The process
-loads a variant of a version, or Keras' model as `keras.predict`, and writes a JSON line with the number of its lanes;
+loads a variant of a version, or Keras' model as `keras.predict`, and writes a JSON line with the number of its streams;
 then it reads JSON lines, each a `Task`, and answers each with a `Speed`. It ends with its input.
 """
 
@@ -39,7 +39,7 @@ class Task:
     batch: int
     """Images."""
     side_by_side: bool
-    """A batch in each lane, or one at a time on all threads."""
+    """A batch in each stream, or one at a time on all threads."""
     seconds: float
     """How long; a batch that was begun is finished, and one batch runs in any case."""
 
@@ -53,7 +53,7 @@ class Speed(BatchSpeed):
 
 
 def load(folder: Path, name: str, threads: int) -> tuple[Run, int, NDArray[np.uint8]]:
-    """Load an engine; return the function that runs a batch, the number of lanes, and sample pixels.
+    """Load an engine; return the function that runs a batch, the number of streams, and sample pixels.
 
     Args:
         folder: A version.
@@ -95,7 +95,7 @@ def measure(run: Run, streams: int, sample: NDArray[np.uint8], task: Task) -> Sp
 
 
 def main() -> None:
-    """Write the number of lanes, then run one task a line."""
+    """Write the number of streams, then run one task a line."""
     folder, name, threads = sys.argv[1:]
     run, streams, sample = load(Path(folder), name, int(threads))
     serve_lines(streams, lambda task: asdict(measure(run, streams, sample, Task(**task))))

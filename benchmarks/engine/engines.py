@@ -1,6 +1,6 @@
 """Measure each engine and precision on this machine, with nothing around it: `python -m benchmarks engines`.
 
-Every variant of a version runs in a process of its own, a batch at a time on all threads, then a batch in each lane.
+Every variant of a version runs in a process of its own, a batch at a time on all threads, then a batch in each stream.
 All take turns in each round, so that other work on the machine affects all of them; the median of the rounds counts.
 FOLDER holds a packaged version; without it, one is pulled from the store. Prints a table in Markdown.
 """
@@ -67,7 +67,7 @@ class Row:
     @property
     def text(self) -> str:
         """Return a description."""
-        way = f"{self.process.streams} lanes" if self.side_by_side else "alone"
+        way = f"{self.process.streams} streams" if self.side_by_side else "alone"
         return f"{self.process.name}, {way}"
 
 

@@ -1,4 +1,4 @@
-"""Measure the speed of batches, in one lane or in several side by side."""
+"""Measure the speed of batches, in one stream or in several side by side."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class BatchSpeed:
 
 
 def time_batches(streams: Sequence[Callable[[], object]], images: int, seconds: float) -> BatchSpeed:
-    """Run batches for a time, each lane independently in a thread of its own.
+    """Run batches for a time, each stream independently in a thread of its own.
 
     Args:
         streams: Each runs one batch when called.
         images: In a batch.
-        seconds: How long; a batch that was begun is finished, and each lane runs one batch in any case.
+        seconds: How long; a batch that was begun is finished, and each stream runs one batch in any case.
     """
     batch_s: list[float] = []
     cpu, started = time.process_time(), time.perf_counter()
@@ -51,7 +51,7 @@ def time_batches(streams: Sequence[Callable[[], object]], images: int, seconds: 
                 return
 
     with ThreadPoolExecutor(len(streams)) as pool:
-        list(pool.map(repeat, streams))  # Re-raises what a lane raised.
+        list(pool.map(repeat, streams))  # Re-raises what a stream raised.
     elapsed, cpu_s = time.perf_counter() - started, time.process_time() - cpu
     done = len(batch_s) * images
     return BatchSpeed(done / elapsed, 1000 * median(batch_s), 1000 * cpu_s / done)

@@ -1,4 +1,4 @@
-"""Keeping the memory of this process at what is really used, and the garbage collector at what may be garbage."""
+"""Tune memory allocation and garbage collection of this process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def limit_heaps() -> None:
 
 
 def give_back_memory() -> None:
-    """Have the C library return what it holds in reserve.
+    """Return the free memory of the C library to the system.
 
     A model's memory is freed when its engine is closed, but glibc may keep the pages; without this TensorFlow's
     second version would find the process 1.5 GB larger than the first did.
@@ -41,10 +41,9 @@ def give_back_memory() -> None:
 
 
 async def periodic_gc() -> None:
-    """Collect garbage and give back memory every minute, for ever.
+    """Collect garbage and return free memory to the system every minute.
 
-    What the largest backlog or picture took is not kept for the next one. And httpx leaves each question to the runner
-    behind in a circle, of which twenty thousand objects would add up before they are looked for.
+    The memory of the largest backlog or image is not kept for the next one.
     """
     while True:
         await asyncio.sleep(_TIDY_EVERY_S)
@@ -53,21 +52,20 @@ async def periodic_gc() -> None:
 
 
 def tune_gc() -> None:
-    """Leave out of the search for garbage what the process has loaded so far, and search less often.
+    """Exclude the objects loaded so far from garbage collection, and collect less often.
 
-    The hundred thousand objects of the libraries are never garbage; what a request leaves behind has no circles in it
-    (`drop_tracebacks`), and what little has is found by `periodic_gc`.
+    The hundred thousand objects of the libraries are never garbage. Requests leave no reference cycles
+    (`drop_tracebacks`); rare ones are collected by `periodic_gc`.
     """
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
 
 
 def drop_tracebacks(error: BaseException) -> None:
-    """Have an error, and those that it came from, forget where they were raised; to be called when all is said of it.
+    """Remove the tracebacks of an error and of its causes; to be called once it has been reported.
 
-    The frames on its way hold the images of a request, and some hold the error itself, as the result of work that
-    failed. Only a search for garbage finds such a circle: until then broken pictures of 16 MiB would add up to
-    gigabytes.
+    The frames of a traceback hold the images of a request, and some hold the error itself. Only garbage collection
+    frees such a cycle: until then broken images of 16 MiB would add up to gigabytes.
     """
     chain: list[BaseException | None] = [error]
     seen: set[int] = set()

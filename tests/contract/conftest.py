@@ -61,6 +61,10 @@ def v2_service(package: Path, demo: Demo, tmp_path_factory: pytest.TempPathFacto
     ).start()
     try:
         server.wait_for("/livez")
+        until = time.monotonic() + START_TIMEOUT_S
+        while server.client.post("/v2/repository/index").status_code != 200:  # Until the edge has reached the runner.
+            assert time.monotonic() < until, server.log
+            time.sleep(0.1)
         yield V2Service(server, package, folder)
     finally:
         server.kill()

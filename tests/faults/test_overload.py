@@ -31,10 +31,10 @@ WORKERS, MAX_IN_FLIGHT = 2, 16
 BULK = {"X-Request-Priority": "bulk"}
 
 REASONS = {
-    "requests": "requests are in flight, the most that are taken at once",
+    "requests": "requests are in flight, which is the limit",
     "body_bytes": "request bodies in flight hold",
-    "queue_images": "images wait;",
-    "late": "an answer takes about",
+    "queue_images": "the queue holds",
+    "late": "a response takes about",
 }
 """What refusals are counted as, and part of what their clients are told."""
 

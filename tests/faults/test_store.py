@@ -109,7 +109,7 @@ def test_gone_at_the_start_the_cache_serves(
     distant.cut()
     server = started(**settings)
     server.wait_for("/readyz")
-    assert "version 1, which served here last, serves on" in server.log
+    assert "falling back to version 1, which served last" in server.log
     with distant.traffic(server, eight) as traffic:
         traffic.wait_for_answers(50)
         distant.link.mend()

@@ -58,7 +58,7 @@ def test_it_is_for_this_machine_engine_and_limits_only(tmp_path: Path, served: L
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"lanes": 2}', '{"rates": {"0": 1}}', "NaN", "\0" * 99, '{"rates": {"1": -5}}']
+    "text", ["", "{", "[]", '{"streams": 2}', '{"rates": {"0": 1}}', "NaN", "\0" * 99, '{"rates": {"1": -5}}']
 )
 def test_what_cannot_be_read_is_learned_anew(tmp_path: Path, served: LoadedVersion, text: str) -> None:
     last_served = ProfileStore(tmp_path, 2, 32)

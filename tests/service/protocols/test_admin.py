@@ -33,4 +33,4 @@ async def test_routes(client: Client) -> None:
     answer = await client.post("/v1/models/dogs/reload", Authorization=f"Bearer {TOKEN}")
     assert (answer.status_code, answer.json()) == (404, {"error": "Could not find any versions of model dogs"})
     answer = await client.get("/debug/batching", Authorization=f"Bearer {TOKEN}")
-    assert (answer.status_code, answer.json()) == (503, {"error": "the edge is not started"})
+    assert (answer.status_code, answer.json()) == (503, {"error": "the runner does not answer yet"})
