@@ -1,4 +1,4 @@
-"""Images that are small and take long: refused where that can be seen, and else given up at the deadline."""
+"""Small files that take long to decode: rejected by their structure, or abandoned at the deadline."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from model_store.trust.manifest import InputContract
 from service.core.deadline import Deadline
 from service.core.errors import DeadlineExceededError, InvalidImageError
 from service.images.decoder import Decoder, ImageLimits, decode_image
-
-from .images import chunk, gif_control, gif_frame, many_scans, png, run_length_bmp, segment, sound_images
+from tests.hostile.images import chunk, gif_control, gif_frame, many_scans, png, run_length_bmp, segment, sound_images
 
 CONTRACT = InputContract(height=71, width=71)
 LIMITS = ImageLimits(2**24, 2_000_000)
