@@ -41,7 +41,7 @@ class CostlyEngine:
     ],
     ids=["linear", "flat", "cliff", "fixed part"],
 )
-async def test_the_smallest_size_that_pays(seconds: Callable[[int], float], expected: set[int]) -> None:
+async def test_the_smallest_sufficient_size_is_chosen(seconds: Callable[[int], float], expected: set[int]) -> None:
     engine = CostlyEngine(seconds)
     sample = np.zeros((3, 4, 4, 3), np.uint8)
     profile = await calibrate(engine.timed, sample, streams=1, max_size=32, budget_s=10)
@@ -67,7 +67,7 @@ async def test_the_budget_ends_the_search() -> None:
     ],
     ids=["streams pay", "streams are as fast", "streams cost", "the batch costs"],
 )
-async def test_streams_only_where_they_pay(
+async def test_streams_are_used_only_if_they_are_faster(
     alone: Callable[[int], float], per_stream: Callable[[int], float], streams: int
 ) -> None:
     async def run(pixels: NDArray[np.uint8], streams: int) -> float:

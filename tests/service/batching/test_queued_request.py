@@ -51,10 +51,10 @@ async def test_it_fails_at_its_deadline() -> None:
     request = queued(1, timeout=0.02)
     with pytest.raises(DeadlineExceededError, match="20 ms"):
         await request.future
-    request.add_scores(0, scores(1))  # Of a batch that was running: nobody reads them.
+    request.add_scores(0, scores(1))  # Of a batch that was running; ignored.
 
 
-async def test_of_several_ends_the_first_counts() -> None:
+async def test_the_first_outcome_counts() -> None:
     request = queued(1)
     request.fail(InferenceError("first"))
     request.fail(InferenceError("second"))
