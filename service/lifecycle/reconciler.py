@@ -220,11 +220,10 @@ class Reconciler:
 
     async def _route(self, desired: DesiredVersions) -> None:
         """Route default and labels to the desired versions that are loaded; drain the versions without a route."""
-        default, labels = self.versions.default, self.versions.labels
-        previous = default
+        previous = default = self.versions.default
         if self.versions.is_loaded(desired.default):
             default = desired.default.version
-        labels = {label: version for label, version in labels.items() if label in desired.labels}
+        labels = {label: version for label, version in self.versions.labels.items() if label in desired.labels}
         labels |= {label: found.version for label, found in desired.labels.items() if self.versions.is_loaded(found)}
         self.versions.route(default, labels)
         unreferenced = self.versions.unreferenced()

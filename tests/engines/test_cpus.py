@@ -50,11 +50,11 @@ def test_precisions_follow_from_the_features_of_the_cpu(tmp_path: Path, flags: s
     assert native_precisions(tmp_path / "cpuinfo") == precisions
 
 
-def test_where_nothing_is_known_of_the_cpu_only_float32_is_taken(tmp_path: Path) -> None:
+def test_on_an_unknown_cpu_only_float32_is_native(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("processor : 0\nFeatures : fp asimd\n")
     assert native_precisions(tmp_path / "cpuinfo") == native_precisions(tmp_path / "none") == {"fp32"}
 
 
-def test_openvino_says_the_same_of_this_cpu() -> None:
+def test_openvino_reports_the_same_for_this_cpu() -> None:
     says = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     assert ("BF16" in says) == ("bf16" in native_precisions())

@@ -41,25 +41,25 @@ UNMEASURED = variant("openvino", "int8", None)
 ALL = {"fp32", "bf16", "int8"}
 
 
-def test_auto_takes_the_fastest_that_is_accurate_enough() -> None:
+def test_auto_chooses_the_fastest_that_is_accurate_enough() -> None:
     assert choose_variant(manifest(TF, FP32, BF16, INT8), "auto", "auto", 0.01, ALL) == INT8
     assert choose_variant(manifest(TF, FP32, BF16, INT8), "auto", "auto", 0.001, ALL) == BF16
     assert choose_variant(manifest(TF, FP32, INT8), "tensorflow", "auto", 0.01, ALL) == TF
 
 
-def test_auto_takes_no_precision_that_the_cpu_has_no_instructions_for() -> None:
+def test_auto_chooses_only_native_precisions() -> None:
     assert choose_variant(manifest(TF, FP32, BF16, INT8), "auto", "auto", 0.01, {"fp32", "bf16"}) == BF16
     assert choose_variant(manifest(TF, FP32, BF16, INT8), "auto", "auto", 0.01, {"fp32"}) == FP32
     with pytest.raises(LookupError, match="openvino/int8: this CPU has no instructions for int8"):
         choose_variant(manifest(INT8), "auto", "auto", 0.01, {"fp32"})
 
 
-def test_without_a_measured_accuracy_only_float32_passes() -> None:
+def test_without_a_measured_accuracy_only_float32_is_chosen() -> None:
     assert choose_variant(manifest(UNMEASURED, FP32), "auto", "auto", 1.0, ALL) == FP32
     assert choose_variant(manifest(INT8, FP32, accuracy=None), "auto", "auto", 1.0, ALL) == FP32
 
 
-def test_a_precision_that_is_named_is_taken_as_it_is() -> None:
+def test_an_explicit_precision_is_used_as_it_is() -> None:
     assert choose_variant(manifest(TF, FP32, BF16, INT8), "auto", "fp32", 0.01, ALL) == FP32
     assert choose_variant(manifest(TF, FP32, BF16, INT8), "auto", "int8", 0.0, {"fp32"}) == INT8
     assert choose_variant(manifest(UNMEASURED, FP32), "openvino", "int8", 0.01, ALL) == UNMEASURED
@@ -67,13 +67,13 @@ def test_a_precision_that_is_named_is_taken_as_it_is() -> None:
         choose_variant(manifest(FP32), "auto", "int8", 0.01, ALL)
 
 
-def test_an_engine_that_is_not_installed_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_not_installed_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, "openvino", replace(ENGINES["openvino"], package="no_such_package"))
     assert choose_variant(manifest(FP32, TF), "auto", "auto", 0.01) == TF
     with pytest.raises(LookupError, match="openvino/fp32: the package no_such_package is not installed"):
         choose_variant(manifest(FP32), "auto", "auto", 0.01)
 
 
-def test_says_why_none_will_do() -> None:
+def test_the_error_says_why_no_variant_qualifies() -> None:
     with pytest.raises(LookupError, match=r"it loses 0.0050 of top-1, over 0.001; .*ENGINE=openvino"):
         choose_variant(manifest(INT8, TF), "openvino", "auto", 0.001, ALL)

@@ -2,8 +2,7 @@
 
 What it does is in the file that `FAULT_FILE` names, read before every batch: `raise`, `hang`, `nan`, `shape`, `memory`
 or `exit`; with `bad` behind it only batches that hold an image that is all black have it. `clock SECONDS` sets the
-clock of the process, as Python sees it, forward or back. With `load` no engine is loaded until the
-fault has passed. Everything else is the service as it is.
+clock of the process, as Python sees it, forward or back. Everything else is the service as it is.
 """
 
 from __future__ import annotations
@@ -94,9 +93,7 @@ def jumping_clock() -> float:
 
 
 def load_faulty_engine(*arguments: Any, **options: Any) -> FaultyEngine:
-    """Load an engine that can be broken, unless loading it is what hangs."""
-    while fault() == ["load"]:
-        time.sleep(0.1)
+    """Load an engine that can be broken."""
     return FaultyEngine(_load(*arguments, **options))
 
 

@@ -1,106 +1,22 @@
-"""The service while something is broken: no model, no store, a dead runner, a full queue."""
+"""The processes of the service: started apart, with a bad setting, and built into a Bento."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
-import time
 from base64 import b64encode
 from pathlib import Path
 
 import psutil
 
-from tests.conftest import run_module
 from tests.server import ROOT, Server
-
-from .versions import Start
 
 PREDICT = "/v1/models/xception:predict"
 
 
-def body_of(picture: Path, instances: int = 1) -> bytes:
-    one = {"b64": b64encode(picture.read_bytes()).decode()}
-    return json.dumps({"instances": [one] * instances}).encode()
-
-
-def why_not_ready(server: Server, part: str) -> str:
-    """Return what requests are told while there is no model, once it says so."""
-    server.wait_for("/livez")
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        answer = server.client.post(PREDICT, content=b'{"instances": [{"b64": ""}]}')
-        assert answer.status_code == 503
-        if part in answer.json()["error"]:
-            break
-        time.sleep(0.2)
-    return str(answer.json()["error"])
-
-
-def test_an_empty_store_is_waited_for(tmp_path: Path, package: Path, golden: list[Path], started: Start) -> None:
-    store = tmp_path / "store"
-    store.mkdir()
-    server = started(MODEL_STORE_URL=f"file://{store}", LOAD_RETRY_MAX_S="1", ENGINE="openvino")
-    server.wait_for("/livez")
-    not_ready = server.wait_for("/readyz", 503)
-    why_not_ready(server, "holds no model 'xception'")
-    assert list(not_ready.json()) == ["error"]
-    for answer in (
-        server.client.post(PREDICT, content=body_of(golden[8])),
-        server.client.post("/classify", content=golden[8].read_bytes()),
-    ):
-        assert answer.status_code == 503
-        assert int(answer.headers["retry-after"]) >= 1
-        assert "holds no model 'xception'" in answer.json()["error"]
-    run_module(
-        "model_store", "publish", str(package), "--store", f"file://{store}", "--model", "xception", "--label", "stable"
-    )
-    server.wait_for("/readyz")
-    assert server.client.post(PREDICT, content=body_of(golden[8])).status_code == 200
-    assert server.stop() == 0
-
-
-def test_a_damaged_version_never_serves(tmp_path: Path, store_url: str, started: Start) -> None:
-    store = tmp_path / "store"
-    shutil.copytree(store_url.removeprefix("file://"), store)
-    weights = store / "xception" / "1" / "openvino" / "fp32.bin"
-    damaged = bytearray(weights.read_bytes())
-    damaged[1000] ^= 1
-    weights.write_bytes(damaged)
-    server = started(MODEL_STORE_URL=f"file://{store}", ENGINE="openvino")
-    assert "fp32.bin: expected sha256" in why_not_ready(server, "expected")
-
-
-def test_a_variant_that_answers_wrong_never_serves(tmp_path: Path, package: Path, started: Start) -> None:
-    """The files are the promised ones, but the engine does not give the golden answers."""
-    import hashlib
-
-    import numpy as np
-
-    folder = tmp_path / "package"
-    shutil.copytree(package, folder)
-    scores = folder / "golden" / "scores.npy"
-    np.save(scores, np.load(scores)[:, ::-1])
-    manifest = json.loads((folder / "manifest.json").read_text())
-    entry = next(file for file in manifest["files"] if file["path"] == "golden/scores.npy")
-    entry["sha256"], entry["size"] = hashlib.sha256(scores.read_bytes()).hexdigest(), scores.stat().st_size
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    store = f"file://{tmp_path / 'store'}"
-    run_module("model_store", "publish", str(folder), "--store", store, "--model", "xception", "--label", "stable")
-    server = started(MODEL_STORE_URL=store, ENGINE="openvino")
-    server.wait_for("/livez")
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        status = server.client.get("/v1/models/xception")
-        if status.status_code == 200 and status.json()["model_version_status"]:
-            version = status.json()["model_version_status"][0]
-            if version["state"] == "END":
-                break
-        time.sleep(0.2)
-    assert "differs by" in version["status"]["error_message"]
-    assert version["status"]["error_code"] != "OK"
-    assert server.client.get("/readyz").status_code == 503
+def body_of(image: Path) -> bytes:
+    return json.dumps({"instances": [{"b64": b64encode(image.read_bytes()).decode()}]}).encode()
 
 
 def test_an_edge_and_a_runner_started_apart(tmp_path: Path, store_url: str, golden: list[Path]) -> None:

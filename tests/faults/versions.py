@@ -14,7 +14,6 @@ from model_store.catalog.labels import LabelTarget, set_label
 from model_store.catalog.reference import resolve
 from model_store.store.remote import Remote
 from model_store.transfer.publish import publish
-from model_store.trust.signing import Signer
 from tests.conftest import run_module
 from tests.server import Server
 
@@ -44,9 +43,8 @@ class Store:
             "ENGINE": "openvino",
         }
 
-    def publish(self, package: str, *labels: str, key: Path | None = None) -> int:
-        signer = Signer.from_file(key) if key else None
-        return publish(self._packages[package], self._remote(), "xception", labels=labels, signer=signer).version
+    def publish(self, package: str, *labels: str) -> int:
+        return publish(self._packages[package], self._remote(), "xception", labels=labels).version
 
     def label(self, label: str, version: int) -> None:
         resolved = resolve(self._remote(), "xception", version)

@@ -1,4 +1,4 @@
-"""The batcher before an engine whose cost and faults are known."""
+"""The batcher with an engine whose costs and faults are known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.core.errors import DeadlineExceededError, InferenceError, NotReadyE
 from tests.service.synthetic_engine import BAD, Observed, SyntheticEngine, held_up, images, submit
 
 
-async def test_idle_engine_takes_a_lone_image_at_once(batcher: Batcher) -> None:
+async def test_an_idle_engine_runs_a_single_image_at_once(batcher: Batcher) -> None:
     engine = SyntheticEngine()
     result = await submit(batcher, engine, 7)
     assert result.scores.tolist() == [[7.0]]
@@ -25,7 +25,7 @@ async def test_idle_engine_takes_a_lone_image_at_once(batcher: Batcher) -> None:
     assert result.queue_s < 0.1
 
 
-async def test_arrivals_collect_while_the_engine_is_busy(batcher: Batcher) -> None:
+async def test_requests_collect_while_the_engine_is_busy(batcher: Batcher) -> None:
     engine = SyntheticEngine(batch_size=4)
     first = await held_up(batcher, engine)
     rest = [submit(batcher, engine, value) for value in range(1, 7)]
@@ -38,7 +38,7 @@ async def test_arrivals_collect_while_the_engine_is_busy(batcher: Batcher) -> No
     assert results[6].batch_size == 2
 
 
-async def test_large_request_is_split_and_put_together_in_order(batcher: Batcher) -> None:
+async def test_a_large_request_is_split_and_joined_in_order(batcher: Batcher) -> None:
     engine = SyntheticEngine(batch_size=4)
     result = await submit(batcher, engine, *range(10))
     assert [len(batch) for batch in engine.batches] == [4, 4, 2]
@@ -58,7 +58,7 @@ async def test_one_bad_image_fails_alone(batcher: Batcher) -> None:
         await bad
 
 
-async def test_what_was_given_up_is_not_run_alone_when_its_batch_has_failed(batcher: Batcher) -> None:
+async def test_a_cancelled_request_is_not_run_alone_after_its_batch_failed(batcher: Batcher) -> None:
     loop = asyncio.get_running_loop()
 
     class Left(SyntheticEngine):
@@ -79,7 +79,7 @@ async def test_what_was_given_up_is_not_run_alone_when_its_batch_has_failed(batc
     assert engine.batches == [[0], [1, 2, BAD, 3], [BAD], [3]]
 
 
-async def test_interactive_leaves_before_bulk(batcher: Batcher) -> None:
+async def test_interactive_requests_are_dequeued_before_bulk(batcher: Batcher) -> None:
     engine = SyntheticEngine(batch_size=2)
     first = await held_up(batcher, engine)
     bulk = [submit(batcher, engine, value, priority=Priority.BULK) for value in (11, 12)]
@@ -118,7 +118,7 @@ async def test_cancelled_and_expired_are_dropped_and_not_run(batcher: Batcher, o
     assert (batcher.images, batcher.bytes) == (0, 0)
 
 
-async def test_queue_is_bounded_in_images_and_bytes(observed: Observed) -> None:
+async def test_the_queue_is_limited_in_images_and_bytes(observed: Observed) -> None:
     for bounds, match in (
         ({"max_images": 3, "max_bytes": 10**6}, "limit of 3"),
         ({"max_images": 99, "max_bytes": 40}, "40"),
@@ -129,16 +129,16 @@ async def test_queue_is_bounded_in_images_and_bytes(observed: Observed) -> None:
         first = await held_up(batcher, engine)
         waiting = [submit(batcher, engine, value) for value in (1, 2, 3)]
         await asyncio.sleep(0.01)
-        with pytest.raises(OverloadedError, match=match) as refused:
+        with pytest.raises(OverloadedError, match=match) as rejected:
             await batcher.submit(engine, images(4), Deadline(10))
-        assert refused.value.retry_after_s is not None
-        assert refused.value.retry_after_s >= 1
+        assert rejected.value.retry_after_s is not None
+        assert rejected.value.retry_after_s >= 1
         engine.gate.set()
         await asyncio.gather(first, *waiting)
         await batcher.stop()
 
 
-async def test_refuses_what_cannot_meet_its_deadline(batcher: Batcher) -> None:
+async def test_a_request_that_cannot_meet_its_deadline_is_rejected(batcher: Batcher) -> None:
     engine = SyntheticEngine(batch_size=1)
     for _ in range(10):
         engine.profile.stream_cost.observe(1, 0.5)
@@ -154,7 +154,7 @@ async def test_refuses_what_cannot_meet_its_deadline(batcher: Batcher) -> None:
     await asyncio.gather(first, waiting)
 
 
-async def test_waits_for_a_batch_to_fill_only_when_told(observed: Observed) -> None:
+async def test_a_batch_waits_to_fill_only_if_configured(observed: Observed) -> None:
     batcher = Batcher(observed, max_images=32, max_bytes=10**6, max_wait_s=0.2)
     batcher.start()
     engine = SyntheticEngine(batch_size=2)
@@ -166,7 +166,7 @@ async def test_waits_for_a_batch_to_fill_only_when_told(observed: Observed) -> N
     await batcher.stop()
 
 
-async def test_stop_answers_what_waits_and_refuses_what_comes(observed: Observed) -> None:
+async def test_stop_fails_queued_requests_and_rejects_new_ones(observed: Observed) -> None:
     batcher = Batcher(observed, max_images=32, max_bytes=10**6)
     batcher.start()
     engine = SyntheticEngine(batch_size=1)
@@ -183,7 +183,7 @@ async def test_stop_answers_what_waits_and_refuses_what_comes(observed: Observed
         await submit(batcher, engine, 2)
 
 
-async def test_a_rehearsal_takes_its_turn_and_no_bound_stops_it(observed: Observed) -> None:
+async def test_warm_up_is_queued_and_has_no_limits(observed: Observed) -> None:
     batcher = Batcher(observed, max_images=1, max_bytes=2**20)
     batcher.start()
     live, candidate = SyntheticEngine(batch_size=1), SyntheticEngine(batch_size=4)
@@ -204,7 +204,7 @@ async def test_a_rehearsal_takes_its_turn_and_no_bound_stops_it(observed: Observ
     await batcher.stop()
 
 
-async def test_drained_waits_for_what_waits_and_what_runs_of_this_model_only(batcher: Batcher) -> None:
+async def test_draining_waits_for_queued_and_running_images_of_this_model_only(batcher: Batcher) -> None:
     old, new = SyntheticEngine(batch_size=1), SyntheticEngine(batch_size=1)
     old.gate.clear()
     answers = [asyncio.create_task(batcher.submit(old, images(n), Deadline(10))) for n in (1, 2)]
@@ -248,13 +248,13 @@ async def test_the_batch_size_follows_the_engine_under_load(
     batcher.start()
     answered = 0
 
-    async def caller() -> None:
+    async def client() -> None:
         nonlocal answered
         while answered < 2500 and not (answered > 200 and engine.profile.batch_size in sizes):
             await batcher.submit(engine, images(1), Deadline(10))
             answered += 1
 
-    await asyncio.gather(*(caller() for _ in range(64)))
+    await asyncio.gather(*(client() for _ in range(64)))
     assert engine.profile.batch_size in sizes
     await batcher.stop()
 
@@ -267,12 +267,12 @@ async def wide(observed: Observed) -> AsyncIterator[Batcher]:
     await made.stop()
 
 
-async def test_a_lone_image_has_all_cores_and_many_have_one_each(wide: Batcher) -> None:
+async def test_a_single_image_has_all_cores_and_many_have_one_each(wide: Batcher) -> None:
     engine = SyntheticEngine(batch_size=2, streams=2)
     first = await held_up(wide, engine)
     rest = [submit(wide, engine, value) for value in (1, 2, 3)]
     await asyncio.sleep(0.01)
-    assert wide.running == 1  # What has all cores shares them with nobody.
+    assert wide.running == 1  # What has all cores runs alone.
     engine.gate.set()
     await asyncio.gather(first, *rest)
     assert engine.streams[0] is None
@@ -280,24 +280,24 @@ async def test_a_lone_image_has_all_cores_and_many_have_one_each(wide: Batcher) 
     assert {0, 1} == set(engine.streams[1:])
 
 
-async def test_a_request_of_many_images_is_spread_over_the_lanes(wide: Batcher) -> None:
+async def test_a_request_of_many_images_is_spread_over_the_streams(wide: Batcher) -> None:
     engine = SyntheticEngine(batch_size=4, streams=2)
     result = await submit(wide, engine, *range(6))
     assert sorted(engine.batches) == [[0, 1, 2], [3, 4, 5]]
     assert result.scores[:, 0].tolist() == list(range(6))
 
 
-async def test_lanes_and_an_engine_without_them_take_turns(wide: Batcher) -> None:
-    laned, plain = SyntheticEngine(batch_size=1, streams=2), SyntheticEngine(batch_size=4)
-    laned.gate.clear()
-    both = submit(wide, laned, 1, 2)
+async def test_an_engine_with_streams_and_one_without_alternate(wide: Batcher) -> None:
+    parallel, plain = SyntheticEngine(batch_size=1, streams=2), SyntheticEngine(batch_size=4)
+    parallel.gate.clear()
+    both = submit(wide, parallel, 1, 2)
     for _ in range(2):
-        await asyncio.to_thread(laned.entered.acquire)
+        await asyncio.to_thread(parallel.entered.acquire)
     other = submit(wide, plain, 3)
-    after = submit(wide, laned, 4)
+    after = submit(wide, parallel, 4)
     await asyncio.sleep(0.01)
     assert plain.batches == []
-    laned.gate.set()
+    parallel.gate.set()
     await asyncio.gather(both, other, after)
     assert plain.batches == [[3]]
-    assert laned.batches == [[1], [2], [4]]
+    assert parallel.batches == [[1], [2], [4]]

@@ -1,4 +1,4 @@
-"""Whose turn it is on the cores."""
+"""The slots of batches: all cores or streams."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def known(streams: int) -> BatchProfile:
         ((Slot(0, 1), Slot(1, 1), Slot(2, 1)), known(2), 3, None),
     ],
 )
-def test_the_next_turn(running: tuple[Slot, ...], profile: BatchProfile, waiting: int, expected: Slot | None) -> None:
+def test_the_next_slot(running: tuple[Slot, ...], profile: BatchProfile, waiting: int, expected: Slot | None) -> None:
     assert taken(*running).next(profile, waiting) == expected
 
 
-def test_a_lone_image_among_many_takes_a_lane() -> None:
+def test_a_single_image_soon_after_others_takes_a_stream() -> None:
     streams = Streams()
     assert streams.next(known(2), 3) == Slot(0, 2)
     assert streams.next(known(2), 1) == Slot(0, 1)
@@ -54,7 +54,7 @@ def test_a_lone_image_among_many_takes_a_lane() -> None:
     assert streams.next(known(2), 1) == Slot(None, 1)
 
 
-def test_a_place_is_given_back() -> None:
+def test_a_released_slot_is_free() -> None:
     streams = taken(Slot(0, 1), Slot(1, 1))
     assert streams.running == 2
     streams.release(Slot(0, 1))

@@ -1,4 +1,4 @@
-"""What is learned of an engine: the size that pays, and what a batch costs, while both change."""
+"""The learned batch size and the cost model, while the engine changes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_size_follows_when_the_cost_changes(before: Cost, after: Cost, size:
     assert profile.stream_cost.latency_s(size) == pytest.approx(after(size), rel=0.25)
 
 
-def test_noise_does_not_make_it_wander() -> None:
+def test_noise_does_not_change_the_size() -> None:
     profile = warmed(linear)
     sizes = live(profile, lambda images: linear(images) * random.Random(images).lognormvariate(0, 0.02))
     assert sizes.count(1) > 0.95 * len(sizes)
@@ -81,7 +81,7 @@ def test_sizes_that_were_never_run_are_not_probed() -> None:
     assert set(live(profile, flat)) == {1}
 
 
-def test_one_way_to_run_has_one_cost() -> None:
+def test_one_stream_has_one_cost_model() -> None:
     one, two = BatchProfile(1), BatchProfile(2)
     for profile in (one, two):
         profile.observe(1, 0.5, exclusive=True)
@@ -91,7 +91,7 @@ def test_one_way_to_run_has_one_cost() -> None:
     assert two.work_s(4) == pytest.approx(1.6)
 
 
-def test_learns_a_line_through_noise_and_follows_when_it_changes() -> None:
+def test_the_line_is_fitted_through_noise_and_follows_changes() -> None:
     cost, noise = CostModel(), random.Random(0)
     for per_image, fixed in ((0.010, 0.005), (0.030, 0.001)):
         for _ in range(500):

@@ -11,7 +11,7 @@ SCOPE = {"type": "http", "method": "POST", "path": "/classify", "headers": []}
 
 
 @pytest.mark.parametrize("kind", list(error_classes()), ids=lambda kind: kind.__name__)
-def test_each_maps_to_a_status_and_a_body_and_survives_the_hop(kind: type[ServiceError]) -> None:
+def test_each_error_has_a_status_and_a_body_and_survives_the_wire(kind: type[ServiceError]) -> None:
     error = kind("the reason")
     answer = error_response(error, SCOPE)
     assert answer.status_code == kind.status
@@ -33,13 +33,13 @@ def test_every_class_has_a_place_in_the_tree_at_the_top_of_the_file() -> None:
         assert kind is ServiceError or str(int(kind.status)) in line
 
 
-def test_what_is_not_ours_is_500_and_keeps_its_text_to_itself() -> None:
+def test_another_exception_is_500_without_its_text() -> None:
     answer = error_response(RuntimeError("secret"), SCOPE)
     assert answer.status_code == 500
     assert b"secret" not in answer.body
 
 
-def test_unknown_kind_from_a_newer_runner_is_internal() -> None:
+def test_an_unknown_kind_is_an_inference_error() -> None:
     assert type(ServiceError.from_wire("NewError", "x")) is InferenceError
 
 

@@ -10,7 +10,7 @@ from service.core.errors import NotReadyError, OverloadedError
 from service.edge.admission import Admission, Permit
 
 
-def test_places_are_bounded_and_given_back() -> None:
+def test_slots_are_limited_and_released() -> None:
     admission = Admission(max_requests=2, max_bytes=100)
     with admission.admit(Deadline(1)), admission.admit(Deadline(1)):
         with pytest.raises(OverloadedError, match="2 requests are in flight"), admission.admit(Deadline(1)):
@@ -26,7 +26,7 @@ def reserve(permit: Permit, *sizes: int) -> None:
         permit.reserve(size)
 
 
-def test_bytes_are_bounded_and_given_back_also_after_an_error() -> None:
+def test_bytes_are_limited_and_released_also_after_an_error() -> None:
     admission = Admission(max_requests=9, max_bytes=100)
     with admission.admit(Deadline(1)) as permit:
         reserve(permit, 60, 40)
@@ -47,7 +47,7 @@ def test_bytes_are_bounded_and_given_back_also_after_an_error() -> None:
     assert (admission.bytes, admission.requests) == (0, 0)
 
 
-def test_what_was_announced_takes_nothing_until_it_comes() -> None:
+def test_announced_bytes_are_not_reserved_until_received() -> None:
     admission = Admission(max_requests=9, max_bytes=100)
     with ExitStack() as silent:
         for _ in range(8):
@@ -58,9 +58,9 @@ def test_what_was_announced_takes_nothing_until_it_comes() -> None:
     assert (admission.bytes, admission.requests) == (0, 0)
 
 
-def test_who_waits_for_a_slow_body_leaves_the_place_to_others() -> None:
+def test_a_slow_body_releases_its_slot() -> None:
     admission = Admission(max_requests=1, max_bytes=100)
-    answer(admission, 0.1)
+    respond(admission, 0.1)
     with admission.admit(Deadline(5)) as slow:
         slow.reserve(60)
         slow.release_slot()
@@ -74,11 +74,11 @@ def test_who_waits_for_a_slow_body_leaves_the_place_to_others() -> None:
             slow.reacquire_slot()
             assert (admission.requests, admission.queue_ahead(Priority.INTERACTIVE)) == (1, 1)
         slow.record_response()
-        assert admission.seconds_per_image[Priority.INTERACTIVE] < 0.1  # Waiting for its body taught nothing.
+        assert admission.seconds_per_image[Priority.INTERACTIVE] < 0.1  # The wait for its body does not count.
     assert (admission.bytes, admission.requests) == (0, 0)
 
 
-def test_bulk_fills_three_quarters_of_the_bytes_and_all_only_alone() -> None:
+def test_bulk_uses_three_quarters_of_the_bytes_and_all_only_alone() -> None:
     admission = Admission(max_requests=9, max_bytes=100)
     with admission.admit(Deadline(1), Priority.BULK, size=75) as bulk:
         bulk.reserve(75)
@@ -95,7 +95,7 @@ def test_bulk_fills_three_quarters_of_the_bytes_and_all_only_alone() -> None:
     assert (admission.bytes, admission.requests) == (0, 0)
 
 
-def test_closed_admits_nobody_and_lets_those_inside_finish() -> None:
+def test_closed_admits_no_request_and_those_in_flight_finish() -> None:
     admission = Admission(max_requests=2, max_bytes=100)
     with admission.admit(Deadline(1)) as permit:
         admission.close()
@@ -104,41 +104,41 @@ def test_closed_admits_nobody_and_lets_those_inside_finish() -> None:
             pass
 
 
-def answer(admission: Admission, seconds: float, images: int = 1, priority: Priority = Priority.INTERACTIVE) -> None:
-    """Pretend that requests were answered: a few, so that the average is theirs."""
+def respond(admission: Admission, seconds: float, images: int = 1, priority: Priority = Priority.INTERACTIVE) -> None:
+    """Record responses: so many that the average is theirs."""
     for _ in range(100):
         admission.update_estimate(priority, seconds / images)
 
 
-def test_what_would_come_too_late_is_refused_before_it_is_read() -> None:
+def test_a_request_that_would_be_late_is_rejected_before_its_body_is_read() -> None:
     admission = Admission(max_requests=99, max_bytes=100)
-    answer(admission, 0.1)
+    respond(admission, 0.1)
     with ExitStack() as inside:
         for _ in range(9):
             inside.enter_context(admission.admit(Deadline(1.3)))
         inside.enter_context(admission.admit(Deadline(1.3)))  # The tenth: about 1 s, where 1.04 s are taken.
         with (
-            pytest.raises(OverloadedError, match="takes about 1100 ms now") as refused,
+            pytest.raises(OverloadedError, match="takes about 1100 ms now") as rejected,
             admission.admit(Deadline(1.3)),
         ):
             pass
-        assert refused.value.retry_after_s == 1
-        inside.enter_context(admission.admit(Deadline(5)))  # Who can wait may.
+        assert rejected.value.retry_after_s == 1
+        inside.enter_context(admission.admit(Deadline(5)))  # With more time it is admitted.
     assert admission.images == {Priority.INTERACTIVE: 0, Priority.BULK: 0}
 
 
-def test_a_lone_request_is_always_tried_so_that_a_wrong_estimate_heals() -> None:
+def test_a_single_request_is_always_admitted_so_that_a_wrong_estimate_is_corrected() -> None:
     admission = Admission(max_requests=9, max_bytes=100)
-    answer(admission, 60)
+    respond(admission, 60)
     with admission.admit(Deadline(1)) as permit:
         permit.record_response()
     assert admission.seconds_per_image[Priority.INTERACTIVE] < 60
 
 
-def test_images_count_and_bulk_waits_for_interactive_but_not_the_other_way() -> None:
+def test_bulk_waits_for_the_images_of_interactive_requests_but_not_vice_versa() -> None:
     admission = Admission(max_requests=9, max_bytes=100)
     for priority in Priority:
-        answer(admission, 0.1, priority=priority)
+        respond(admission, 0.1, priority=priority)
     with admission.admit(Deadline(1), Priority.BULK) as bulk:
         bulk.count_images(50)
         with admission.admit(Deadline(1)) as interactive:
@@ -148,7 +148,7 @@ def test_images_count_and_bulk_waits_for_interactive_but_not_the_other_way() -> 
                 pass
 
 
-def test_the_pace_is_learned_from_answers() -> None:
+def test_the_estimate_follows_the_responses() -> None:
     admission = Admission(max_requests=9, max_bytes=100)
     with admission.admit(Deadline(1)) as permit:
         permit.count_images(4)

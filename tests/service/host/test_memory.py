@@ -1,4 +1,4 @@
-"""What stays in memory of a request that was refused."""
+"""The memory of a failed request is freed."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def no_search() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_search")
-async def test_an_image_goes_with_the_answer_that_it_cannot_be_decoded() -> None:
+async def test_an_image_that_cannot_be_decoded_is_freed_with_the_response() -> None:
     decoder = Decoder(1, ImageLimits(2**20, 10**6))
     decoder.start()
-    image = b"\xff\xd8 no picture"
+    image = b"\xff\xd8 no image"
     held = sys.getrefcount(image)
 
     async def refuse() -> int:
@@ -52,7 +52,7 @@ async def test_an_image_goes_with_the_answer_that_it_cannot_be_decoded() -> None
     assert sys.getrefcount(image) == held
 
 
-def test_all_that_an_error_came_from_is_cut_loose() -> None:
+def test_the_tracebacks_of_all_causes_are_dropped() -> None:
     def raise_all() -> None:
         try:
             try:
@@ -79,7 +79,7 @@ class Circle:
 
 
 @pytest.mark.usefixtures("no_search")
-async def test_circles_are_gone_within_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reference_cycles_are_collected_periodically(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_GC_INTERVAL_S", 0.01)
     gone = weakref.ref(Circle())
     assert gone() is not None

@@ -1,4 +1,4 @@
-"""Every kind of picture comes out right, and every broken one is refused with its reason."""
+"""Every format is decoded, and every broken image is rejected with its reason."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def huge_png() -> bytes:
     ],
     ids=["empty", "text", "svg", "tiff", "cut-jpeg", "cut-png", "long", "webp", "bomb", "large"],
 )
-def test_broken_images_are_refused_with_the_reason(data: bytes, reason: str) -> None:
+def test_broken_images_are_rejected_with_the_reason(data: bytes, reason: str) -> None:
     with pytest.raises(InvalidImageError, match=reason):
         decode_image(data, CONTRACT, LIMITS)
 
@@ -154,7 +154,7 @@ def test_flipped_bytes_never_raise_anything_else() -> None:
                 decoded(bytes(broken))
 
 
-def test_memory_is_little_more_than_the_picture_has() -> None:
+def test_memory_is_little_more_than_that_of_the_image() -> None:
     """Six bytes a pixel, where Pillow's RGB has four; with a copy of each step it was up to twenty."""
     side = 3000
     bound = 6 * side * side + 24 * 2**20
@@ -184,7 +184,7 @@ def peak_growth(work: Callable[[], object]) -> int:
         status = Path("/proc/self/status").read_text()
         return int(status.partition(f"{field}:")[2].split()[0]) * 1024
 
-    ctypes.CDLL(None).malloc_trim(0)  # What earlier pictures have left behind would hide what this one takes.
+    ctypes.CDLL(None).malloc_trim(0)  # What earlier images have left behind would hide what this one allocates.
     Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
     work()
@@ -208,21 +208,21 @@ except NotReadyError as error:
 """
 
 
-def test_a_lack_of_memory_is_not_the_callers_fault() -> None:
+def test_a_lack_of_memory_is_not_a_client_error() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == "503 memory there is not enough memory now to decode the image\n", done.stderr
 
 
-async def test_decoder_keeps_the_order_and_names_the_bad_one() -> None:
+async def test_the_decoder_keeps_the_order_and_names_the_bad_image() -> None:
     decoder = Decoder(2, LIMITS)
     decoder.start()
     grey = [encoded(plain("L", level), "PNG") for level in range(20)]
     pixels = await decoder.decode(grey, CONTRACT, Deadline(10))
     assert pixels[:, 0, 0, 0].tolist() == list(range(20))
-    with pytest.raises(InvalidImageError, match=r"^the bytes are not") as refused:
+    with pytest.raises(InvalidImageError, match=r"^the bytes are not") as rejected:
         await decoder.decode([grey[0], b"x", grey[2]], CONTRACT, Deadline(10))
-    assert refused.value.index == 1
-    named = refused.value.within(["instances[0]", "instances[1]", "instances[2]"])
+    assert rejected.value.index == 1
+    named = rejected.value.within(["instances[0]", "instances[1]", "instances[2]"])
     assert str(named).startswith("instances[1]: the bytes are not")
     with pytest.raises(DeadlineExceededError):
         await decoder.decode(grey, CONTRACT, Deadline(0))

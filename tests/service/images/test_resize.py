@@ -1,4 +1,4 @@
-"""A picture that is made ready in strips has the pixels of one that is made ready as a whole."""
+"""An image processed in strips has the same pixels as one processed as a whole."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANY, TALL, WIDE = (1300, 1100), (700, 2900), (2900, 700)
 
 
 @cache
-def picture(mode: str, size: tuple[int, int]) -> Image.Image:
+def noise_image(mode: str, size: tuple[int, int]) -> Image.Image:
     """Return noise; «on a colour» is a mode in which colours are transparent."""
     width, height = size
     noise = np.random.default_rng(20_150).integers(0, 256, (height, width, 4), np.uint8)
@@ -52,7 +52,7 @@ def as_a_whole(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def assert_the_same(mode: str, shape: tuple[int, int], orientation: int, size: tuple[int, int]) -> None:
-    image = picture(mode, shape).copy()
+    image = noise_image(mode, shape).copy()
     image.getexif()[0x0112] = orientation
     pixels = np.asarray(upright_rgb(image, size))
     assert pixels.std() > 1

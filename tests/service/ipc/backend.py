@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
@@ -70,6 +71,18 @@ class Backend:
     @property
     def images_run(self) -> int:
         return sum(map(len, self.engine.batches))
+
+
+@asynccontextmanager
+async def listening(address: FrameAddress) -> AsyncIterator[Backend]:
+    """Run a backend whose server listens there."""
+    backend = Backend()
+    backend.batcher.start()
+    await backend.server.start(address)
+    yield backend
+    backend.engine.gate.set()
+    await backend.batcher.stop()
+    await backend.server.stop()
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from service.ipc.client import Connection
 from service.ipc.messages import FrameAddress
 
-from .backend import Backend, connected
+from .backend import Backend, connected, listening
 
 
 @pytest.fixture
@@ -20,13 +20,8 @@ def address(tmp_path: Path) -> FrameAddress:
 
 @pytest.fixture
 async def backend(address: FrameAddress) -> AsyncIterator[Backend]:
-    made = Backend()
-    made.batcher.start()
-    await made.server.start(address)
-    yield made
-    made.engine.gate.set()
-    await made.batcher.stop()
-    await made.server.stop()
+    async with listening(address) as backend:
+        yield backend
 
 
 @pytest.fixture

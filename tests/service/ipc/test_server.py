@@ -12,7 +12,7 @@ from service.core.errors import RunnerLostError
 from service.ipc.client import Connection
 from service.ipc.messages import HEAD_BYTES, FrameAddress
 
-from .backend import Backend, connected, fails, images, request, until
+from .backend import Backend, connected, fails, images, listening, request, until
 
 
 @pytest.fixture
@@ -25,13 +25,8 @@ def tcp_address() -> FrameAddress:
 @pytest.fixture
 async def remote(tcp_address: FrameAddress) -> AsyncIterator[Backend]:
     """A runner that listens at a port."""
-    made = Backend()
-    made.batcher.start()
-    await made.server.start(tcp_address)
-    yield made
-    made.engine.gate.set()
-    await made.batcher.stop()
-    await made.server.stop()
+    async with listening(tcp_address) as backend:
+        yield backend
 
 
 async def test_every_edge_learns_the_state_at_once_and_every_change(backend: Backend, address: FrameAddress) -> None:

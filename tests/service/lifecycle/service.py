@@ -85,7 +85,7 @@ class Store:
 
 
 class Service:
-    """Reconciler and batcher, as a runner starts and stops them; labels are read when told to, unless it polls."""
+    """Reconciler and batcher, as a runner starts and stops them; the labels are read on a reload, or by polling."""
 
     def __init__(self, store_url: str, cache: Path, **settings: object) -> None:
         values = {"model_store_url": store_url, "model_cache_dir": cache, "model_poll_s": 0, "max_batch_size": 2}

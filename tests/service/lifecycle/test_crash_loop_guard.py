@@ -26,7 +26,7 @@ def die(folder: Path) -> None:
     assert subprocess.run([sys.executable, "-c", DIE, str(folder), DIGEST], cwd=ROOT, check=False).returncode == -9
 
 
-def test_a_version_that_kills_the_process_is_refused_in_the_end(tmp_path: Path) -> None:
+def test_a_version_that_crashes_the_process_is_rejected_after_two_crashes(tmp_path: Path) -> None:
     guard = CrashLoopGuard(tmp_path / "marks")
     for _ in range(MAX_CRASHES):
         die(tmp_path / "marks")
@@ -39,7 +39,7 @@ def test_a_version_that_kills_the_process_is_refused_in_the_end(tmp_path: Path) 
         pass
 
 
-def test_a_load_that_fails_in_words_counts_for_nothing(tmp_path: Path) -> None:
+def test_a_load_that_raises_is_no_crash(tmp_path: Path) -> None:
     guard = CrashLoopGuard(tmp_path)
     for _ in range(MAX_CRASHES + 1):
         with pytest.raises(RuntimeError), guard.loading(DIGEST):
@@ -47,7 +47,7 @@ def test_a_load_that_fails_in_words_counts_for_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_deaths_of_long_ago_are_forgotten(tmp_path: Path) -> None:
+def test_old_crashes_are_forgotten(tmp_path: Path) -> None:
     for _ in range(MAX_CRASHES):
         die(tmp_path)
     (marker,) = tmp_path.iterdir()
@@ -56,7 +56,7 @@ def test_deaths_of_long_ago_are_forgotten(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with CrashLoopGuard(tmp_path / "file" / "marks").loading(DIGEST):
         pass

@@ -23,7 +23,7 @@ def test_an_empty_label_stands_for_the_default() -> None:
     assert WANTED.targets() == {"": 3, "stable": 3, "canary": 5, "beta": 4, "old": 5}
 
 
-def test_what_lives_is_not_left_out_for_what_does_not() -> None:
+def test_a_loaded_version_takes_precedence() -> None:
     assert [one.version for one in WANTED.versions(loaded={5})] == [3, 5, 4]
     allowed, excess = WANTED.limited(2, loaded={5})
     assert sorted(allowed.labels) == ["canary", "old", "stable"]
@@ -34,7 +34,7 @@ def test_what_lives_is_not_left_out_for_what_does_not() -> None:
     ("most", "labels", "excess"),
     [(1, ["stable"], [4, 5]), (2, ["beta", "stable"], [5]), (3, ["beta", "canary", "old", "stable"], [])],
 )
-def test_the_limit_leaves_out_the_last_by_label(most: int, labels: list[str], excess: list[int]) -> None:
+def test_the_excess_versions_are_the_last_by_label(most: int, labels: list[str], excess: list[int]) -> None:
     allowed, others = WANTED.limited(most)
     assert allowed.default == WANTED.default
     assert sorted(allowed.labels) == labels

@@ -1,4 +1,4 @@
-"""What was learned of an engine comes back at the next start, and only where it fits."""
+"""A stored batch profile is used at the next start, by the same kind of engine only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.lifecycle.loaded_version import LoadedVersion
 from service.lifecycle.profile_store import ProfileStore
 
 
-class Laned:
+class ParallelEngine:
     streams = 2
 
     def run(self, pixels: NDArray[np.uint8], stream: int | None = None) -> NDArray[np.float32]:
@@ -32,10 +32,10 @@ def version(package: Path) -> LoadedVersion:
         profile.record_measurement(size, 0.002 + 0.002 * size)
         profile.stream_cost.observe(size, 0.002 + 0.002 * size)
         profile.exclusive_cost.observe(size, 0.001 * size)
-    return LoadedVersion(model, model.manifest.variants[0], Laned(), profile)
+    return LoadedVersion(model, model.manifest.variants[0], ParallelEngine(), profile)
 
 
-def test_it_comes_back(tmp_path: Path, version: LoadedVersion) -> None:
+def test_a_stored_profile_is_loaded_again(tmp_path: Path, version: LoadedVersion) -> None:
     last_served = ProfileStore(tmp_path / "learned", 2, 32)
     assert last_served.load(version) is None
     last_served.save(version)
@@ -49,7 +49,7 @@ def test_it_comes_back(tmp_path: Path, version: LoadedVersion) -> None:
     assert again.stream_cost.latency_s(4) == pytest.approx(0.02)
 
 
-def test_it_is_for_this_machine_engine_and_limits_only(tmp_path: Path, version: LoadedVersion) -> None:
+def test_a_profile_is_for_this_machine_engine_and_limits_only(tmp_path: Path, version: LoadedVersion) -> None:
     ProfileStore(tmp_path, 2, 32).save(version)
     other_variant = replace(version, variant=version.variant.model_copy(update={"precision": "bf16"}))
     assert ProfileStore(tmp_path, 2, 32).load(other_variant) is None
@@ -60,7 +60,7 @@ def test_it_is_for_this_machine_engine_and_limits_only(tmp_path: Path, version: 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"streams": 2}', '{"rates": {"0": 1}}', "NaN", "\0" * 99, '{"rates": {"1": -5}}']
 )
-def test_what_cannot_be_read_is_learned_anew(tmp_path: Path, version: LoadedVersion, text: str) -> None:
+def test_an_unreadable_profile_is_ignored(tmp_path: Path, version: LoadedVersion, text: str) -> None:
     last_served = ProfileStore(tmp_path, 2, 32)
     last_served.save(version)
     (file,) = tmp_path.glob("*.json")
@@ -71,7 +71,7 @@ def test_what_cannot_be_read_is_learned_anew(tmp_path: Path, version: LoadedVers
     assert last_served.load(version) is None
 
 
-def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path, version: LoadedVersion) -> None:
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path, version: LoadedVersion) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
     ProfileStore(in_the_way, 2, 32).save(version)

@@ -1,4 +1,4 @@
-"""The life of versions where the machine does not let it be lived."""
+"""The reconciler with a cache it may not access, and at a stop."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["store there", "store away"])
-def test_a_cache_that_may_not_be_entered_is_said_and_ends_nothing(tmp_path: Path, away: bool) -> None:
+def test_a_cache_without_access_is_reported_and_not_fatal(tmp_path: Path, away: bool) -> None:
     """The folder is another user's, as a volume may be: root, who may enter all, is kept from it here."""
     store = f"file://{tmp_path / 'store'}"
     publish(write_version(tmp_path / "version"), Remote.open(store, publishing=True), "xception", labels=["stable"])
@@ -81,7 +81,9 @@ def test_a_cache_that_may_not_be_entered_is_said_and_ends_nothing(tmp_path: Path
         assert denied in reloaded
 
 
-async def test_a_stop_waits_until_it_is_kept_what_served_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_waits_for_the_record_of_the_last_served_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a disk that is busy; the process ends with its threads in the middle of their work."""
     observer = RunnerMetrics()
     settings = Settings(model_store_url="file:///nowhere", model_cache_dir=tmp_path)

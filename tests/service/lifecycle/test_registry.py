@@ -1,4 +1,4 @@
-"""What a runner says of its versions, and when it says so."""
+"""The states of versions, their routes, and the notification of changes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 
 from model_store.catalog.reference import Resolved
 from service.core.errors import ModelNotFoundError, NotReadyError
-from service.core.serving_state import ModelSpec, RunnerState, VersionState, VersionStatus
-from service.lifecycle.loaded_version import LoadedVersion
+from service.core.serving_state import RunnerState, VersionBatching, VersionState, VersionStatus
 from service.lifecycle.registry import VersionRegistry
 
 
@@ -19,9 +18,7 @@ class Observed:
     def version_changed(self, model: str, status: VersionStatus) -> None:
         self.states.append((status.version, status.state))
 
-    def version_available(self, model: str, served: LoadedVersion, seconds: float) -> None: ...
-
-    def version_gone(self, model: str, served: LoadedVersion) -> None: ...
+    def version_available(self, model: str, batching: VersionBatching, seconds: float) -> None: ...
 
     def label_routed(self, model: str, label: str, version: int) -> None:
         self.routes.append((label, version))
@@ -41,21 +38,25 @@ async def versions(observed: Observed) -> VersionRegistry:
     return VersionRegistry("xception", observed)
 
 
-async def test_nothing_yet_says_what_is_waited_for(versions: VersionRegistry) -> None:
+async def test_without_a_version_the_error_says_why(versions: VersionRegistry) -> None:
     versions.enter(versions.status(resolved(1)), VersionState.LOADING)
     assert versions.describe().waiting_for == "version 1 is loading"
     with pytest.raises(NotReadyError, match="version 1 is loading"):
         versions.get(1)
 
 
-async def test_a_failure_stays_in_the_status_until_it_is_tried_again(versions: VersionRegistry) -> None:
+async def test_a_failure_stays_in_the_status_until_a_retry(versions: VersionRegistry) -> None:
     status = versions.status(resolved(2))
     versions.enter(status, VersionState.FAILED, "DATA_LOSS", "other bytes")
-    (told,) = versions.describe().versions
-    assert (told.state, told.error_code, told.error_message) == (VersionState.FAILED, "DATA_LOSS", "other bytes")
+    (reported,) = versions.describe().versions
+    assert (reported.state, reported.error_code, reported.error_message) == (
+        VersionState.FAILED,
+        "DATA_LOSS",
+        "other bytes",
+    )
     versions.enter(status, VersionState.PULLING)
-    (told,) = versions.describe().versions
-    assert (told.error_code, told.error_message) == ("OK", "")
+    (reported,) = versions.describe().versions
+    assert (reported.error_code, reported.error_message) == ("OK", "")
     assert versions.status(resolved(2, digest=7)).digest != status.digest  # The same number, published anew.
 
 
@@ -72,7 +73,7 @@ async def test_subscribers_are_called_after_each_change(versions: VersionRegistr
     assert len({state.process for state in seen}) == 1
 
 
-async def test_leading_tells_each_change_once(versions: VersionRegistry, observed: Observed) -> None:
+async def test_each_change_of_a_route_is_reported_once(versions: VersionRegistry, observed: Observed) -> None:
     versions.route(1, {"stable": 1})
     versions.route(1, {"stable": 1, "canary": 2})
     versions.route(2, {"stable": 2, "canary": 2})
@@ -81,19 +82,11 @@ async def test_leading_tells_each_change_once(versions: VersionRegistry, observe
         versions.get(9)
 
 
-async def test_old_ends_are_forgotten_but_nothing_that_lives(versions: VersionRegistry) -> None:
+async def test_old_statuses_are_pruned_but_not_those_of_loaded_versions(versions: VersionRegistry) -> None:
     versions.enter(versions.status(resolved(1)), VersionState.AVAILABLE)
     for version in range(2, 40):
         versions.enter(versions.status(resolved(version)), VersionState.UNLOADED)
-    told = [status.version for status in versions.describe().versions]
-    assert len(told) <= 17
-    assert 1 in told
-    assert 39 in told
-
-
-def test_a_target_is_found_by_number_by_label_and_by_default() -> None:
-    state = RunnerState(name="xception", process="r", waiting_for=None, default=None, labels={}, versions=(), served=())
-    with pytest.raises(NotReadyError):
-        state.require(ModelSpec("xception"), "missing")
-    with pytest.raises(ModelNotFoundError, match="missing"):
-        state.require(ModelSpec("other"), "missing")
+    reported = [status.version for status in versions.describe().versions]
+    assert len(reported) <= 17
+    assert 1 in reported
+    assert 39 in reported

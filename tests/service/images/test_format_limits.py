@@ -1,4 +1,4 @@
-"""Images that are small and take long: refused where that can be seen, and else given up at the deadline."""
+"""Small files that take long to decode: rejected by their structure, or abandoned at the deadline."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from model_store.trust.manifest import InputContract
 from service.core.deadline import Deadline
 from service.core.errors import DeadlineExceededError, InvalidImageError
 from service.images.decoder import Decoder, ImageLimits, decode_image
-
-from .images import chunk, gif_control, gif_frame, many_scans, png, run_length_bmp, segment, sound_images
+from tests.hostile.images import chunk, gif_control, gif_frame, many_scans, png, run_length_bmp, segment, sound_images
 
 CONTRACT = InputContract(height=71, width=71)
 LIMITS = ImageLimits(2**24, 2_000_000)
@@ -43,8 +42,8 @@ def test_segments_and_scans_of_a_jpeg_are_limited(kind: str) -> None:
         with pytest.raises(InvalidImageError, match=reason):
             decode_image(slow, CONTRACT, LIMITS)
     assert decode_image(many_scans(150), CONTRACT, LIMITS).shape == (71, 71, 3)
-    honest = jpeg[:2] + EXIF * 5 + COMMENT * 500 + segment(0xE2, bytes(60_000)) * 200 + b"\xff" * 100 + jpeg[2:]
-    assert decode_image(honest, CONTRACT, LIMITS).shape == (71, 71, 3)
+    ordinary = jpeg[:2] + EXIF * 5 + COMMENT * 500 + segment(0xE2, bytes(60_000)) * 200 + b"\xff" * 100 + jpeg[2:]
+    assert decode_image(ordinary, CONTRACT, LIMITS).shape == (71, 71, 3)
 
 
 def test_chunks_of_a_png_are_limited() -> None:
@@ -58,8 +57,8 @@ def test_chunks_of_a_png_are_limited() -> None:
     ):
         with pytest.raises(InvalidImageError, match=r"more chunks than a PNG .* 10000 in all and 100 with compressed"):
             decode_image(slow, CONTRACT, LIMITS)
-    honest = png(1, 1, chunk(b"tEXt", b"k\0v") * 1000, chunk(b"iTXt", b"k\0\1\0\0\0" + text) * 10)
-    behind = honest + chunk(b"abCd", b"") * 20_000
+    ordinary = png(1, 1, chunk(b"tEXt", b"k\0v") * 1000, chunk(b"iTXt", b"k\0\1\0\0\0" + text) * 10)
+    behind = ordinary + chunk(b"abCd", b"") * 20_000
     assert (decode_image(behind, CONTRACT, LIMITS) == decode_image(png(1, 1), CONTRACT, LIMITS)).all()
 
 
@@ -75,18 +74,18 @@ def test_blocks_of_a_gif_are_limited() -> None:
     ):
         with pytest.raises(InvalidImageError, match=r"more blocks before its first frame .* the limit is 200000"):
             decode_image(slow, CONTRACT, LIMITS)
-    honest = GIF + b"!\xff\x0bNETSCAPE2.0\3\1\0\0\0" + gif_control(2) + b"!\xfe" + b"\1x" * 9000 + b"\0"
+    ordinary = GIF + b"!\xff\x0bNETSCAPE2.0\3\1\0\0\0" + gif_control(2) + b"!\xfe" + b"\1x" * 9000 + b"\0"
     behind = gif_frame(1, 1) + comment
-    assert decode_image(honest + behind, CONTRACT, LIMITS).shape == (71, 71, 3)
+    assert decode_image(ordinary + behind, CONTRACT, LIMITS).shape == (71, 71, 3)
 
 
-def test_a_gif_makes_no_room_before_its_size_is_known() -> None:
+def test_a_gif_allocates_no_memory_before_its_size_is_known() -> None:
     for frame in (gif_frame(65_535, 65_535), gif_frame(2000, 2000)):
         with pytest.raises(InvalidImageError, match="the limit is 2000000 in all"):
             decode_image(GIF + gif_control(2) + frame, CONTRACT, LIMITS)
 
 
-def test_bmps_in_runs_are_smaller() -> None:
+def test_run_length_encoded_bmps_have_a_smaller_limit() -> None:
     limits = ImageLimits(2**24, 64_000_000)
     for slow in (run_length_bmp(3000, 2000, b"\1\0"), run_length_bmp(10, 10, b"\1\0" * 2_100_000)):
         with pytest.raises(InvalidImageError, match=r"run-length encoded BMP of .* the limit of each is 4194304"):
@@ -96,7 +95,7 @@ def test_bmps_in_runs_are_smaller() -> None:
     assert decode_image(plain.getvalue(), CONTRACT, limits).shape == (71, 71, 3)
 
 
-def test_a_jpeg_whose_first_scan_is_whole_can_have_no_other() -> None:
+def test_a_jpeg_with_a_complete_first_scan_has_no_other() -> None:
     jpeg = sound_images()["jpeg"]
     scan = jpeg[jpeg.find(b"\xff\xda") : -2]
     with pytest.raises(InvalidImageError, match="broken data stream"):  # Why they are not counted there.
@@ -104,7 +103,7 @@ def test_a_jpeg_whose_first_scan_is_whole_can_have_no_other() -> None:
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "progressive jpeg"])
-def test_what_follows_a_jpeg_or_stands_in_a_segment_does_not_count(kind: str) -> None:
+def test_markers_behind_a_jpeg_or_inside_a_segment_do_not_count(kind: str) -> None:
     jpeg = sound_images()[kind]
     pixels = decode_image(jpeg, CONTRACT, LIMITS)
     film = b"\xff\xda\xff\xe1" * 10_000

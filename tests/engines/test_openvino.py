@@ -1,44 +1,34 @@
-"""Every variant of the packaged demo model in the engine that serves it."""
+"""Every precision of the demo model in OpenVINO, in streams and on all cores."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from engines.cpus import available_cpus
 from engines.engine import Engine
 from engines.registry import load_engine
-from engines.tensorflow import freeze
 from model_store.trust.manifest import Variant
-from model_store.trust.verify import VerifiedModel, verify_folder
+from model_store.trust.verify import VerifiedModel
 from service.batching.calibration import batch_of
 from service.lifecycle.golden_check import check_golden, golden_pixels
 
-
-@pytest.fixture(scope="module")
-def model(xception_package: Path) -> VerifiedModel:
-    return verify_folder(xception_package, model="xception", version=1)
-
-
-def named(model: VerifiedModel, name: str) -> Variant:
-    return next(variant for variant in model.manifest.variants if variant.name == name)
+from .conftest import variant_of
 
 
 @pytest.fixture(scope="module", params=["fp32", "bf16", "int8"])
-def served(request: pytest.FixtureRequest, model: VerifiedModel) -> Iterator[tuple[Engine, Variant]]:
-    variant = named(model, f"openvino/{request.param}")
+def loaded(request: pytest.FixtureRequest, model: VerifiedModel) -> Iterator[tuple[Engine, Variant]]:
+    variant = variant_of(model, f"openvino/{request.param}")
     engine = load_engine(model, variant, threads=2)
     yield engine, variant
     engine.close()
 
 
-def test_every_lane_gives_the_golden_answers(served: tuple[Engine, Variant], model: VerifiedModel) -> None:
-    engine, variant = served
+def test_every_stream_gives_the_golden_scores(loaded: tuple[Engine, Variant], model: VerifiedModel) -> None:
+    engine, variant = loaded
     assert engine.streams == min(2, available_cpus())
     pixels = golden_pixels(model)
     for stream in (None, *range(engine.streams)):
@@ -47,8 +37,8 @@ def test_every_lane_gives_the_golden_answers(served: tuple[Engine, Variant], mod
         check_golden(scores, model, variant)
 
 
-def test_batches_side_by_side_do_not_disturb_each_other(served: tuple[Engine, Variant], model: VerifiedModel) -> None:
-    engine, _ = served
+def test_parallel_batches_do_not_affect_each_other(loaded: tuple[Engine, Variant], model: VerifiedModel) -> None:
+    engine, _ = loaded
     pixels = golden_pixels(model)
     alone = engine.run(pixels)
     seen: dict[int, list[float]] = {}
@@ -67,8 +57,8 @@ def test_batches_side_by_side_do_not_disturb_each_other(served: tuple[Engine, Va
     assert max(max(differences) for differences in seen.values()) < 1e-4
 
 
-def test_scores_belong_to_the_caller(served: tuple[Engine, Variant], model: VerifiedModel) -> None:
-    engine, _ = served
+def test_scores_are_not_overwritten_by_the_next_batch(loaded: tuple[Engine, Variant], model: VerifiedModel) -> None:
+    engine, _ = loaded
     pixels = golden_pixels(model)
     pixels.flags.writeable = False
     first = engine.run(pixels[:1])
@@ -77,29 +67,17 @@ def test_scores_belong_to_the_caller(served: tuple[Engine, Variant], model: Veri
     np.testing.assert_array_equal(first, kept)
 
 
-def test_an_engine_that_shrank_answers_as_before(served: tuple[Engine, Variant], model: VerifiedModel) -> None:
-    engine, _ = served
+def test_an_engine_that_shrank_gives_the_same_scores(loaded: tuple[Engine, Variant], model: VerifiedModel) -> None:
+    engine, _ = loaded
     pixels = batch_of(golden_pixels(model), 16)
     before = engine.run(pixels)
     engine.shrink()
     np.testing.assert_allclose(engine.run(pixels), before, atol=1e-6)
 
 
-def test_one_thread_has_one_lane(model: VerifiedModel) -> None:
-    engine = load_engine(model, named(model, "openvino/int8"), threads=1)
+def test_one_thread_has_one_stream(model: VerifiedModel) -> None:
+    engine = load_engine(model, variant_of(model, "openvino/int8"), threads=1)
     pixels = golden_pixels(model)[:2]
     assert engine.streams == 1
     np.testing.assert_array_equal(engine.run(pixels, 0), engine.run(pixels))
     engine.close()
-
-
-def test_tensorflow_computes_in_both_precisions_in_one_process(model: VerifiedModel) -> None:
-    loaded = tf.saved_model.load(str(model.path(".")))
-    pixels = golden_pixels(model)
-    engines = {precision: freeze(loaded, precision) for precision in ("bf16", "fp32")}
-    for precision, engine in engines.items():
-        assert engine.streams == 1
-        check_golden(engine.run(pixels, 0), model, named(model, f"tensorflow/{precision}"))
-        engine.shrink()
-    for engine in engines.values():
-        engine.close()
