@@ -150,7 +150,7 @@ class Export(NamedTuple):
     """The demo model as a version folder, and what `export` said of it."""
 
     folder: Path
-    said: str
+    output: str
 
 
 @pytest.fixture(scope="session")
@@ -164,10 +164,10 @@ def export(digits_run: Path) -> Export:
         done = run_module("training", "export", str(digits_run), *options)
         assert [path.name for path in home.iterdir()] == ["package"]
         assert "╸" not in done.stdout + done.stderr  # NNCF's progress bars
-        (home / "said").write_text(done.stdout)
+        (home / "output").write_text(done.stdout)
 
-    home = kept("export", "said", make, "training", "engines", "model_store")
-    return Export(home / "package", (home / "said").read_text())
+    home = kept("export", "output", make, "training", "engines", "model_store")
+    return Export(home / "package", (home / "output").read_text())
 
 
 @pytest.fixture(scope="session")

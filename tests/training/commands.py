@@ -1,4 +1,4 @@
-"""`python -m training` in tests: as a process, or in this one, where importing Keras again would take seconds."""
+"""Run `python -m training` in tests: as a process, or in this process, which has imported Keras already."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def train(data: Path, output: Path, *more: str) -> subprocess.CompletedProcess[s
 
 @dataclass(frozen=True)
 class Done:
-    """What a command said, and its exit status."""
+    """Exit status and output of a command."""
 
     returncode: int | str | None
     stdout: str
@@ -38,11 +38,11 @@ class Done:
 
 
 def run_here(capsys: pytest.CaptureFixture[str], *arguments: str) -> Done:
-    """Run a command in this process; what it does not catch fails the test."""
+    """Run a command in this process; exceptions that it does not catch fail the test."""
     code: int | str | None
     try:
         code = main(arguments)
-    except SystemExit as end:  # argparse ends so.
+    except SystemExit as end:
         code = end.code
-    said = capsys.readouterr()
-    return Done(code, said.out, said.err)
+    output = capsys.readouterr()
+    return Done(code, output.out, output.err)

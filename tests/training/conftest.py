@@ -1,4 +1,4 @@
-"""Small data for training the real Xception in seconds."""
+"""Small data sets, with which the real Xception trains in seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EACH = 12
 
 @pytest.fixture(scope="session")
 def few_digits() -> Dataset:
-    """A dozen zeros and a dozen ones."""
+    """12 images of the digit 0 and 12 of the digit 1."""
     digits = load("digits")
     chosen = [index for label in (0, 1) for index in (digits.labels == label).nonzero()[0][:EACH]]
     return Dataset("few", [digits.images[index] for index in chosen], digits.labels[chosen], CLASSES)
@@ -28,7 +28,7 @@ def few_digits() -> Dataset:
 
 @pytest.fixture(scope="session")
 def folder(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """They as PNG files, in a folder for each class."""
+    """These images as PNG files, in a folder for each class."""
 
     def make(root: Path) -> None:
         for number, (encoded, label) in enumerate(zip(few_digits.images, few_digits.labels, strict=True)):
@@ -36,12 +36,12 @@ def folder(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pat
             home.mkdir(parents=True, exist_ok=True)
             (home / f"{number:03}.png").write_bytes(encoded)
 
-    return made_once(tmp_path_factory, "pictures", make)
+    return made_once(tmp_path_factory, "images", make)
 
 
 @pytest.fixture(scope="session")
 def json_lines(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """They as JSON lines."""
+    """These images as JSON lines."""
     path = tmp_path_factory.mktemp("lines") / "examples.jsonl"
     with path.open("w") as out:
         for encoded, label in zip(few_digits.images, few_digits.labels, strict=True):
@@ -52,7 +52,7 @@ def json_lines(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of the real Xception on them that nothing interrupted; six of its pictures are held out."""
+    """An uninterrupted run of the real Xception on these images; six of them are held out."""
 
     def make(output: Path) -> None:
         done = train(folder, output)
