@@ -227,7 +227,7 @@ def test_a_pod_with_an_empty_store_becomes_ready_once_a_model_is_published(
         store = played.make_volume("store")
         played.play()
         assert played.wait("/livez", 200)
-        assert "no model" in played.wait("/v2/health/ready", 503).text
+        played.wait("/v2/health/ready", 503, "no model")
         assert played.http.get("/readyz").status_code == 503
         publish(store_url, store)
         played.wait("/readyz", 200)

@@ -80,7 +80,7 @@ class Circle:
 
 @pytest.mark.usefixtures("no_search")
 async def test_circles_are_gone_within_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_TIDY_EVERY_S", 0.01)
+    monkeypatch.setattr(memory, "_GC_INTERVAL_S", 0.01)
     gone = weakref.ref(Circle())
     assert gone() is not None
     tidying = asyncio.create_task(periodic_gc())
