@@ -62,8 +62,8 @@ RecordProperty = Callable[[str, object], None]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the files so that two workers do not wait for each other: one trains the demo model, which comes first.
 
-    Beside that runs what computes without it, so that nothing that heeds the time has to; what needs it comes last,
-    and is given the time.
+    Beside that runs what computes, so that nothing that heeds the time has to; then most of the tests; last what needs
+    the demo model, and is given the time for it.
     """
     waiting = [item for item in items if "digits_run" in getattr(item, "fixturenames", ())]
     for item in waiting:
@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def turn(item: pytest.Item) -> int:
         if item.path in needing:
             return 0 if item.path.name == "test_parity.py" else 3
-        return 1 if item.path.parent.name == "training" else 2
+        return 1 if item.path.parent.name in ("training", "model_store") else 2
 
     items.sort(key=turn)
 

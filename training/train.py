@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -23,14 +24,18 @@ from .run import Epoch, Progress, Run, RunConfig, data_digest
 
 _EVALUATION_BATCH = 64
 
+Build = Callable[[int, int, str | None, int], keras.Model]
+"""Builds a classifier: height and width in pixels, number of classes, weights to start from, seed."""
 
-def train(run: Run, config: RunConfig, *, resume: bool) -> Progress:
+
+def train(run: Run, config: RunConfig, *, resume: bool, build: Build = classifier.build) -> Progress:
     """Train to the last epoch, keeping a checkpoint after each.
 
     Args:
         run: Where everything is kept.
         config: What to do; on resuming it must be what the run began with.
         resume: Go on from the last checkpoint, if there is one.
+        build: Builds the network of a run that begins.
 
     Returns:
         The figures of all epochs.
@@ -50,7 +55,7 @@ def train(run: Run, config: RunConfig, *, resume: bool) -> Progress:
         parts.held_out.pixels(config.image_size, config.image_size),
     )
     kept = run.checkpoint(progress.epochs)
-    network = classifier.load(kept) if progress.epochs else _compiled(config, len(pixels))
+    network = classifier.load(kept) if progress.epochs else _compiled(config, len(pixels), build)
     while progress.epochs < config.epochs:
         started = time.perf_counter()
         loss, accuracy = _epoch(network, config, progress.epochs, pixels, parts.train.labels)
@@ -124,15 +129,19 @@ def _begin(run: Run, config: RunConfig, *, resume: bool) -> None:
         raise RunError(f"{run.folder}: holds a run that is not finished; go on with --resume, or use another --output")
 
 
-def _compiled(config: RunConfig, examples: int) -> keras.Model:
-    """Build the network with Adam: the rate climbs during the first epoch, then falls along a cosine."""
-    network = classifier.build(config.image_size, len(config.classes), config.weights, config.seed)
+def _compiled(config: RunConfig, examples: int, build: Build) -> keras.Model:
+    """Build the network with Adam.
+
+    The rate climbs for an epoch, or for a quarter of a run of fewer than four, then falls along a cosine.
+    """
+    network = build(config.image_size, len(config.classes), config.weights, config.seed)
     steps = _steps(examples, config.batch_size)
+    warmup = min(steps, steps * config.epochs // 4)
     schedule = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 10,
-        decay_steps=max(1, steps * (config.epochs - 1)),
+        decay_steps=max(1, steps * config.epochs - warmup),
         warmup_target=config.learning_rate,
-        warmup_steps=steps,
+        warmup_steps=warmup,
     )
     network.compile(
         keras.optimizers.Adam(schedule),
@@ -154,9 +163,10 @@ def _epoch(
     """Go once through the examples; return mean loss and accuracy on the way."""
     generator = np.random.default_rng([config.seed, epoch])
     # Dropout counts on from what it is given: neighbouring epochs must start far apart.
-    network.get_layer("dropout").seed_generator.state.assign(
-        np.random.SeedSequence([config.seed, epoch]).generate_state(2)
-    )
+    dropouts = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout) and layer.rate]
+    states = np.random.SeedSequence([config.seed, epoch]).generate_state(2 * len(dropouts)).reshape(-1, 2)
+    for dropout, state in zip(dropouts, states, strict=True):
+        dropout.seed_generator.state.assign(state)
     order = generator.permutation(len(pixels))
     losses: list[float] = []
     accuracies: list[float] = []

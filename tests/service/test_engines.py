@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from model_store.manifest import Variant
 from model_store.verify import VerifiedModel, verify_folder
 from service.cpus import available_cpus
 from service.engine import Engine, load_engine
-from service.engines.tensorflow import freeze
 from service.warmup import batch_of, check_golden, golden_pixels
 
 
@@ -92,6 +90,10 @@ def test_one_thread_has_one_lane(model: VerifiedModel) -> None:
 
 
 def test_tensorflow_computes_in_both_precisions_in_one_process(model: VerifiedModel) -> None:
+    import tensorflow as tf
+
+    from service.engines.tensorflow import freeze
+
     loaded = tf.saved_model.load(str(model.path(".")))
     pixels = golden_pixels(model)
     engines = {precision: freeze(loaded, precision) for precision in ("bf16", "fp32")}

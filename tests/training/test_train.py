@@ -1,4 +1,4 @@
-"""Runs of the real Xception on a few pictures, through the command line where that matters."""
+"""Runs of a small network on a few pictures, through the command line where that matters."""
 
 from __future__ import annotations
 
@@ -37,8 +37,6 @@ def test_a_finished_run_holds_its_model_and_nothing_half_done(whole: Run) -> Non
     assert whole.progress().epochs == EPOCHS
     network = classifier.load(whole.model)
     assert network.output_shape == (None, 2)
-    momenta = {layer.momentum for layer in network.layers if "BatchNormalization" in type(layer).__name__}
-    assert momenta == {classifier.MOMENTUM}
 
 
 def expect_to_be_told_of_resume(capsys: pytest.CaptureFixture[str], folder: Path, output: Path) -> None:
@@ -47,6 +45,7 @@ def expect_to_be_told_of_resume(capsys: pytest.CaptureFixture[str], folder: Path
     assert "go on with --resume" in refused.stderr
 
 
+@pytest.mark.usefixtures("small")
 def test_resumed_is_as_never_interrupted(
     whole: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -64,6 +63,7 @@ def test_resumed_is_as_never_interrupted(
     expect_to_be_told_of_resume(capsys, folder, output)
     done = run_here(capsys, *train_arguments(folder, output, "--resume"))
     assert done.returncode == 0, done.stderr
+    assert f"Epoch {EPOCHS} of {EPOCHS}: loss " in done.stdout
     resumed = Run(output)
     for ours, theirs in zip(resumed.progress().history, whole.progress().history, strict=True):
         assert ours.model_dump(exclude={"seconds"}) == pytest.approx(theirs.model_dump(exclude={"seconds"}), rel=1e-4)
@@ -134,6 +134,7 @@ def test_mistakes_get_one_clear_line(arguments: list[str], text: str, capsys: py
     assert text in done.stderr
 
 
+@pytest.mark.usefixtures("small")
 def test_a_run_that_learned_nothing_can_begin_again_with_other_settings(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
