@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -23,14 +24,18 @@ from .run import Epoch, Progress, Run, RunConfig, data_digest
 
 _EVALUATION_BATCH = 64
 
+Build = Callable[[int, int, str | None, int], keras.Model]
+"""Builds a classifier from the image size in pixels, the number of classes, the pretrained weights, and the seed."""
 
-def train(run: Run, config: RunConfig, *, resume: bool) -> Progress:
+
+def train(run: Run, config: RunConfig, *, resume: bool, build: Build = classifier.build) -> Progress:
     """Train until the last epoch, with a checkpoint after each.
 
     Args:
         run: The folder of the run.
         config: The settings; a resumed run needs the same as before.
         resume: Continue from the last checkpoint, if there is one.
+        build: Builds the network of a new run.
 
     Returns:
         The metrics of all epochs.
@@ -50,7 +55,7 @@ def train(run: Run, config: RunConfig, *, resume: bool) -> Progress:
         parts.held_out.pixels(config.image_size, config.image_size),
     )
     checkpoint = run.checkpoint(progress.epochs)
-    network = classifier.load(checkpoint) if progress.epochs else _compiled_network(config, len(pixels))
+    network = classifier.load(checkpoint) if progress.epochs else _compiled_network(config, len(pixels), build)
     while progress.epochs < config.epochs:
         started = time.perf_counter()
         loss, accuracy = _train_epoch(network, config, progress.epochs, pixels, parts.train.labels)
@@ -124,15 +129,20 @@ def _begin(run: Run, config: RunConfig, *, resume: bool) -> None:
         raise RunError(f"{run.folder}: contains an unfinished run; continue with --resume, or use another --output")
 
 
-def _compiled_network(config: RunConfig, examples: int) -> keras.Model:
-    """Build the network with Adam; the learning rate warms up during the first epoch, then decays as a cosine."""
-    network = classifier.build(config.image_size, len(config.classes), config.weights, config.seed)
+def _compiled_network(config: RunConfig, examples: int, build: Build) -> keras.Model:
+    """Build the network with Adam.
+
+    The learning rate warms up during one epoch, or a quarter of a run of fewer than four epochs, then decays as a
+    cosine.
+    """
+    network = build(config.image_size, len(config.classes), config.weights, config.seed)
     steps = _steps(examples, config.batch_size)
+    warmup = min(steps, steps * config.epochs // 4)
     schedule = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 10,
-        decay_steps=max(1, steps * (config.epochs - 1)),
+        decay_steps=max(1, steps * config.epochs - warmup),
         warmup_target=config.learning_rate,
-        warmup_steps=steps,
+        warmup_steps=warmup,
     )
     network.compile(
         keras.optimizers.Adam(schedule),
@@ -154,9 +164,10 @@ def _train_epoch(
     """Train one epoch, and return the mean training loss and accuracy."""
     generator = np.random.default_rng([config.seed, epoch])
     # Dropout increments its seed, so the seeds of successive epochs must be far apart.
-    network.get_layer("dropout").seed_generator.state.assign(
-        np.random.SeedSequence([config.seed, epoch]).generate_state(2)
-    )
+    dropouts = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout) and layer.rate]
+    states = np.random.SeedSequence([config.seed, epoch]).generate_state(2 * len(dropouts)).reshape(-1, 2)
+    for dropout, state in zip(dropouts, states, strict=True):
+        dropout.seed_generator.state.assign(state)
     order = generator.permutation(len(pixels))
     losses: list[float] = []
     accuracies: list[float] = []

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from engines.cpus import available_cpus
 from engines.engine import Engine
 from engines.registry import load_engine
-from engines.tensorflow import freeze
 from model_store.trust.manifest import Variant
 from model_store.trust.verify import VerifiedModel, verify_folder
 from service.batching.calibration import batch_of
@@ -94,6 +92,10 @@ def test_one_thread_has_one_lane(model: VerifiedModel) -> None:
 
 
 def test_tensorflow_computes_in_both_precisions_in_one_process(model: VerifiedModel) -> None:
+    import tensorflow as tf
+
+    from engines.tensorflow import freeze
+
     loaded = tf.saved_model.load(str(model.path(".")))
     pixels = golden_pixels(model)
     engines = {precision: freeze(loaded, precision) for precision in ("bf16", "fp32")}

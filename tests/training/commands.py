@@ -1,15 +1,13 @@
-"""Run `python -m training` in tests: as a process, or in this process, which has imported Keras already."""
+"""Run `python -m training` with a small network: as a process, or in this process, which has imported Keras already."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.server import ROOT
 from training.__main__ import main
 
 EPOCHS = 3
@@ -21,11 +19,7 @@ def train_arguments(data: Path, output: Path, *more: str) -> list[str]:
 
 
 def command(data: Path, output: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "training", *train_arguments(data, output, *more)]
-
-
-def train(data: Path, output: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(data, output, *more), cwd=ROOT, capture_output=True, text=True, check=False)
+    return [sys.executable, "-m", "tests.training.small_network", *train_arguments(data, output, *more)]
 
 
 @dataclass(frozen=True)

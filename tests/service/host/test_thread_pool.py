@@ -32,7 +32,7 @@ async def main():
         print(pool, await run_in_background(niceness, WORK_NICENESS), await run_in_background(niceness))
     await workers.stop()
 
-os.nice(17)
+os.nice(max(0, 17 - niceness()))  # The tests themselves may run under `nice`.
 if os.getuid() == 0 and DROP:
     os.setgroups([])
     os.setgid(65534)
@@ -121,7 +121,8 @@ async def test_the_work_and_the_threads_it_starts_give_way_and_nobody_else_does(
             return niceness(), pool.submit(niceness).result()
 
     before = niceness()
-    assert await run_in_background(work) == (BACKGROUND_NICENESS, BACKGROUND_NICENESS)
+    lowered = max(before, BACKGROUND_NICENESS)
+    assert await run_in_background(work) == (lowered, lowered)
     assert niceness() == before
     assert await asyncio.to_thread(niceness) == before
 
@@ -132,7 +133,7 @@ def test_in_a_process_that_gives_way_already_all_is_done_and_stays_as_it_is(drop
     """A unit of systemd may say so; nobody without privileges takes niceness back, and nobody should."""
     script = f"DROP = {drop}\n{NICER}"
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert ran.stdout.split() == ["17", "17", "17"], ran.stderr
+    assert ran.stdout.split() == [str(max(17, niceness()))] * 3, ran.stderr
 
 
 async def test_what_it_raises_is_raised_and_who_gave_up_hears_nothing() -> None:
