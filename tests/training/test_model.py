@@ -176,7 +176,7 @@ def test_invalid_models_are_rejected_with_one_line(broken: dict[str, Path], name
         classifier.load(broken[name])
     text = one_line(error, broken[name])
     assert text.startswith(reason)
-    assert len(text) > len("cannot be read as a model: ")
+    assert not text.endswith(": ")  # Keras' message follows.
 
 
 WRITERS: dict[str, Callable[[keras.Model, Path], object]] = {
