@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import pytest
 from filelock import FileLock
 
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 from tests.faults.table import PROPERTY, format_table
 from tests.server import ROOT, Demo, Server
 from tests.shared import made_once
@@ -57,6 +57,14 @@ SUMMARY = "summary"
 
 RecordProperty = Callable[[str, object], None]
 """Pytest's fixture `record_property`."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Keep a file on one worker, and files that share a server on the same one."""
+    from tests.scheduler import SharedServerScheduling
+
+    return SharedServerScheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -99,19 +107,36 @@ def digits_run() -> Path:
 
     Training takes minutes, so the run is kept below .local/ until the training code or its libraries change.
     """
+
+    def make(run: Path) -> None:
+        run_module("training", "train", *DIGITS, "--output", str(run), "--resume")
+        run_module("training", "evaluate", str(run))
+
+    return kept("run", "evaluation.json", make, "training")
+
+
+def kept(name: str, last: str, make: Callable[[Path], None], *packages: str) -> Path:
+    """Return a folder below .local/ that is made anew only when its sources or the libraries have changed.
+
+    Args:
+        name: What the folder is called.
+        last: The file that is written last.
+        make: Fills the folder, also where it was left unfinished.
+        packages: The packages whose code it depends on.
+    """
     state = hashlib.sha256(repr(DIGITS).encode())
-    for source in [*sorted((ROOT / "training").glob("*.py")), ROOT / "requirements" / "dev.txt"]:
+    sources = [source for package in packages for source in sorted((ROOT / package).rglob("*.py"))]
+    for source in [*sources, ROOT / "requirements" / "dev.txt"]:
         state.update(source.read_bytes())
     home = ROOT / ".local" / "tests"
-    run = home / f"run-{state.hexdigest()[:16]}"
+    folder = home / f"{name}-{state.hexdigest()[:16]}"
     home.mkdir(parents=True, exist_ok=True)
-    with FileLock(home / "lock"):
-        if not (run / "evaluation.json").exists():
-            for old in set(home.glob("run-*")) - {run}:
+    with FileLock(home / f"{name}.lock"):
+        if not (folder / last).exists():
+            for old in set(home.glob(f"{name}-*")) - {folder}:
                 shutil.rmtree(old)
-            run_module("training", "train", *DIGITS, "--output", str(run), "--resume")
-            run_module("training", "evaluate", str(run))
-    return run
+            make(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -129,10 +154,11 @@ class Export(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def export(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
-    """The demo model, packaged through the command line."""
+def export(digits_run: Path) -> Export:
+    """The demo model, packaged through the command line; kept, as that takes a minute."""
 
     def make(home: Path) -> None:
+        shutil.rmtree(home, ignore_errors=True)
         home.mkdir()
         options = ("--output", str(home / "package"), "--calibration-images", "60")
         done = run_module("training", "export", str(digits_run), *options)
@@ -140,7 +166,7 @@ def export(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Export
         assert "╸" not in done.stdout + done.stderr  # NNCF's progress bars
         (home / "said").write_text(done.stdout)
 
-    home = made_once(tmp_path_factory, "export", make)
+    home = kept("export", "said", make, "training", "engines", "model_store")
     return Export(home / "package", (home / "said").read_text())
 
 
@@ -195,10 +221,15 @@ def store_url(package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def slow_store_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store that holds the tiny model with as much work for an image as Xception has, for tests of overload."""
-    package = made_once(tmp_path_factory, "slow-package", lambda folder: write_tiny_version(folder, XCEPTION_WORK))
-    return publish_alone(package, tmp_path_factory, "slow-store")
+def slow_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with as much work for an image as Xception has, for tests in which requests have to wait."""
+    return made_once(tmp_path_factory, "slow-package", lambda folder: write_tiny_version(folder, XCEPTION_WORK))
+
+
+@pytest.fixture(scope="session")
+def slow_store_url(slow_package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store that holds the slow model as version 1, labelled `stable`."""
+    return publish_alone(slow_package, tmp_path_factory, "slow-store")
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ import pytest
 import sklearn.datasets
 from numpy.typing import NDArray
 
-from model_store.verify import verify_folder
-from service.cpus import native_precisions
+from engines.cpus import native_precisions
+from model_store.trust.verify import verify_folder
 from tests.server import ROOT, Server
 
 SAME_PIXELS = 1e-3

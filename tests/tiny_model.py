@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.manifest import (
+from model_store.trust.manifest import (
     MANIFEST_NAME,
     Evaluation,
     Golden,
@@ -39,13 +39,12 @@ _CHANNELS = 64
 """Of those convolutions; one takes 0.4 GFLOP an image."""
 
 
-def write_tiny_version(folder: Path, work: int = 0, padding: int = 0) -> None:
+def write_tiny_version(folder: Path, work: int = 0) -> None:
     """Train the model and package it, with the classes and a golden image of each as the demo has them.
 
     Args:
         folder: Where to write; must not exist.
         work: Convolutions that each image passes through without effect on its scores.
-        padding: Bytes that are pulled with the weights and used for nothing, for tests that need a pull to take long.
     """
     digits = split(load(DIGITS), held_out=0.2, seed=0)
     train, held_out = digits.train.pixels(SIDE, SIDE), digits.held_out.pixels(SIDE, SIDE)
@@ -67,10 +66,6 @@ def write_tiny_version(folder: Path, work: int = 0, padding: int = 0) -> None:
     np.save(folder / golden.pixels, held_out[chosen])
     np.save(folder / golden.scores, scores[chosen])
     _save_graph(folder / "openvino" / "fp32.xml", weight, bias, work)
-    variant_files = ["openvino/fp32.xml", "openvino/fp32.bin"]
-    if padding:
-        variant_files.append("openvino/padding.bin")
-        (folder / variant_files[-1]).write_bytes(np.random.default_rng(0).bytes(padding))
     accuracy = float(recognised.mean())
     manifest = Manifest(
         created=datetime.now(UTC).replace(microsecond=0),
@@ -84,7 +79,7 @@ def write_tiny_version(folder: Path, work: int = 0, padding: int = 0) -> None:
                 engine="openvino",
                 precision="fp32",
                 path="openvino/fp32.xml",
-                files=tuple(variant_files),
+                files=("openvino/fp32.xml", "openvino/fp32.bin"),
                 accuracy=accuracy,
             ),
         ),

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.manifest import Variant
-from service.cpus import available_cpus
-from service.engine import Engine, EngineName, Precision
-from service.engines.openvino import compile_ir
-from service.engines.tensorflow import freeze
+from engines.cpus import available_cpus
+from engines.engine import Engine
+from engines.openvino import compile_ir
+from engines.tensorflow import freeze
+from model_store.trust.manifest import Variant
 
 from .errors import ExportError
 
@@ -41,8 +41,8 @@ _BATCH = 32
 class Form:
     """A variant that is written but not measured yet."""
 
-    engine: EngineName
-    precision: Precision
+    engine: str
+    precision: str
     path: str
     files: tuple[str, ...]
     load: Callable[[], Engine]
@@ -81,11 +81,11 @@ def forms(folder: Path, loaded: Any) -> Iterator[Form]:
         folder: Of the version; holds `openvino/fp32.xml` and, if there is to be one, `openvino/int8.xml`.
         loaded: The SavedModel in it.
     """
-    files: dict[Precision, str] = {"fp32": "openvino/fp32", "bf16": "openvino/fp32", "int8": "openvino/int8"}
+    files: dict[str, str] = {"fp32": "openvino/fp32", "bf16": "openvino/fp32", "int8": "openvino/int8"}
     for precision, name in files.items():
         path = folder / f"{name}.xml"
         if path.is_file():
-            load = partial(compile_ir, path, precision, available_cpus(), lanes=1)
+            load = partial(compile_ir, path, precision, available_cpus(), streams=1)
             yield Form("openvino", precision, f"{name}.xml", (f"{name}.xml", f"{name}.bin"), load)
     saved = [*folder.glob("*.pb"), *(folder / "variables").iterdir()]
     names = tuple(sorted(path.relative_to(folder).as_posix() for path in saved))
@@ -110,7 +110,7 @@ def measure(
         ExportError: A float32 form does not agree with Keras on the golden set.
     """
     variants: list[Variant] = []
-    exact: dict[EngineName, NDArray[np.float32]] = {}
+    exact: dict[str, NDArray[np.float32]] = {}
     for form in made:
         engine = form.load()
         try:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service import loading
+from engines.engine import Engine
 from service.app import EdgeService, RunnerService
-from service.engine import Engine
+from service.lifecycle import loader as loading
 
 __all__ = ["EdgeService", "RunnerService"]
 
@@ -39,9 +39,9 @@ class FaultyEngine:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.lanes = engine.lanes
+        self.streams = engine.streams
 
-    def run(self, pixels: NDArray[np.uint8], lane: int | None = None) -> NDArray[np.float32]:
+    def run(self, pixels: NDArray[np.uint8], stream: int | None = None) -> NDArray[np.float32]:
         """Return scores, or do what the fault says."""
         words = fault()
         kind = words[0] if words else ""
@@ -55,7 +55,7 @@ class FaultyEngine:
             os._exit(3)
         if kind == "memory":
             exhaust_memory()
-        scores = self._engine.run(pixels, lane)
+        scores = self._engine.run(pixels, stream)
         if kind == "nan":
             scores[:, 0] = np.nan
         return scores[:, None] if kind == "shape" else scores

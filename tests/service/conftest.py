@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.batching import Batcher
+from service.batching.batcher import Batcher
 
 from .synthetic_engine import Observed
 

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from service.connection import Connection
-from service.connections import tend_connections
+from service.server.listener import tune_listener
+from service.server.protocol import HttpProtocol
 
 ServerOf = tuple[uvicorn.Server, tuple[str, int]]
 """A server, and where it listens."""
@@ -20,11 +20,11 @@ ServerOf = tuple[uvicorn.Server, tuple[str, int]]
 @asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncIterator[ServerOf]:
     """Serve an application at a free port."""
-    tend_connections()
+    tune_listener()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(
-            uvicorn.Config(app, http=Connection, loop="none", lifespan="off", log_config=None, timeout_keep_alive=30)
+            uvicorn.Config(app, http=HttpProtocol, loop="none", lifespan="off", log_config=None, timeout_keep_alive=30)
         )
         running = asyncio.create_task(server.serve([listener]))
         await until(lambda: server.started)

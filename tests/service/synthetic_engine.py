@@ -9,10 +9,10 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from service.admission import Deadline, Priority
-from service.batching import Batcher
-from service.entry import Result
-from service.learned import Learned
+from service.batching.batcher import Batcher
+from service.batching.tuning import BatchProfile
+from service.core.deadline import Deadline, Priority
+from service.core.result import Result
 
 BAD = 255
 
@@ -20,18 +20,18 @@ BAD = 255
 class SyntheticEngine:
     """Answers each image with its first pixel; fails on a batch that holds the value BAD; can be held up."""
 
-    def __init__(self, batch_size: int = 4, seconds: float = 0.0, lanes: int = 1) -> None:
-        self.learned = Learned(lanes, batch_size)
+    def __init__(self, batch_size: int = 4, seconds: float = 0.0, streams: int = 1) -> None:
+        self.profile = BatchProfile(streams, batch_size)
         self.seconds = seconds
         self.batches: list[list[int]] = []
-        self.lanes: list[int | None] = []
+        self.streams: list[int | None] = []
         self.entered = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
 
-    def run(self, pixels: NDArray[np.uint8], lane: int | None) -> NDArray[np.float32]:
+    def run(self, pixels: NDArray[np.uint8], stream: int | None) -> NDArray[np.float32]:
         firsts = pixels[:, 0, 0, 0]
-        self.lanes.append(lane)
+        self.streams.append(stream)
         self.batches.append(firsts.tolist())
         self.entered.release()
         assert self.gate.wait(10)
@@ -45,9 +45,9 @@ class Observed:
     def __init__(self) -> None:
         self.drops: dict[str, int] = {}
 
-    def ran(self, images: int, seconds: float) -> None: ...
+    def batch_finished(self, images: int, seconds: float) -> None: ...
 
-    def dropped(self, reason: str, images: int) -> None:
+    def images_dropped(self, reason: str, images: int) -> None:
         self.drops[reason] = self.drops.get(reason, 0) + images
 
 

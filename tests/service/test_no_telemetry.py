@@ -37,5 +37,5 @@ def say_after(imported: str, home: Path) -> dict[str, object]:
 def test_openvino_is_silent(tmp_path: Path) -> None:
     assert version("openvino-telemetry")  # What would tell is there, as OpenVINO asks for it.
     home = tmp_path / "home"
-    assert say_after("service.engines.openvino", home) == {"modules": [], "threads": 1}
+    assert say_after("engines.openvino", home) == {"modules": [], "threads": 1}
     assert list(home.iterdir()) == []

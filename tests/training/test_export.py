@@ -13,8 +13,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
 
-from model_store.manifest import Evaluation, Manifest
-from model_store.verify import stray_files, verify_folder
+from model_store.trust.manifest import Evaluation, Manifest
+from model_store.trust.verify import unlisted_files, verify_folder
 from tests.conftest import Export
 from training import model as classifier
 from training.images import decode
@@ -48,7 +48,7 @@ def test_it_says_what_it_does(export: Export, evaluation: dict[str, Any]) -> Non
 
 def test_the_folder_of_a_run_is_whole_and_holds_nothing_else(xception_package: Path) -> None:
     manifest = verify_folder(xception_package).manifest
-    assert stray_files(xception_package, manifest) == []
+    assert unlisted_files(xception_package, manifest) == []
     assert {file.path for file in manifest.files} == {
         "assets.extra/tf_serving_warmup_requests",
         "classes.txt",

@@ -10,8 +10,8 @@ import pytest
 import sklearn.datasets
 from PIL import Image
 
-from model_store.manifest import InputContract
-from service.decode import ImageLimits, decode_image
+from model_store.trust.manifest import InputContract
+from service.images.decoder import ImageLimits, decode_image
 from training.data import load
 from training.errors import DataError
 from training.images import decode

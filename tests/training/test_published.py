@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from model_store.manifest import Manifest
+from model_store.trust.manifest import Manifest
 from tests.conftest import run_module
 
 from .serving_session import ServingSession, example

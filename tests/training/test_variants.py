@@ -18,12 +18,12 @@ Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 class Recorded:
     """An engine that finds the scores in the pixels and changes them."""
 
-    lanes = 1
+    streams = 1
 
     def __init__(self, change: Change) -> None:
         self._change = change
 
-    def run(self, pixels: NDArray[np.uint8], lane: int | None = None) -> NDArray[np.float32]:
+    def run(self, pixels: NDArray[np.uint8], stream: int | None = None) -> NDArray[np.float32]:
         return self._change(scores_of(pixels))
 
     def shrink(self) -> None: ...

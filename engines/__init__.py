@@ -1,0 +1,1 @@
+"""Inference engines, one module each, and the registry that names them."""

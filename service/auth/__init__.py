@@ -1,0 +1,1 @@
+"""API keys: who may send requests, at what rate and priority."""

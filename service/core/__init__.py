@@ -1,0 +1,1 @@
+"""Plain values that all parts share: errors, deadlines, states and results."""

@@ -1,1 +1,0 @@
-"""The engines, one a module; each has `load(model, variant, threads, lanes) -> Engine`."""

@@ -1,0 +1,1 @@
+"""HTTP around the data plane: bodies and headers in, responses out."""

@@ -1,0 +1,1 @@
+"""From encoded images to the pixels of a model's input contract."""

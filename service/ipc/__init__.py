@@ -1,0 +1,1 @@
+"""The connection between edge and runner: messages, framing, client and server."""

@@ -1,0 +1,1 @@
+"""`POST /classify`: one image in, the best classes with their names out."""

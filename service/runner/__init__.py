@@ -1,0 +1,1 @@
+"""The runner process: batcher, engine and model versions."""

@@ -1,0 +1,1 @@
+"""What stands around BentoML's HTTP server and supervisor: connections, limits, and processes."""
