@@ -1,6 +1,6 @@
-"""A real S3 server for tests: Ceph's radosgw over one monitor and one object server that keeps its data in memory.
+"""A real S3 server for tests: Ceph's radosgw with one monitor and one in-memory object storage daemon.
 
-Everything runs on loopback, below one private folder, on free ports, and ends with the process that started it.
+All processes use loopback, free ports and one temporary folder, and end with the process that started them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from typing import Any, Self
 from tests.server import free_port
 
 PACKAGES = ("radosgw", "ceph-mon", "ceph-osd")
-"""What Debian calls the parts; `ceph-common`, with the tools, comes with them."""
+"""Debian packages; they depend on `ceph-common`, which has the tools."""
 
 COMMANDS = ("radosgw", "radosgw-admin", "ceph", "ceph-mon", "ceph-osd", "ceph-authtool", "monmaptool")
 
 START_TIMEOUT_S = 120.0
-"""A start takes two seconds; on a machine that is busy with other tests several times that."""
+"""A start takes two seconds, but several times as long on a busy machine."""
 
 _STARTS = 2
 
@@ -58,7 +58,7 @@ osd data = {home}/osd
 osd objectstore = memstore
 memstore device bytes = 3221225472
 memstore page set = false
-# With a cache, gateways tell each other of changes, and wait half a minute for one that was killed.
+# With a cache, gateways notify each other of changes, and wait half a minute for one that was killed.
 rgw cache enabled = false
 osd pool default size = 1
 osd pool default min size = 1
@@ -69,14 +69,14 @@ mon allow pool size one = true
 mon max pg per osd = 1000
 paxos propose interval = 0.05
 paxos min wait = 0.01
-# The monitor would end itself where little of a disk is free, however large that disk is; it writes some megabytes.
+# The monitor would exit if only a small share of the disk is free, although it writes only some megabytes.
 mon data avail warn = -1
 mon data avail crit = -1
 
 [client.rgw]
 rgw thread pool size = 64
 rgw enable usage log = false
-# What is deleted makes room at once and not after hours: all of it is memory.
+# Free the memory of deleted objects at once, not after hours.
 rgw gc obj min wait = 1
 rgw gc processor period = 2
 rgw gc processor max time = 2
@@ -91,12 +91,12 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 
 
 class CephError(Exception):
-    """The server is not installed, or did not start."""
+    """The server is not installed or did not start."""
 
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with credentials."""
+    """A user with credentials."""
 
     name: str
     access_key: str
@@ -113,7 +113,7 @@ class User:
 
 
 class Ceph:
-    """One server. Use it as a context manager."""
+    """One S3 server. Use it as a context manager."""
 
     def __init__(self) -> None:
         self.endpoint = ""
@@ -123,13 +123,13 @@ class Ceph:
 
     def __enter__(self) -> Self:
         for attempt in range(_STARTS):
-            # Paths of Unix sockets may have about a hundred letters, so not below a test's own folder.
+            # Paths of Unix sockets are limited to about 100 characters, so do not use the folder of the test.
             self._home = Path(tempfile.mkdtemp(prefix="ceph-"))
             try:
                 self._start()
             except BaseException as error:
                 self.stop()
-                # Somebody may have taken a port between the moment it was found free and its use.
+                # Another process may have taken a port after it was found free.
                 if not isinstance(error, CephError) or attempt == _STARTS - 1:
                     raise
             else:
@@ -142,25 +142,25 @@ class Ceph:
         self.stop()
 
     def stop(self) -> None:
-        """End the gateways first, then what they stand on, and remove the folder."""
+        """End the gateways first, then the other daemons, and remove the folder."""
         while self._running:
             _end(self._running.pop())
         shutil.rmtree(self._home, ignore_errors=True)
 
     @contextmanager
     def gateway(self) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-        """Run one more gateway to the same data, and yield its endpoint and its process."""
+        """Run another gateway to the same data; yield its endpoint and process."""
         port = free_port()
         process = self._spawn("radosgw", "-n", "client.rgw", "-f", _frontend(port), track=False)
         endpoint = f"http://127.0.0.1:{port}"
         try:
-            self._wait("radosgw", process, lambda: _answers(endpoint))
+            self._wait("radosgw", process, lambda: _responds(endpoint))
             yield endpoint, process
         finally:
             _end(process)
 
     def add_user(self, name: str) -> User:
-        """Make a user who may do nothing but own buckets."""
+        """Create a user without permissions on existing buckets."""
         user = User(name, f"{name}-access", secrets.token_hex(16))
         self._add(user)
         return user
@@ -180,13 +180,13 @@ class Ceph:
         )
 
     def make_bucket(self) -> str:
-        """Make a bucket of the owner and return its name."""
+        """Create a bucket of the owner and return its name."""
         name = f"models-{uuid.uuid4().hex[:12]}"
         self.client().create_bucket(Bucket=name)
         return name
 
     def remove_bucket(self, name: str) -> None:
-        """Remove a bucket of the owner with all that it holds, unfinished uploads too: a full server hangs for ever."""
+        """Remove a bucket of the owner with all objects and unfinished uploads; a full server would hang."""
         client = self.client()
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
             if found := [{"Key": entry["Key"]} for entry in page.get("Contents", [])]:
@@ -196,7 +196,7 @@ class Ceph:
         client.delete_bucket(Bucket=name)
 
     def allow(self, bucket: str, who: str, actions: list[str]) -> None:
-        """Let somebody do something in a bucket; `*` is everybody, also without credentials."""
+        """Allow a user some actions in a bucket; `*` is everybody, even without credentials."""
         principal: Any = "*" if who == "*" else {"AWS": [f"arn:aws:iam:::user/{who}"]}
         rule = {
             "Effect": "Allow",
@@ -231,7 +231,7 @@ class Ceph:
         self._wait("ceph-osd", osd, lambda: "1 up" in (self._try("ceph", "osd", "stat") or ""))
         gateway = self._spawn("radosgw", "-n", "client.rgw", "-f", _frontend(port))
         self.endpoint = f"http://127.0.0.1:{port}"
-        self._wait("radosgw", gateway, lambda: _answers(self.endpoint))
+        self._wait("radosgw", gateway, lambda: _responds(self.endpoint))
         self._add(self.owner)
 
     def _add(self, user: User) -> None:
@@ -278,25 +278,25 @@ class Ceph:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not ready():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise CephError(f"{what} did not start (exit status {process.returncode}):\n{self._said()}")
+                raise CephError(f"{what} did not start (exit status {process.returncode}):\n{self._log_ends()}")
             time.sleep(0.1)
 
-    def _said(self) -> str:
+    def _log_ends(self) -> str:
         """Return the end of every log."""
         logs = sorted((self._home / "log").iterdir())
         return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-2000:]}" for log in logs)
 
 
 def _frontend(port: int) -> str:
-    """Return where a gateway listens; without the last word each small answer waits 40 ms for an acknowledgement."""
+    """Return the listen option of a gateway; without tcp_nodelay each small response is delayed by 40 ms."""
     return f"--rgw_frontends=beast endpoint=127.0.0.1:{port} tcp_nodelay=1"
 
 
-def _answers(endpoint: str) -> bool:
+def _responds(endpoint: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(endpoint, timeout=2) as answer:
-            return bool(answer.status == 200)
+        with opener.open(endpoint, timeout=2) as response:
+            return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
@@ -312,5 +312,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it dies, however that happens."""
+    """Ask the kernel to kill this process when its parent dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""What most tests share: a tiny real model, the demo model (Xception, trained on the digits), and services of both.
+"""Shared fixtures: a tiny real model, the demo model (Xception, trained on the digits), and services of both.
 
-The tiny one is for all tests to which it does not matter which network serves; it is there within seconds.
+Tests use the tiny model unless they depend on the network; it is trained within seconds.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from tests.tiny_model import XCEPTION_WORK, write_tiny_version
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
-# A shell that runs the tests in the background ignores Ctrl-C, and so would every process that a test interrupts.
+# Shells start background processes with SIGINT ignored, and processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_module(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m …` in the checkout and return what it printed; it must succeed."""
+    """Run `python -m …` in the checkout, which must succeed, and return its output."""
     done = subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=ROOT,
@@ -47,13 +47,13 @@ def run_module(*arguments: str, **environment: str) -> subprocess.CompletedProce
 
 
 DIGITS = ("--data", "digits", "--epochs", "2", "--batch-size", "16")
-"""Half the epochs of the demo, and twice the steps in each: as good, in half the time."""
+"""Half the epochs of the demo with twice the steps: the same accuracy in half the time."""
 
 _TRAINING_TIMEOUT_S = 2400
-"""For a test that may have to wait until the demo model is trained and packaged; old cores take ten minutes."""
+"""Timeout of tests that may wait until the demo model is trained and packaged; slow CPUs need ten minutes."""
 
 SUMMARY = "summary"
-"""A property that a test records: a line of what it saw, for the end of the run."""
+"""A recorded property of a test: a line for the summary at the end of the run."""
 
 RecordProperty = Callable[[str, object], None]
 """Pytest's fixture `record_property`."""
@@ -68,31 +68,31 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files so that two workers do not wait for each other: one trains the demo model, which comes first.
+    """Order the files so that two workers do not wait for each other.
 
-    Beside that runs what computes without it, so that nothing that heeds the time has to; what needs it comes last,
-    and is given the time.
+    The first file trains the demo model. Meanwhile the other worker runs tests that compute a lot but do not need that
+    model, rather than tests with tight time limits. Other tests of the demo model come last, with a longer timeout.
     """
     waiting = [item for item in items if "digits_run" in getattr(item, "fixturenames", ())]
     for item in waiting:
         item.add_marker(pytest.mark.timeout(_TRAINING_TIMEOUT_S))
-    needing = {item.path for item in waiting}
+    files = {item.path for item in waiting}
 
-    def turn(item: pytest.Item) -> int:
-        if item.path in needing:
+    def position(item: pytest.Item) -> int:
+        if item.path in files:
             return 0 if item.path.name == "test_parity.py" else 3
-        return 1 if item.path.parent.name == "training" else 2
+        return 1 if item.path.parent.name in ("training", "model_store") else 2
 
-    items.sort(key=turn)
+    items.sort(key=position)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests recorded of what they saw, from whichever process it came, file by file."""
+    """Print the summary lines that tests recorded in any worker, ordered by file."""
     reports = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
     reports.sort(key=lambda report: report.nodeid.partition("::")[0])
     recorded = [pair for report in reports for pair in report.user_properties]
     if lines := [value for name, value in recorded if name == SUMMARY]:
-        terminalreporter.section("what was asked")
+        terminalreporter.section("summary")
         for line in lines:
             terminalreporter.line(line)
     if rows := [value for name, value in recorded if name == PROPERTY]:
@@ -103,9 +103,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def digits_run() -> Path:
-    """A training run such as the demo's: Xception on the digits, evaluated.
+    """A finished and evaluated training run of the demo model: Xception on the digits.
 
-    Training takes minutes, so the run is kept below .local/ until the training code or its libraries change.
+    Training takes minutes, so the run is cached below .local/ until the training code or its libraries change.
     """
 
     def make(run: Path) -> None:
@@ -116,13 +116,13 @@ def digits_run() -> Path:
 
 
 def kept(name: str, last: str, make: Callable[[Path], None], *packages: str) -> Path:
-    """Return a folder below .local/ that is made anew only when its sources or the libraries have changed.
+    """Return a cached folder below .local/; create it again if its sources or the libraries have changed.
 
     Args:
-        name: What the folder is called.
+        name: The name of the folder.
         last: The file that is written last.
-        make: Fills the folder, also where it was left unfinished.
-        packages: The packages whose code it depends on.
+        make: Fills the folder, even if a previous attempt left it incomplete.
+        packages: The packages whose code the content depends on.
     """
     state = hashlib.sha256(repr(DIGITS).encode())
     sources = [source for package in packages for source in sorted((ROOT / package).rglob("*.py"))]
@@ -141,21 +141,21 @@ def kept(name: str, last: str, make: Callable[[Path], None], *packages: str) -> 
 
 @pytest.fixture(scope="session")
 def evaluation(digits_run: Path) -> dict[str, Any]:
-    """What `evaluate` reported of the demo model."""
+    """The content of `evaluation.json` of the demo model."""
     report: dict[str, Any] = json.loads((digits_run / "evaluation.json").read_text())
     return report
 
 
 class Export(NamedTuple):
-    """The demo model as a version folder, and what `export` said of it."""
+    """The demo model as a version folder, and the output of `export`."""
 
     folder: Path
-    said: str
+    output: str
 
 
 @pytest.fixture(scope="session")
 def export(digits_run: Path) -> Export:
-    """The demo model, packaged through the command line; kept, as that takes a minute."""
+    """The demo model, packaged through the command line; cached, because that takes a minute."""
 
     def make(home: Path) -> None:
         shutil.rmtree(home, ignore_errors=True)
@@ -164,10 +164,10 @@ def export(digits_run: Path) -> Export:
         done = run_module("training", "export", str(digits_run), *options)
         assert [path.name for path in home.iterdir()] == ["package"]
         assert "╸" not in done.stdout + done.stderr  # NNCF's progress bars
-        (home / "said").write_text(done.stdout)
+        (home / "output").write_text(done.stdout)
 
-    home = kept("export", "said", make, "training", "engines", "model_store")
-    return Export(home / "package", (home / "said").read_text())
+    home = kept("export", "output", make, "training", "engines", "model_store")
+    return Export(home / "package", (home / "output").read_text())
 
 
 @pytest.fixture(scope="session")
@@ -178,13 +178,13 @@ def xception_package(export: Export) -> Path:
 
 @pytest.fixture(scope="session")
 def xception_golden(xception_package: Path) -> list[Path]:
-    """Held-out digits that the demo model recognises, as PNG files; that of number n shows an n."""
+    """Held-out digits that the demo model classifies correctly, as PNG files; the file with index n shows an n."""
     return golden_images(xception_package)
 
 
 @pytest.fixture(scope="session")
 def xception_store_url(xception_package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store that holds the demo model as version 1, labelled `stable`."""
+    """A store with the demo model as version 1, labelled `stable`."""
     return publish_alone(xception_package, tmp_path_factory, "xception-store")
 
 
@@ -210,33 +210,33 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def golden(package: Path) -> list[Path]:
-    """Held-out digits that the tiny model recognises, as PNG files; that of number n shows an n."""
+    """Held-out digits that the tiny model classifies correctly, as PNG files; the file with index n shows an n."""
     return golden_images(package)
 
 
 @pytest.fixture(scope="session")
 def store_url(package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store that holds the tiny model as version 1, labelled `stable`."""
+    """A store with the tiny model as version 1, labelled `stable`."""
     return publish_alone(package, tmp_path_factory, "store")
 
 
 @pytest.fixture(scope="session")
 def slow_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with as much work for an image as Xception has, for tests in which requests have to wait."""
+    """The tiny model with as much work per image as Xception, for tests in which requests have to wait."""
     return made_once(tmp_path_factory, "slow-package", lambda folder: write_tiny_version(folder, XCEPTION_WORK))
 
 
 @pytest.fixture(scope="session")
 def slow_store_url(slow_package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store that holds the slow model as version 1, labelled `stable`."""
+    """A store with the slow model as version 1, labelled `stable`."""
     return publish_alone(slow_package, tmp_path_factory, "slow-store")
 
 
 @pytest.fixture(scope="session")
 def demo(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """Make services of the tiny model with settings, each in a folder of its own; `with` runs one.
+    """Create services with settings, each in its own folder; `with` runs one.
 
-    With another `MODEL_STORE_URL` they serve what that holds.
+    They serve the tiny model unless `MODEL_STORE_URL` names another store.
     """
 
     def make(certificate: tuple[Path, Path] | None = None, **settings: str) -> Server:
@@ -261,12 +261,12 @@ def server(demo: Demo) -> Iterator[Server]:
 
 
 def golden_images(package: Path) -> list[Path]:
-    """Return the golden images of a package, in the order of their names."""
+    """Return the golden images of a package, sorted by name."""
     return sorted((package / "golden").glob("*.png"))
 
 
 def publish_alone(package: Path, factory: pytest.TempPathFactory, name: str) -> str:
-    """Return the URL of a store, shared by all workers, that holds a package as version 1, labelled `stable`."""
+    """Return the URL of a store with a package as version 1, labelled `stable`; all workers share it."""
 
     def make(folder: Path) -> None:
         publish(package, Remote.open(f"file://{folder}", publishing=True), "xception", labels=("stable",))

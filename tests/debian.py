@@ -1,4 +1,4 @@
-"""Servers that tests take from Debian: there, or installed if this is CI, or a reason to skip."""
+"""Servers from Debian packages: installed in CI; elsewhere tests without them are skipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 _LOCK = Path(tempfile.gettempdir()) / "xception-service-apt.lock"
-"""apt does not wait for another apt, which another worker may have started."""
+"""Prevents two workers from running apt at the same time, because apt does not wait."""
 
 
 def installed(commands: Sequence[str]) -> bool:
@@ -22,21 +22,21 @@ def installed(commands: Sequence[str]) -> bool:
 
 
 def require(commands: Sequence[str], packages: Sequence[str]) -> None:
-    """Have commands installed in CI; elsewhere skip the test where one is missing.
+    """Install commands in CI; elsewhere skip the test if one is missing.
 
-    Where an init system runs it starts the services of these packages, which the tests do not use.
+    If an init system is running, it also starts the services of these packages, which the tests do not use.
 
     Args:
-        commands: Those that are called.
-        packages: What brings them.
+        commands: The commands that are needed.
+        packages: The packages that contain them.
     """
     if installed(commands):
         return
     wanted = f"apt-get install --no-install-recommends {' '.join(packages)}"
     if not os.environ.get("CI"):
-        pytest.skip(f"not everything is here: {wanted}")
+        pytest.skip(f"commands are missing; install them with: {wanted}")
     if os.getuid() != 0 or not shutil.which("apt-get"):
-        pytest.fail(f"only root can do this, and with apt: {wanted}")
+        pytest.fail(f"root and apt are needed for: {wanted}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with FileLock(_LOCK):
         if installed(commands):

@@ -1,6 +1,6 @@
-"""A real Prometheus and Alertmanager for tests, and somebody whom the latter can tell.
+"""A real Prometheus and Alertmanager for tests, and a webhook receiver of alerts.
 
-Everything runs on loopback, on free ports, and ends with the process that started it.
+All servers use loopback and free ports, and end with the process that started them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PrometheusError(Exception):
 
 
 class _Daemon:
-    """One process that answers HTTP. Use it as a context manager."""
+    """A process with an HTTP server. Use it as a context manager."""
 
     def __init__(self, folder: Path, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,14 +49,14 @@ class _Daemon:
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> Sequence[str]:
-        """Return what is started."""
+        """Return the command line."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self.command(), stdout=log, stderr=log, preexec_fn=_end_with_parent)
         until = time.monotonic() + _START_TIMEOUT_S
-        while not self._answers():
+        while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > until:
                 self._end()
                 raise PrometheusError(f"{self.command()[0]} did not start:\n{self._log.read_text()[-2000:]}")
@@ -68,7 +68,7 @@ class _Daemon:
     ) -> None:
         self._end()
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             return self.client.get("/-/ready").status_code == 200
         except httpx.TransportError:
@@ -82,7 +82,7 @@ class _Daemon:
 
 
 class Prometheus(_Daemon):
-    """Scrapes, evaluates rules, and answers queries."""
+    """A Prometheus server."""
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         super().__init__(folder, "prometheus")
@@ -98,21 +98,21 @@ class Prometheus(_Daemon):
         )
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the samples that an expression has now: labels under `metric`, time and number under `value`."""
+        """Return the current result of a query: samples with labels in `metric`, time and number in `value`."""
         return self._get("query", {"query": expression})["result"]  # type: ignore[no-any-return]
 
     def label_values(self, label: str, selector: str) -> list[str]:
-        """Return the values that a label has among the series of a selector."""
+        """Return the values of a label in the series of a selector."""
         return self._get(f"label/{label}/values", {"match[]": selector})  # type: ignore[no-any-return]
 
     def _get(self, path: str, parameters: dict[str, str]) -> Any:
-        answer = self.client.get(f"/api/v1/{path}", params=parameters)
-        assert answer.status_code == 200, f"{parameters}: {answer.text}"
-        return answer.json()["data"]
+        response = self.client.get(f"/api/v1/{path}", params=parameters)
+        assert response.status_code == 200, f"{parameters}: {response.text}"
+        return response.json()["data"]
 
 
 class Alertmanager(_Daemon):
-    """Passes alerts on to a webhook, at once, and says when they are over."""
+    """An Alertmanager that sends firing and resolved alerts to a webhook at once."""
 
     def __init__(self, folder: Path, webhook: str) -> None:
         super().__init__(folder, "alertmanager")
@@ -143,17 +143,17 @@ class Alertmanager(_Daemon):
 
 
 class Receiver:
-    """Somebody who is told of alerts. Use it as a context manager."""
+    """A webhook that records alerts. Use it as a context manager."""
 
     def __init__(self) -> None:
-        self.told: list[dict[str, Any]] = []
-        """Every alert as it arrived, with `status`, `labels` and `annotations`."""
-        told = self.told
+        self.alerts: list[dict[str, Any]] = []
+        """All notifications in order, with `status`, `labels` and `annotations`."""
+        alerts = self.alerts
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                told.extend(json.loads(body)["alerts"])
+                alerts.extend(json.loads(body)["alerts"])
                 self.send_response(200)
                 self.end_headers()
 
@@ -175,11 +175,11 @@ class Receiver:
         self._thread.join()
         self._server.server_close()
 
-    def heard(self, name: str, status: str) -> list[dict[str, Any]]:
-        """Return what arrived of an alert, as `firing` or as `resolved`."""
-        return [one for one in list(self.told) if one["labels"]["alertname"] == name and one["status"] == status]
+    def received(self, name: str, status: str) -> list[dict[str, Any]]:
+        """Return the notifications of an alert with a status, `firing` or `resolved`."""
+        return [one for one in list(self.alerts) if one["labels"]["alertname"] == name and one["status"] == status]
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it dies, however that happens."""
+    """Ask the kernel to kill this process when its parent dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

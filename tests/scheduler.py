@@ -1,4 +1,4 @@
-"""How pytest-xdist spreads the tests over its workers.
+"""Distribution of the tests over the workers of pytest-xdist.
 
 `--dist loadgroup` would do the same by marks, but does nothing under pytest 9.2 (pytest-xdist issue 1386).
 """

@@ -1,4 +1,4 @@
-"""A real `bentoml serve` for tests: started, waited for, stopped, its log kept."""
+"""Run a real `bentoml serve` in tests."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ import psutil
 ROOT = Path(__file__).parent.parent
 
 START_TIMEOUT_S = 120.0
-"""Generous: TensorFlow alone takes several seconds, and machines of CI are slow."""
+"""Generous, because importing TensorFlow takes several seconds, and CI machines are slow."""
 
 
 _PORTS = range(10_000, 32_000)
-"""Below those that the kernel gives to connections, one of which may come before the server that was to listen."""
+"""Below the ephemeral ports, which outgoing connections may occupy before the server listens."""
 
 _offsets = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody uses at the moment; no other worker of this run gets it."""
+    """Return a free TCP port; each worker uses its own ports."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     own = _PORTS[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
     for offset in itertools.islice(_offsets, len(own)):
@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 class Server:
-    """One service, on a port and in a BentoML home of its own."""
+    """One service with its own port and BentoML home."""
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class Server:
         certificate: tuple[Path, Path] | None = None,
         **settings: str,
     ) -> None:
-        """Prepare it.
+        """Prepare a service without starting it.
 
         Args:
-            folder: For its log, its cache and its BentoML home.
-            target: What `bentoml serve` serves.
-            cwd: Where it runs.
-            certificate: With a certificate and its key it speaks https only.
+            folder: For log, cache and BentoML home.
+            target: The argument of `bentoml serve`.
+            cwd: The working directory.
+            certificate: Certificate and key, to serve https only.
             settings: Environment variables.
         """
         self.port = free_port()
@@ -75,7 +75,7 @@ class Server:
             "BENTOML_DO_NOT_TRACK": "True",
             "BENTOML_HOME": str(folder / "bentoml"),
             "MODEL_CACHE_DIR": str(folder / "cache"),
-            "PRECISION": "fp32",  # Scores are compared with Keras'; what `auto` takes depends on the machine.
+            "PRECISION": "fp32",  # Scores are compared with Keras'; `auto` depends on the machine.
             "WARMUP_BUDGET_S": "0.2",  # No test depends on the batch size that is learned at the start.
             **settings,
         }
@@ -97,23 +97,23 @@ class Server:
         return self
 
     def wait_for(self, path: str, status: int = 200) -> httpx.Response:
-        """Wait until `path` answers with `status`."""
+        """Wait until `path` responds with `status`."""
         assert self.process is not None
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until:
             assert self.process.poll() is None, f"the server ended:\n{self.log}"
             try:
-                answer = self.client.get(path)
-                if answer.status_code == status:
-                    return answer
+                response = self.client.get(path)
+                if response.status_code == status:
+                    return response
             except httpx.TransportError:
                 pass
             time.sleep(0.1)
-        raise AssertionError(f"{path} did not answer {status} in time:\n{self.log}")
+        raise AssertionError(f"{path} did not respond with {status} in time:\n{self.log}")
 
     @property
     def log(self) -> str:
-        """Return what the processes have printed so far."""
+        """Return the output of all processes so far."""
         return self.log_file.read_text()
 
     def runner(self) -> psutil.Process:
@@ -125,14 +125,14 @@ class Server:
         raise AssertionError("no runner runs")
 
     def edge(self) -> psutil.Process:
-        """Return the process that speaks HTTP."""
+        """Return the process of the edge."""
         assert self.process is not None
         runner = self.runner()
         children = psutil.Process(self.process.pid).children()
         return next(child for child in children if child != runner and "--service-name" in child.cmdline())
 
     def stop(self) -> int:
-        """Send what Ctrl-C sends, and return the exit status; no process may be left."""
+        """Send SIGINT and return the exit status; check that no process is left."""
         assert self.process is not None
         family = self._family()
         self.process.send_signal(signal.SIGINT)
@@ -162,20 +162,20 @@ class Server:
             self.stop()
 
     def kill(self) -> None:
-        """End everything at once."""
+        """Kill all processes."""
         if self.process is not None and self.process.poll() is None:
             _kill(self._family())
             self.process.wait()
 
     def _family(self) -> list[psutil.Process]:
-        """Return the process and its children, each of which leads a group of its own."""
+        """Return the main process and its children, each of which leads its own process group."""
         assert self.process is not None
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
 
 
 class Demo(Protocol):
-    """Makes services of the demo model with settings."""
+    """Creates services with settings."""
 
     def __call__(self, certificate: tuple[Path, Path] | None = None, **settings: str) -> Server: ...
 

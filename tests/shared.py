@@ -1,4 +1,4 @@
-"""What is dear to make, made once for all the processes that a run of the tests is spread over."""
+"""Expensive files, created once for all workers of a test run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from filelock import FileLock
 
 
 def shared_folder(factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that all workers of this run have in common; alone, pytest has one too."""
+    """Return a folder that all workers of this run share; it also works without workers."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
     folder.mkdir(exist_ok=True)
@@ -20,19 +20,19 @@ def shared_folder(factory: pytest.TempPathFactory) -> Path:
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Return what `make` leaves at the path that it is given; the first worker makes it, the others wait for it.
+    """Return a shared file or folder; the first worker creates it, the others wait.
 
-    Nobody may change it: tests of other workers read it too.
+    Tests must not change it, because other workers read it too.
 
     Args:
-        factory: Of this worker.
-        name: Tells it from everything else that is shared.
-        make: Makes a file or a folder at a path whose parent exists and is empty.
+        factory: The fixture of this worker.
+        name: A unique name.
+        make: Creates the file or folder at a path, whose parent exists and is empty.
     """
     home = shared_folder(factory) / name
     with FileLock(f"{home}.lock"):
         if not (home / "done").exists():
-            shutil.rmtree(home, ignore_errors=True)  # What another worker could not finish.
+            shutil.rmtree(home, ignore_errors=True)  # Another worker may have failed halfway.
             home.mkdir()
             make(home / name)
             (home / "done").touch()

@@ -1,6 +1,6 @@
-"""A bad line for tests: a TCP proxy on loopback that is slow, counts what passes, and cuts when told to.
+"""A slow or broken network link for tests: a TCP proxy on loopback that limits, counts and cuts connections.
 
-`python -m tests.slow_link PORT` runs one in a process of its own until its standard input ends.
+`python -m tests.slow_link PORT` runs one in a separate process until its standard input ends.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from typing import Self
 CHUNK_BYTES = 2**16
 
 PACE_S = 0.004
-"""Shorter waits than this cost more than they slow."""
+"""Shorter waits in seconds are skipped, because they would cost more than they delay."""
 
 
 class SlowLink:
-    """A line to one port. Use it as a context manager; its attributes may be changed while it runs."""
+    """A link to one port. Use it as a context manager; its attributes may be changed while it runs."""
 
     def __init__(self, upstream: int, *, rate: float = 0.0, latency_s: float = 0.0) -> None:
-        """Describe the line.
+        """Configure the link.
 
         Args:
-            upstream: The port on loopback that it leads to.
-            rate: Bytes per second of each connection towards the client; 0 is as fast as can be.
-            latency_s: Seconds that what the client sends is under way, its first connection included.
+            upstream: The port on loopback to connect to.
+            rate: Bytes per second of each connection towards the client; 0 for no limit.
+            latency_s: Delay in seconds of data from the client, and of new connections.
         """
         self.upstream = upstream
         self.rate = rate
         self.latency_s = latency_s
         self.port = 0
         self.received = 0
-        """Bytes that came through to clients."""
+        """Total bytes received by clients."""
         self.connections = 0
         self.cut_after: int | None = None
-        """Once this many bytes in all came through, every connection is cut and no new one is taken; None never."""
+        """Cut all connections and accept no new ones after this many bytes in total; None never."""
         self.cut_each: int | None = None
-        """A connection is cut once this many bytes came through it; new ones are taken; None never."""
+        """Cut each connection after this many bytes, and accept new ones; None never."""
         self.stall_after: int | None = None
-        """Once this many bytes in all came through nothing more does, and nothing is cut; None never."""
+        """Pass no more data after this many bytes in total, without cutting connections; None never."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="slow-link", daemon=True)
         self._server: asyncio.Server | None = None
@@ -52,7 +52,7 @@ class SlowLink:
 
     @property
     def endpoint(self) -> str:
-        """Return the URL of this end of the line."""
+        """Return the URL of the link."""
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
@@ -69,7 +69,7 @@ class SlowLink:
         self._loop.close()
 
     def mend(self) -> None:
-        """Let everything through again, and count from nothing, without what old connections still hold."""
+        """Pass all data again and reset the counters, ignoring data of old connections."""
         self._mended += 1
         self.cut_after = self.cut_each = self.stall_after = None
         self.received = self.connections = 0
@@ -114,13 +114,13 @@ class SlowLink:
                 self._open.discard(up_writer)
                 up_writer.close()
         except OSError:
-            pass  # either end went away
+            pass  # one end closed the connection
         finally:
             self._open.discard(writer)
             writer.close()
 
     async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on what the client says, each piece `latency_s` after it came."""
+        """Forward data of the client, delayed by `latency_s`."""
         due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
         async def deliver() -> None:
@@ -145,7 +145,7 @@ class SlowLink:
             delivery.cancel()
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on what the server says, no faster than `rate`."""
+        """Forward data of the server, at most at `rate`."""
         free_at = time.monotonic()
         passed, mended = 0, self._mended
         while data := await reader.read(CHUNK_BYTES):
@@ -169,10 +169,10 @@ class SlowLink:
 
 
 def main() -> None:
-    """Run a line in a process of its own and print its port."""
+    """Run a link and print its port."""
     parser = argparse.ArgumentParser(prog="python -m tests.slow_link", description=__doc__)
-    parser.add_argument("upstream", type=int, metavar="PORT", help="where it leads to, on loopback")
-    parser.add_argument("--rate", type=float, default=0.0, help="bytes per second of a connection; 0 is no limit")
+    parser.add_argument("upstream", type=int, metavar="PORT", help="port on loopback to connect to")
+    parser.add_argument("--rate", type=float, default=0.0, help="bytes per second of a connection; 0 for no limit")
     parser.add_argument("--latency-ms", type=float, default=0.0)
     args = parser.parse_args()
     with SlowLink(args.upstream, rate=args.rate, latency_s=args.latency_ms / 1000) as link:

@@ -1,4 +1,4 @@
-"""`make model`, and so `make serve`, leaves the picture that the documentation sends."""
+"""`make model`, and therefore `make serve`, creates the image of the examples in the documentation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from tests.server import ROOT
 
 
-def test_a_picture_to_try_it_out_with_is_there_after_make_model(package: Path, store_url: str, tmp_path: Path) -> None:
+def test_make_model_creates_the_example_image(package: Path, store_url: str, tmp_path: Path) -> None:
     local = tmp_path / ".local"
     local.mkdir()
     (local / "package").symlink_to(package)

@@ -17,14 +17,14 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 IGNORED = {"build", "dist"}
 
 FOLDERS = "|".join({path.name for path in ROOT.glob("[a-z]*/") if path.is_dir()} - IGNORED)
-"""The folders of the repository, without what builds leave behind."""
+"""The folders of the repository, without build outputs."""
 
 PLACEHOLDERS = re.compile(r"\b(NAME|NNNN)\b")
-"""Stand for a name that a reader chooses."""
+"""Placeholders for names that a reader chooses."""
 
 
 def paths_named_in(text: str) -> set[str]:
-    """Return what stands in backticks and is a path below one of the repository's folders."""
+    """Return all paths in backticks that are below a folder of the repository."""
     found = re.findall(rf"`((?:{FOLDERS})/[\w./-]*)`", text)
     return {path for path in found if not PLACEHOLDERS.search(path)}
 
@@ -35,7 +35,7 @@ def test_generated_parts_are_current(page: Path) -> None:
     assert render(text) == text, "run python scripts/reference_pages.py"
 
 
-def test_what_can_be_generated_is_generated() -> None:
+def test_all_generated_parts_are_in_a_page() -> None:
     blocks = [re.findall(r"<!-- generated: (\w+) -->", page.read_text(encoding="utf-8")) for page in REFERENCE]
     assert sorted(name for names in blocks for name in names) == ["commands", "errors", "metrics", "settings"]
 
@@ -53,7 +53,7 @@ def test_paths_exist(document: Path) -> None:
     assert not missing
 
 
-def test_a_path_that_does_not_exist_is_found() -> None:
+def test_paths_are_found_in_backticks() -> None:
     assert paths_named_in("`tests/nowhere.py`, `engines/NAME.py`, `s3://x/y`, `bentoml/serve.py`") == {
         "tests/nowhere.py"
     }

@@ -1,4 +1,4 @@
-"""The version stands in `service/version.py`, and everything that cannot read it there agrees with it."""
+"""The version is defined in `service/version.py`; all copies agree with it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tracked(*patterns: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_the_package_takes_its_version_from_there() -> None:
+def test_the_package_reads_its_version() -> None:
     document = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert document["project"]["dynamic"] == ["version"]
     assert document["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "service.version.VERSION"}
@@ -34,7 +34,7 @@ def test_the_package_takes_its_version_from_there() -> None:
         (IMAGE, ("README.md", "Dockerfile", "docs/*.md", "deploy/*", "scripts/*")),
     ],
 )
-def test_every_image_that_is_named_has_it(pattern: re.Pattern[str], files: tuple[str, ...]) -> None:
+def test_all_image_tags_have_the_version(pattern: re.Pattern[str], files: tuple[str, ...]) -> None:
     found = {
         f"{name}: {match.group()}": next(filter(None, match.groups()))
         for name in tracked(*files)

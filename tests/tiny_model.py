@@ -1,7 +1,7 @@
-"""A version of a real but tiny model of the digits: pooling and logistic regression, an OpenVINO IR of 100 kB.
+"""A real but tiny model of the digits: pooling and logistic regression as an OpenVINO IR of 100 kB.
 
-It is packaged as `python -m training export` packages Xception, in about a second and without Keras. The golden
-scores are computed by NumPy, so that they are no echo of the engine that has to meet them.
+It is packaged like Xception by `python -m training export`, but in about a second and without Keras. The golden scores
+are computed with NumPy, independently of the engine under test.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ from model_store.trust.manifest import (
 from training.data import DIGITS, load, split
 
 SIDE = 71
-"""Height and width of the input, in pixels: those of the demo model."""
+"""Height and width of the input in pixels, as for the demo model."""
 
 GRID = 8
-"""Height and width of what the pixels are pooled to."""
+"""Height and width after pooling."""
 
 XCEPTION_WORK = 4
-"""So many convolutions take about as long as Xception does: 8 ms an image on two cores with AVX-512."""
+"""Number of convolutions that take about as long as Xception: 8 ms per image on two cores with AVX-512."""
 
 _CHANNELS = 64
-"""Of those convolutions; one takes 0.4 GFLOP an image."""
+"""Channels of these convolutions; each takes 0.4 GFLOP per image."""
 
 
 def write_tiny_version(folder: Path, work: int = 0) -> None:
-    """Train the model and package it, with the classes and a golden image of each as the demo has them.
+    """Train and package the model, with one golden image per class, like the demo model.
 
     Args:
-        folder: Where to write; must not exist.
-        work: Convolutions that each image passes through without effect on its scores.
+        folder: The folder to create.
+        work: Number of convolutions without effect on the scores.
     """
     digits = split(load(DIGITS), held_out=0.2, seed=0)
     train, held_out = digits.train.pixels(SIDE, SIDE), digits.held_out.pixels(SIDE, SIDE)
     weight, bias = _fit(_pool(train), digits.train.labels)
     scores = _softmax(_pool(held_out) @ weight + bias)
     predicted = scores.argmax(axis=1)
-    recognised = predicted == digits.held_out.labels
-    # Of each class the first that is recognised, as export takes it.
+    correct = predicted == digits.held_out.labels
+    # The first image of each class that is classified correctly, like export.
     classes = digits.train.classes
-    chosen = [int(np.flatnonzero(recognised & (predicted == label))[0]) for label in range(len(classes))]
+    chosen = [int(np.flatnonzero(correct & (predicted == label))[0]) for label in range(len(classes))]
 
     (folder / "golden").mkdir(parents=True)
     (folder / "openvino").mkdir()
@@ -66,7 +66,7 @@ def write_tiny_version(folder: Path, work: int = 0) -> None:
     np.save(folder / golden.pixels, held_out[chosen])
     np.save(folder / golden.scores, scores[chosen])
     _save_graph(folder / "openvino" / "fp32.xml", weight, bias, work)
-    accuracy = float(recognised.mean())
+    accuracy = float(correct.mean())
     manifest = Manifest(
         created=datetime.now(UTC).replace(microsecond=0),
         architecture="pooling",
@@ -91,7 +91,7 @@ def write_tiny_version(folder: Path, work: int = 0) -> None:
 
 
 def _means() -> NDArray[np.float32]:
-    """Return the matrix that takes means along a side, `float32 [GRID, SIDE]`."""
+    """Return the matrix that averages along one side, `float32 [GRID, SIDE]`."""
     edges = np.linspace(0, SIDE, GRID + 1)
     at = np.arange(SIDE)
     overlap = np.minimum(edges[1:, None], at + 1) - np.maximum(edges[:-1, None], at)
@@ -99,7 +99,7 @@ def _means() -> NDArray[np.float32]:
 
 
 def _pool(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return what the graph pools `uint8 [n, SIDE, SIDE, 3]` to, `float32 [n, GRID × GRID]`."""
+    """Pool `uint8 [n, SIDE, SIDE, 3]` like the graph, to `float32 [n, GRID × GRID]`."""
     grey = pixels.mean(axis=3, dtype=np.float32) / 255
     return (_means() @ grey @ _means().T).reshape(len(pixels), -1)
 
@@ -138,7 +138,7 @@ def _save_graph(path: Path, weight: NDArray[np.float32], bias: NDArray[np.float3
         for _ in range(work):
             worked = op.convolution(worked, op.constant(again), **same)
         mean = op.reduce_mean(worked, op.constant([2, 3]), keep_dims=False)
-        # Too little to change a logit, yet nothing that OpenVINO could fold away.
+        # Too small to change a logit, but OpenVINO cannot optimise it away.
         nothing = op.multiply(op.reduce_mean(mean, op.constant([1]), keep_dims=True), op.constant(np.float32(1e-30)))
         logits = op.add(logits, nothing)
     model = openvino.Model([op.softmax(logits, axis=1)], [pixels], "tiny")
@@ -146,7 +146,7 @@ def _save_graph(path: Path, weight: NDArray[np.float32], bias: NDArray[np.float3
 
 
 def _signatures(classes: int) -> dict[str, Signature]:
-    """Describe the signatures that every exported model has."""
+    """Return the signatures of every exported model."""
     strings = Tensor(dtype="DT_STRING", shape=(-1,))
     scores = Tensor(dtype="DT_FLOAT", shape=(-1, classes))
     names = Tensor(dtype="DT_STRING", shape=(-1, classes))

@@ -1,12 +1,12 @@
-"""From pictures to a version of the model: train, evaluate, export. The only place that imports Keras.
+"""Train, evaluate and package a model. The only package that imports Keras.
 
-`python -m training --help` is its command line.
+The command line is `python -m training --help`.
 """
 
 from __future__ import annotations
 
 import sys
 
-# Where its package for that is installed, OpenVINO tells its maker of every import. What stands here as None cannot be
-# imported, and OpenVINO goes without it.
+# OpenVINO sends telemetry at every import if its telemetry package is installed. None makes that package unimportable,
+# and OpenVINO continues without it.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROGRAM = "python -m training"
 
 EPOCHS = 4
-"""Enough for an accuracy of at least 97 % on the digits."""
+"""Epochs that are enough for an accuracy of at least 97 % on the digits."""
 
 _PATH = click.Path(path_type=Path)
 
@@ -32,7 +32,7 @@ class _WholeNumber(click.IntRange):
     """A whole number within a range, both ends included."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number, or reject the text with the range that is allowed."""
+        """Return the number, or reject the text and name the allowed range."""
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
@@ -64,11 +64,11 @@ def app() -> None:
 
 
 def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
-    """Run one command and return its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """Run one command and return its exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted.
 
     Args:
-        arguments: The arguments after the program's name; those of the process by default.
-        program: The name of the program in help and error messages.
+        arguments: The arguments after the program name; by default those of the process.
+        program: The program name in help and error messages.
     """
     try:
         with app.make_context(program, list(sys.argv[1:] if arguments is None else arguments)) as context:
@@ -87,23 +87,23 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
         print(f"{program}: {where}{error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
-        print(f"\n{str(interrupt) or 'Interrupted; nothing half-written is left.'}", file=sys.stderr)
+        print(f"\n{str(interrupt) or 'Interrupted; no partial files are left.'}", file=sys.stderr)
         return _INTERRUPTED
     return 0
 
 
 def _load_keras() -> None:
-    """Import Keras, which takes seconds, and hide what TensorFlow prints to stderr whatever its settings are."""
+    """Import Keras, which takes seconds, and hide messages that TensorFlow always prints to stderr."""
     print("Loading Keras …", file=sys.stderr, flush=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    terminal = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as null:  # noqa: PTH123
+        os.dup2(null.fileno(), 2)
         try:
             import keras  # noqa: F401
         finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 @app.command()
@@ -141,15 +141,15 @@ def train(output: Path, resume: bool, epochs: int, flip: bool | None, weights: s
             **settings,
         )
         if run.finished and run.started and run.config() == config:
-            print(f"{run.model}: trained already")
+            print(f"{run.model}: already trained")
             return
         progress = train_run(run, config, resume=resume)
     except KeyboardInterrupt:
         done = run.progress().epochs
         raise KeyboardInterrupt(
-            f"Interrupted; {done} of {epochs} epochs are kept. Go on with the same command and --resume."
+            f"Interrupted after {done} of {epochs} epochs. Run the same command with --resume to continue."
         ) from None
-    print(f"{run.model}: {progress.history[-1].held_out_accuracy:.2%} of the held-out pictures recognised")
+    print(f"{run.model}: accuracy {progress.history[-1].held_out_accuracy:.2%} on the held-out images")
 
 
 @app.command()
@@ -163,14 +163,14 @@ def evaluate(run: Path) -> None:
 
     finished = Run(run)
     evaluation = evaluate_run(finished)
-    print(f"{evaluation.accuracy:.2%} of {evaluation.examples} held-out pictures recognised.")
+    print(f"Accuracy {evaluation.accuracy:.2%} on {evaluation.examples} held-out images.")
     for sentence in sentences(evaluation):
         print(f"  {sentence}")
-    print(f"Read more in {finished.folder / 'evaluation.html'}")
+    print(f"Report: {finished.folder / 'evaluation.html'}")
 
 
 def _packaging_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of the commands that package a model."""
+    """Add the common options of the commands that package a model."""
     for option in (
         click.option("--overwrite", is_flag=True, help="Replace DIR if it exists."),
         click.option(
@@ -178,10 +178,10 @@ def _packaging_options(command: Callable[..., None]) -> Callable[..., None]:
             type=_WholeNumber(0, 100_000),
             default=300,
             metavar="N",
-            help="Images to calibrate int8 with, at most; 0 leaves int8 out.",
+            help="Maximum number of int8 calibration images; 0 for no int8 variant.",
         ),
-        click.option("--classes", type=_PATH, metavar="FILE", help="Class names, one a line."),
-        click.option("--output", required=True, type=_PATH, metavar="DIR", help="Folder to make."),
+        click.option("--classes", type=_PATH, metavar="FILE", help="File of class names, one per line."),
+        click.option("--output", required=True, type=_PATH, metavar="DIR", help="Folder to create."),
     ):
         command = option(command)
     return command
@@ -194,28 +194,26 @@ def _packaging_options(command: Callable[..., None]) -> Callable[..., None]:
     metavar="RUN|MODEL",
     help="A finished run; or a .keras file, a whole-model .h5 file or a SavedModel that takes pixels from -1 to 1.",
 )
-@click.option("--examples", help="For a MODEL: labelled images it was not trained on, as --data of train.")
+@click.option("--examples", help="For a MODEL: labelled images that it was not trained on; see --data of train.")
 @_packaging_options
 def export(path: Path, examples: str | None, classes: Path | None, output: Path, **options: Any) -> None:
     """Package a model as the folder of a version."""
     if not path.exists():
-        raise RunError(f"{path}: there is no such run or file")
-    a_run = (path / "config.json").is_file()
-    if a_run and (classes or examples):
-        raise RunError(
-            f"{path}: is a run, which has its own classes and held-out pictures; leave --classes and --examples"
-        )
-    if path.is_dir() and not a_run:
-        if (path / "model.keras").is_file():  # A packaged model: its SavedModel scales already.
+        raise RunError(f"{path}: no such run or file")
+    is_run = (path / "config.json").is_file()
+    if is_run and (classes or examples):
+        raise RunError(f"{path}: a run has its own classes and held-out images; omit --classes and --examples")
+    if path.is_dir() and not is_run:
+        if (path / "model.keras").is_file():  # A package: its SavedModel scales pixels itself, so use the Keras model.
             path = path / "model.keras"
         elif not (path / "saved_model.pb").is_file():
-            raise RunError(f"{path}: is no training run and no SavedModel")
+            raise RunError(f"{path}: neither a training run nor a SavedModel")
     _load_keras()
     from . import source
     from .export import check_output
 
     check_output(output, overwrite=options["overwrite"])
-    _package(source.from_run(path) if a_run else source.from_file(path, classes, examples), output, **options)
+    _package(source.from_run(path) if is_run else source.from_file(path, classes, examples), output, **options)
 
 
 @app.command("package-imagenet")
@@ -224,17 +222,17 @@ def export(path: Path, examples: str | None, classes: Path | None, output: Path,
 def package_imagenet(weights: str, classes: Path | None, output: Path, **options: Any) -> None:
     """Package Keras' ImageNet Xception."""
     if weights != "imagenet" and not Path(weights).is_file():
-        raise RunError(f"--weights {weights}: there is no such file")
+        raise RunError(f"--weights {weights}: no such file")
     _load_keras()
     from . import source
 
     _package(source.from_imagenet(weights, classes), output, **options)
 
 
-def _package(made: Source, output: Path, *, overwrite: bool, calibration_images: int) -> None:
+def _package(source: Source, output: Path, *, overwrite: bool, calibration_images: int) -> None:
     from .export import export as export_model
 
-    manifest = export_model(made, output, overwrite=overwrite, calibration_images=calibration_images)
+    manifest = export_model(source, output, overwrite=overwrite, calibration_images=calibration_images)
     for variant in manifest.variants:
         accuracy = "accuracy not measured" if variant.accuracy is None else f"accuracy {variant.accuracy:.2%}"
         size = sum(manifest.file(path).size for path in variant.files)

@@ -1,4 +1,4 @@
-"""Labelled pictures: the digits, a folder with a sub-folder for each class, or a file of JSON lines."""
+"""Labelled images: the digits, a folder with a sub-folder for each class, or a file of JSON lines."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from .errors import DataError
 from .images import decode, encode_png
 
 DIGITS = "digits"
-_NAMED_AT_MOST = 5
+_MAX_NAMES = 5
+"""Images that an error message names."""
 
 
-class PictureFiles(Sequence[bytes]):
-    """Pictures that stay on disk until they are asked for."""
+class ImageFiles(Sequence[bytes]):
+    """Encoded images that are read from disk on access."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
@@ -32,10 +33,10 @@ class PictureFiles(Sequence[bytes]):
     @overload
     def __getitem__(self, index: int) -> bytes: ...
     @overload
-    def __getitem__(self, index: slice) -> PictureFiles: ...
-    def __getitem__(self, index: int | slice) -> bytes | PictureFiles:
+    def __getitem__(self, index: slice) -> ImageFiles: ...
+    def __getitem__(self, index: int | slice) -> bytes | ImageFiles:
         if isinstance(index, slice):
-            return PictureFiles(self.paths[index])
+            return ImageFiles(self.paths[index])
         try:
             return self.paths[index].read_bytes()
         except OSError as error:
@@ -44,37 +45,37 @@ class PictureFiles(Sequence[bytes]):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Encoded pictures with their labels."""
+    """Encoded images with their labels."""
 
     source: str
     images: Sequence[bytes]
     """Encoded, in any format that Pillow reads."""
     labels: NDArray[np.int64]
-    """`[n]`, places in `classes`."""
+    """`[n]`, indices into `classes`."""
     classes: tuple[str, ...]
     names: tuple[str, ...] = ()
-    """What a message calls each picture; where there are none, its number and class."""
+    """Names of the images in messages; if empty, messages use index and class."""
 
     def __len__(self) -> int:
         return len(self.images)
 
     def subset(self, indices: NDArray[np.int64]) -> Dataset:
-        """Return the examples with these numbers, in this order."""
+        """Return the examples with these indices, in this order."""
         images: Sequence[bytes]
-        if isinstance(self.images, PictureFiles):
-            images = PictureFiles([self.images.paths[index] for index in indices])
+        if isinstance(self.images, ImageFiles):
+            images = ImageFiles([self.images.paths[index] for index in indices])
         else:
             images = [self.images[index] for index in indices]
         names = tuple(self.names[index] for index in indices) if self.names else ()
         return Dataset(self.source, images, self.labels[indices], self.classes, names)
 
     def pixels(self, height: int, width: int) -> NDArray[np.uint8]:
-        """Decode all pictures, `uint8 [n, height, width, 3]`, one encoded picture in memory at a time.
+        """Decode all images into an array in memory, `uint8 [n, height, width, 3]`.
 
-        The pixels are held in memory: 1,000 of 71 × 71 take 15 MB, 1,000 of 299 × 299 take 270 MB.
+        1,000 images of 71 × 71 take 15 MB, 1,000 of 299 × 299 take 270 MB. Encoded images are read one at a time.
 
         Raises:
-            DataError: Some cannot be decoded; the message counts them and names the first.
+            DataError: Some images cannot be decoded; the message has their number and the first names.
         """
         pixels = np.empty((len(self), height, width, 3), np.uint8)
         broken: list[str] = []
@@ -84,17 +85,17 @@ class Dataset:
             except DataError as error:
                 broken.append(f"{self._name(index)} {error}")
         if broken:
-            shown = "; ".join(broken[:_NAMED_AT_MOST])
-            raise DataError(f"{self.source}: {len(broken)} of {len(self)} pictures cannot be used: {shown}")
+            shown = "; ".join(broken[:_MAX_NAMES])
+            raise DataError(f"{self.source}: {len(broken)} of {len(self)} images cannot be used: {shown}")
         return pixels
 
     def _name(self, index: int) -> str:
-        return self.names[index] if self.names else f"picture {index} of class {self.classes[self.labels[index]]!r}"
+        return self.names[index] if self.names else f"image {index} of class {self.classes[self.labels[index]]!r}"
 
 
 @dataclass(frozen=True)
 class Split:
-    """The part to learn from, and the part that is only ever measured on."""
+    """Training examples, and held-out examples for evaluation."""
 
     train: Dataset
     held_out: Dataset
@@ -104,7 +105,7 @@ def load(source: str) -> Dataset:
     """Read `digits`, a folder, or a `.jsonl` file.
 
     Raises:
-        DataError: There is no such data, or it cannot be used to train a classifier.
+        DataError: The data does not exist, or no classifier can be trained on it.
     """
     path = Path(source)
     if source == DIGITS:
@@ -122,31 +123,31 @@ def load(source: str) -> Dataset:
         if name.splitlines() != [name]:
             raise DataError(f"{source}: class {name!r} is not one line of text")
         if counts[index] < 2:
-            raise DataError(f"{source}: class {name!r} has {counts[index]} picture(s); at least 2 are needed")
+            raise DataError(f"{source}: class {name!r} has {counts[index]} image(s); at least 2 are needed")
     return dataset
 
 
 def split(dataset: Dataset, held_out: float, seed: int) -> Split:
-    """Hold out a share of each class, at least one picture; the same seed gives the same split.
+    """Split off a share of each class, at least one image; the same seed gives the same split.
 
     Args:
         dataset: All examples.
         held_out: The share, between 0 and 1.
-        seed: Of the shuffle.
+        seed: The seed of the shuffle.
     """
     generator = np.random.default_rng(seed)
-    kept: list[NDArray[np.int64]] = []
+    train: list[NDArray[np.int64]] = []
     out: list[NDArray[np.int64]] = []
     for label in range(len(dataset.classes)):
         members = generator.permutation(np.flatnonzero(dataset.labels == label))
         count = min(max(1, round(held_out * len(members))), len(members) - 1)
         out.append(members[:count])
-        kept.append(members[count:])
-    return Split(dataset.subset(np.sort(np.concatenate(kept))), dataset.subset(np.sort(np.concatenate(out))))
+        train.append(members[count:])
+    return Split(dataset.subset(np.sort(np.concatenate(train))), dataset.subset(np.sort(np.concatenate(out))))
 
 
 def _load_digits() -> Dataset:
-    """Read scikit-learn's digits: 1,797 scans of 8 × 8 pixels with 17 levels, 178 or so of each class."""
+    """Load scikit-learn's digits: 1,797 scans of 8 × 8 pixels with 17 levels, about 178 per class."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -169,26 +170,26 @@ def _load_folder(folder: Path) -> Dataset:
                 paths.append(path)
                 labels.append(label)
     names = tuple(map(str, paths))
-    return Dataset(str(folder), PictureFiles(paths), np.array(labels, np.int64), classes, names)
+    return Dataset(str(folder), ImageFiles(paths), np.array(labels, np.int64), classes, names)
 
 
 def _load_json_lines(path: Path) -> Dataset:
-    """Read a file of JSON lines; its encoded pictures stay in memory."""
+    """Read a file of JSON lines; the encoded images stay in memory."""
     images: list[bytes] = []
-    given: list[str] = []
+    label_names: list[str] = []
     names: list[str] = []
     for number, encoded, label in _json_examples(path):
         images.append(encoded)
-        given.append(label)
+        label_names.append(label)
         names.append(f"line {number}")
-    classes = tuple(sorted(set(given)))
-    places = {name: place for place, name in enumerate(classes)}
-    labels = np.array([places[label] for label in given], np.int64)
+    classes = tuple(sorted(set(label_names)))
+    indices = {name: index for index, name in enumerate(classes)}
+    labels = np.array([indices[label] for label in label_names], np.int64)
     return Dataset(str(path), images, labels, classes, tuple(names))
 
 
 def _json_examples(path: Path) -> Iterator[tuple[int, bytes, str]]:
-    """Yield number, picture and label of lines such as `{"image": {"b64": "…"}, "label": "seaside"}`."""
+    """Yield line number, image and label of lines such as `{"image": {"b64": "…"}, "label": "seaside"}`."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -197,7 +198,7 @@ def _json_examples(path: Path) -> Iterator[tuple[int, bytes, str]]:
                 example = json.loads(line)
                 label = example["label"]
                 if not isinstance(label, str) or not label:
-                    raise ValueError("'label' must be a text that is not empty")
+                    raise ValueError("'label' must be a non-empty string")
                 yield number, base64.b64decode(example["image"]["b64"], validate=True), label
             except KeyError as error:
                 raise DataError(f"{path}, line {number}: {error} is missing") from None

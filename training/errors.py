@@ -1,10 +1,10 @@
-"""What can go wrong before there is a model.
+"""Errors of training and packaging.
 
 TrainingError
-├── DataError     the pictures, or their labels, cannot be used
-├── RunError      a run's folder does not hold what is asked of it
-├── WeightsError  weights or a model that cannot be had, or do not fit
-└── ExportError   the packaged model does not give the answers of the trained one
+├── DataError     images or labels cannot be used
+├── RunError      a run or output folder is missing, unfinished, or does not match the command
+├── WeightsError  weights or a model are not available, unreadable, or do not fit
+└── ExportError   the packaged model differs from the trained one
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import ClassVar
 
 
 class TrainingError(Exception):
-    """Something that was to be expected went wrong; the message says what to do about it."""
+    """Base class of expected errors; the message says what to do."""
 
     exit_code: ClassVar[int] = 1
 
 
 class DataError(TrainingError):
-    """The pictures, or their labels, cannot be used."""
+    """Images or labels cannot be used."""
 
     exit_code = 2
 
 
 class RunError(TrainingError):
-    """A run's folder does not hold what is asked of it."""
+    """A run or output folder is missing, unfinished, or does not match the command."""
 
     exit_code = 2
 
 
 class WeightsError(TrainingError):
-    """Weights, or a model, cannot be had or do not fit."""
+    """Weights or a model are not available, unreadable, or do not fit."""
 
 
 class ExportError(TrainingError):
-    """The packaged model does not give the answers of the trained one."""
+    """The packaged model differs from the trained one."""

@@ -1,4 +1,4 @@
-"""How good a trained model is on the pictures it has not seen."""
+"""Evaluation of a trained model on its held-out images."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pydantic import BaseModel
 
 from . import model as classifier
 from .errors import RunError
-from .report import confusion_picture, page
+from .report import confusion_image, html_page
 from .run import Run
 from .train import predict
 
 
-class ClassFigures(BaseModel):
-    """How one class fares."""
+class ClassMetrics(BaseModel):
+    """Metrics of one class."""
 
     name: str
     support: int
-    """Held-out pictures of this class."""
+    """Held-out images of this class."""
     true_positives: int
     false_positives: int
-    """Pictures of other classes that were taken for this one."""
+    """Images of other classes that were classified as this one."""
     false_negatives: int
-    """Pictures of this class that were taken for others."""
+    """Images of this class that were classified as others."""
     precision: float | None
-    """Of what was taken for this class, the share that is; none where nothing was."""
+    """True positives / images classified as this class; None if there are none."""
     recall: float
-    """Of the pictures of this class, the share that was found."""
+    """True positives / images of this class."""
     f1: float
 
 
@@ -37,65 +37,69 @@ class Evaluation(BaseModel):
     data: str
     examples: int
     accuracy: float
-    classes: list[ClassFigures]
+    classes: list[ClassMetrics]
     confusion: list[list[int]]
-    """Counts; a row for what a picture is, a column for what it was taken for."""
+    """Confusion matrix in counts; rows are true classes, columns predicted classes."""
 
 
-def measure(data: str, classes: tuple[str, ...], labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> Evaluation:
-    """Count what was taken for what.
+def compute_metrics(
+    data: str, classes: tuple[str, ...], labels: NDArray[np.int64], predicted: NDArray[np.int64]
+) -> Evaluation:
+    """Compute accuracy, confusion matrix, and the metrics of each class.
 
     Args:
-        data: Where the pictures come from.
-        classes: Their names.
-        labels: What each picture is, `[n]`.
-        predicted: What it was taken for, `[n]`.
+        data: The source of the images.
+        classes: The names of the classes.
+        labels: True classes, `[n]`.
+        predicted: Predicted classes, `[n]`.
     """
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
-    figures = []
-    for place, name in enumerate(classes):
-        hits = int(confusion[place, place])
-        support, taken = int(confusion[place].sum()), int(confusion[:, place].sum())
-        figures.append(
-            ClassFigures(
+    metrics = []
+    for index, name in enumerate(classes):
+        hits = int(confusion[index, index])
+        support, predictions = int(confusion[index].sum()), int(confusion[:, index].sum())
+        metrics.append(
+            ClassMetrics(
                 name=name,
                 support=support,
                 true_positives=hits,
-                false_positives=taken - hits,
+                false_positives=predictions - hits,
                 false_negatives=support - hits,
-                precision=hits / taken if taken else None,
+                precision=hits / predictions if predictions else None,
                 recall=hits / support if support else 0.0,
-                f1=2 * hits / (support + taken) if support + taken else 0.0,
+                f1=2 * hits / (support + predictions) if support + predictions else 0.0,
             )
         )
     return Evaluation(
         data=data,
         examples=len(labels),
         accuracy=float((labels == predicted).mean()),
-        classes=figures,
+        classes=metrics,
         confusion=confusion.tolist(),
     )
 
 
 def evaluate(run: Run) -> Evaluation:
-    """Measure a finished run on its held-out pictures; write `evaluation.json`, `.html` and `confusion.png`.
+    """Evaluate a finished run on its held-out images; write `evaluation.json`, `.html` and `confusion.png`.
 
     Raises:
         RunError: The run is not finished, or its data has changed.
-        DataError: Its data is not there any more.
+        DataError: Its data no longer exists.
     """
     config = run.config()
     if not run.finished:
         raise RunError(
-            f"{run.folder}: {run.progress().epochs} of {config.epochs} epochs are done; finish it with: "
+            f"{run.folder}: {run.progress().epochs} of {config.epochs} epochs are done; continue with: "
             "python -m training train … --resume"
         )
     held_out = run.split().held_out
-    scores = predict(classifier.load(run.model, to_train=False), held_out.pixels(config.image_size, config.image_size))
-    evaluation = measure(config.data, config.classes, held_out.labels, scores.argmax(axis=1))
-    picture = confusion_picture(evaluation.confusion, config.classes)
-    run.write("confusion.png", lambda path: path.write_bytes(picture))
-    run.write("evaluation.html", lambda path: path.write_text(page(evaluation, picture), encoding="utf-8"))
+    scores = predict(
+        classifier.load(run.model, with_optimizer=False), held_out.pixels(config.image_size, config.image_size)
+    )
+    evaluation = compute_metrics(config.data, config.classes, held_out.labels, scores.argmax(axis=1))
+    image = confusion_image(evaluation.confusion, config.classes)
+    run.write("confusion.png", lambda path: path.write_bytes(image))
+    run.write("evaluation.html", lambda path: path.write_text(html_page(evaluation, image), encoding="utf-8"))
     run.write("evaluation.json", lambda path: path.write_text(evaluation.model_dump_json(indent=1), encoding="utf-8"))
     return evaluation

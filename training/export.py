@@ -1,13 +1,13 @@
-"""Packaging: a model becomes the folder of a version, with everything that serving needs.
+"""Package a model as the folder of a version, with all files that serving needs.
 
-saved_model.pb, variables/   the SavedModel; TensorFlow Serving can be pointed here
-assets.extra/                what TensorFlow Serving warms it up with
-model.keras                  to train on
-openvino/fp32.xml, .bin      what the OpenVINO engine runs, in float32 or bfloat16
-openvino/int8.xml, .bin      the same quantised
-classes.txt                  a name a line, in the order of the scores
-golden/                      real inputs, and the scores they must get
-manifest.json                the list of all that, with sizes and hashes (model_store.trust.manifest)
+saved_model.pb, variables/   the SavedModel, also for TensorFlow Serving
+assets.extra/                warm-up requests for TensorFlow Serving
+model.keras                  the Keras model, for further training
+openvino/fp32.xml, .bin      the model for the OpenVINO engine, in float32 or bfloat16
+openvino/int8.xml, .bin      the same, quantised
+classes.txt                  class names, one per line, in the order of the scores
+golden/                      golden images and their expected scores
+manifest.json                all files with sizes and hashes (model_store.trust.manifest)
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from .errors import DataError, ExportError, RunError
 from .images import decode
 from .interrupts import Interrupts
 from .model import MEAN, SCALE
-from .quantize import CALIBRATION_IMAGES, FEWEST_IMAGES, calibration_pixels, quantize
+from .quantize import CALIBRATION_IMAGES, MIN_IMAGES, calibration_pixels, quantize
 from .savedmodel import save_model, signatures
 from .source import Source
 from .train import predict
-from .variants import Pictures, forms, measure
+from .variants import ReferenceScores, candidates, measure
 from .warmup_records import save_warmup
 
 
@@ -53,133 +53,133 @@ def export(
     *,
     overwrite: bool = False,
     calibration_images: int = CALIBRATION_IMAGES,
-    say: Callable[[str], object] = print,
+    log: Callable[[str], object] = print,
 ) -> Manifest:
-    """Package a model into a folder that appears only once it is whole and checked.
+    """Package a model into a folder that is created atomically, after all checks.
 
     Args:
-        source: What to package.
-        output: The folder to make.
-        overwrite: Replace a folder that is there.
-        calibration_images: Pictures that int8 takes its ranges from, at most; with 0 there is no int8.
-        say: Told each step.
+        source: The model to package.
+        output: The folder to create.
+        overwrite: Replace an existing package.
+        calibration_images: Maximum number of int8 calibration images; 0 for no int8 variant.
+        log: Called with a message for each step.
 
     Raises:
-        RunError: Something is there and `overwrite` is not set, or it is no packaged version.
+        RunError: The output exists and `overwrite` is not set, or it is not a package.
         ExportError: A float32 variant does not agree with the Keras model on the golden set.
     """
     check_output(output, overwrite=overwrite)
     output = output.resolve()
     height, width = source.size
-    beside = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
         with Interrupts() as interrupts:
 
-            def tell(text: str) -> None:
+            def step(text: str) -> None:
                 interrupts.check()
-                say(text)
+                log(text)
 
-            tell("Writing the SavedModel and model.keras")
-            save_model(source.network, beside, source.classes, height, width)
+            step("Writing the SavedModel and model.keras")
+            save_model(source.network, partial, source.classes, height, width)
             if not any(isinstance(layer, keras.layers.TFSMLayer) for layer in source.network.layers):
-                source.network.save(beside / "model.keras")  # What came as a SavedModel has no Keras layers to save.
-            tell("Converting to OpenVINO")
-            loaded = tf.saved_model.load(str(beside))
-            save_openvino(loaded, beside / "openvino" / "fp32.xml")
-            save_int8(source, beside / "openvino", calibration_images, tell)
-            (beside / "classes.txt").write_text("".join(f"{name}\n" for name in source.classes), encoding="utf-8")
-            tell(f"Recording the scores of {len(source.golden)} golden pictures")
-            golden = save_golden(source, beside / "golden", height, width)
-            pictures = Pictures(np.load(beside / golden.pixels), np.load(beside / golden.scores))
-            save_warmup(beside, loaded, source.golden, pictures.pixels)
-            tell(
+                source.network.save(partial / "model.keras")  # A model from a SavedModel has no Keras layers to save.
+            step("Converting to OpenVINO")
+            loaded = tf.saved_model.load(str(partial))
+            save_openvino(loaded, partial / "openvino" / "fp32.xml")
+            save_int8(source, partial / "openvino", calibration_images, step)
+            (partial / "classes.txt").write_text("".join(f"{name}\n" for name in source.classes), encoding="utf-8")
+            step(f"Recording the scores of {len(source.golden)} golden images")
+            golden = save_golden(source, partial / "golden", height, width)
+            golden_scores = ReferenceScores(np.load(partial / golden.pixels), np.load(partial / golden.scores))
+            save_warmup(partial, loaded, source.golden, golden_scores.pixels)
+            step(
                 "Measuring the accuracy of each variant"
                 if source.held_out
-                else "No labelled pictures: accuracy is not measured"
+                else "No labelled images: accuracy is not measured"
             )
             held_out = _held_out(source)
-            variants = measure(forms(beside, loaded), pictures, held_out, tell)
-            _remove_unused(beside / "openvino", variants)
-            manifest = describe(source, beside, variants, golden, held_out)
-            (beside / MANIFEST_NAME).write_bytes(manifest.to_bytes())
-        _replace(output, beside)
+            variants = measure(candidates(partial, loaded), golden_scores, held_out, step)
+            _remove_unused(partial / "openvino", variants)
+            manifest = describe(source, partial, variants, golden, held_out)
+            (partial / MANIFEST_NAME).write_bytes(manifest.to_bytes())
+        _replace(output, partial)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return manifest
 
 
 def check_output(output: Path, *, overwrite: bool) -> None:
-    """Refuse to write where something lies that is not to be replaced.
+    """Check that an output folder may be created or replaced.
 
     Raises:
-        RunError: Something is there and `overwrite` is not set, or it is no packaged version.
+        RunError: The output exists and `overwrite` is not set, or it is not a package.
     """
     if not output.exists():
         return
     if not overwrite:
-        raise RunError(f"{output}: exists already; give --overwrite to replace it, or another --output")
+        raise RunError(f"{output}: already exists; use --overwrite to replace it, or another --output")
     if not (output / MANIFEST_NAME).is_file():
-        raise RunError(f"{output}: holds no {MANIFEST_NAME}, so it is not a package; it is left as it is")
+        raise RunError(f"{output}: has no {MANIFEST_NAME}, so it is not a package and is not replaced")
 
 
-def _replace(output: Path, beside: Path) -> None:
-    """Give a finished folder its name; the one that had it before goes only then."""
-    before = output.with_name(f".{output.name}.before")
-    shutil.rmtree(before, ignore_errors=True)
+def _replace(output: Path, partial: Path) -> None:
+    """Rename a finished folder to its final name, then remove the previous one."""
+    previous = output.with_name(f".{output.name}.before")
+    shutil.rmtree(previous, ignore_errors=True)
     if output.exists():
-        output.rename(before)
-    beside.rename(output)
-    shutil.rmtree(before, ignore_errors=True)
+        output.rename(previous)
+    partial.rename(output)
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def save_openvino(loaded: Any, path: Path) -> None:
-    """Convert the `pixels` signature, scaling included, keeping its weights in float32."""
+    """Convert the `pixels` signature, scaling included, with weights in float32."""
     path.parent.mkdir()
     openvino.save_model(openvino.convert_model(loaded.signatures["pixels"]), path, compress_to_fp16=False)
 
 
-def save_int8(source: Source, folder: Path, most: int, say: Callable[[str], object]) -> None:
-    """Write the int8 form beside the float32 one, unless it is not wanted or there are too few pictures for it."""
-    if not most:
+def save_int8(source: Source, folder: Path, limit: int, log: Callable[[str], object]) -> None:
+    """Write the int8 model next to the float32 one, unless `limit` is 0 or there are too few calibration images."""
+    if not limit:
         return
-    pixels = calibration_pixels(source.calibration, most, *source.size)
-    if len(pixels) < FEWEST_IMAGES:
-        say(f"No int8: {len(pixels)} pictures to calibrate it with; at least {FEWEST_IMAGES} are needed")
+    pixels = calibration_pixels(source.calibration, limit, *source.size)
+    if len(pixels) < MIN_IMAGES:
+        log(f"No int8 variant: {len(pixels)} calibration images; at least {MIN_IMAGES} are needed")
         return
-    say(f"Quantising to int8, calibrated with {len(pixels)} pictures")
+    log(f"Quantising to int8 with {len(pixels)} calibration images")
     quantize(folder / "fp32.xml", pixels, folder / "int8.xml")
 
 
 def save_golden(source: Source, folder: Path, height: int, width: int) -> Golden:
-    """Write the golden pictures, their pixels, and the scores of the float32 Keras model."""
+    """Write the golden images, their pixels, and the scores of the float32 Keras model."""
     folder.mkdir()
     images: list[str] = []
     for number, encoded in enumerate(source.golden):
-        ending = "png" if encoded.startswith(b"\x89PNG") else "jpg" if encoded.startswith(b"\xff\xd8") else "img"
-        (folder / f"{number:02}.{ending}").write_bytes(encoded)
-        images.append(f"golden/{number:02}.{ending}")
+        suffix = "png" if encoded.startswith(b"\x89PNG") else "jpg" if encoded.startswith(b"\xff\xd8") else "img"
+        (folder / f"{number:02}.{suffix}").write_bytes(encoded)
+        images.append(f"golden/{number:02}.{suffix}")
     try:
         pixels = np.stack([decode(encoded, height, width) for encoded in source.golden])
     except DataError as error:
-        raise ExportError(f"a golden picture {error}") from error
+        raise ExportError(f"a golden image {error}") from error
     np.save(folder / "pixels.npy", pixels)
     np.save(folder / "scores.npy", predict(source.network, pixels).astype(np.float32))
     return Golden(images=tuple(images), pixels="golden/pixels.npy", scores="golden/scores.npy")
 
 
 def describe(
-    source: Source, folder: Path, variants: tuple[Variant, ...], golden: Golden, held_out: Pictures | None
+    source: Source, folder: Path, variants: tuple[Variant, ...], golden: Golden, held_out: ReferenceScores | None
 ) -> Manifest:
-    """Return the manifest of what lies in the folder.
+    """Return the manifest of the files in a folder.
 
     Args:
-        source: What was packaged.
-        folder: Of the version.
-        variants: What can be run of it.
+        source: The packaged model.
+        folder: The folder of the version.
+        variants: The variants in it.
         golden: The golden set in it.
-        held_out: What the accuracy was measured on.
+        held_out: The labelled images on which the accuracy was measured.
     """
     height, width = source.size
     evaluation = None
@@ -206,16 +206,16 @@ def describe(
     )
 
 
-def _held_out(source: Source) -> Pictures | None:
-    """Return the labelled pictures with Keras' scores, where there are any."""
+def _held_out(source: Source) -> ReferenceScores | None:
+    """Return the labelled images, if there are any, with the scores of Keras."""
     if not source.held_out:
         return None
     pixels = source.held_out.pixels(*source.size)
-    return Pictures(pixels, predict(source.network, pixels), source.held_out.labels)
+    return ReferenceScores(pixels, predict(source.network, pixels), source.held_out.labels)
 
 
 def _remove_unused(folder: Path, variants: tuple[Variant, ...]) -> None:
-    """Remove the files of forms that are no variant."""
+    """Remove files that belong to no variant."""
     used = {path for variant in variants for path in variant.files}
     for path in folder.iterdir():
         if f"{folder.name}/{path.name}" not in used:

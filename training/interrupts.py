@@ -1,4 +1,4 @@
-"""Ctrl-C that is not lost: code in C++ that calls Python may swallow the exception, or make another one of it."""
+"""Keep Ctrl-C from getting lost: C++ code that calls Python may swallow or replace the exception."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Self
 
 
 class Interrupts:
-    """Remembers a Ctrl-C within a block, and sees to it that the block ends with `KeyboardInterrupt` after one."""
+    """Context manager that ends with `KeyboardInterrupt` if Ctrl-C was pressed within it."""
 
     def __init__(self) -> None:
         self._seen = False
-        self._before = signal.getsignal(signal.SIGINT)
-        # Only the main thread hears signals; and who has been told to ignore Ctrl-C goes on doing so.
-        self._listens = threading.current_thread() is threading.main_thread() and callable(self._before)
+        self._previous = signal.getsignal(signal.SIGINT)
+        # Only the main thread can handle signals; a process that ignores SIGINT continues to ignore it.
+        self._active = threading.current_thread() is threading.main_thread() and callable(self._previous)
 
     def __enter__(self) -> Self:
-        if self._listens:
-            signal.signal(signal.SIGINT, self._note)
+        if self._active:
+            signal.signal(signal.SIGINT, self._on_interrupt)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._listens:
-            signal.signal(signal.SIGINT, self._before)
+        if self._active:
+            signal.signal(signal.SIGINT, self._previous)
         if not isinstance(error, KeyboardInterrupt):
             self.check()
 
     def check(self) -> None:
-        """Raise `KeyboardInterrupt` if there was a Ctrl-C since the block began."""
+        """Raise `KeyboardInterrupt` if Ctrl-C was pressed within the context."""
         if self._seen:
             raise KeyboardInterrupt
 
-    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- what a handler is given
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- the signature of handlers
         self._seen = True
         raise KeyboardInterrupt

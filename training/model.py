@@ -1,4 +1,4 @@
-"""The classifier: Keras' Xception with a head of its own, and the ways to read a saved one."""
+"""The classifier: Keras' Xception with a new head; reading of saved models and weights."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from numpy.typing import NDArray
 from .errors import WeightsError
 
 MEAN = SCALE = 127.5
-"""`(pixel - 127.5) / 127.5`, which is `keras.applications.xception.preprocess_input`."""
+"""`(pixel - 127.5) / 127.5`, as in `keras.applications.xception.preprocess_input`."""
 
 MOMENTUM = 0.9
-"""Of BatchNormalization. With Keras' 0.99 a small set stays at chance for hundreds of steps."""
+"""Momentum of batch normalization. With Keras' 0.99 a small data set stays at chance level for hundreds of steps."""
 
 DROPOUT = 0.2
 
-_SILENCE_S = 8
-"""Seconds without a byte after which a download is given up."""
+_DOWNLOAD_TIMEOUT_S = 8
+"""Seconds without data after which a download fails."""
 
 _SIGNATURES = ("pixels", "serve", "serving_default")
-"""Of a SavedModel; the first that it has is the one to call."""
+"""Signatures of a SavedModel to use, in order of preference."""
 
 
 def scale(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return pixels as the network takes them, `float32` between -1 and 1."""
+    """Return pixels as the network expects them, `float32` from -1 to 1."""
     return (pixels.astype(np.float32) - MEAN) / SCALE
 
 
 def build(size: int, classes: int, weights: str | None, seed: int) -> keras.Model:
-    """Build Xception for pictures of size × size and so many classes.
+    """Build Xception for images of size × size pixels.
 
     Args:
-        size: Pixels, at least 71.
-        classes: How many.
-        weights: `imagenet`, a file of weights to start from, or none to start from chance.
-        seed: Of the first weights and of dropout.
+        size: Height and width in pixels, at least 71.
+        classes: The number of classes.
+        weights: `imagenet`, or a file of pretrained weights; None for random initial weights.
+        seed: The seed of the initial weights and of dropout.
 
     Raises:
-        WeightsError: The weights cannot be had, or do not fit.
+        WeightsError: The weights are not available, or do not fit.
     """
     keras.utils.set_random_seed(seed)
     backbone = keras.applications.Xception(
@@ -62,10 +62,10 @@ def build(size: int, classes: int, weights: str | None, seed: int) -> keras.Mode
 
 
 def load_backbone(backbone: keras.Model, weights: str) -> None:
-    """Put ImageNet weights, with or without their top, into a network without one.
+    """Load ImageNet weights, with or without the top layer, into a network without top layer.
 
     Raises:
-        WeightsError: They cannot be had, or do not fit.
+        WeightsError: The weights are not available, or do not fit.
     """
     if weights == "imagenet":
         source = imagenet(include_top=False)
@@ -81,13 +81,13 @@ def load_backbone(backbone: keras.Model, weights: str) -> None:
 
 
 def imagenet(*, include_top: bool) -> keras.Model:
-    """Return Keras' ImageNet Xception, downloading its weights unless Keras has them.
+    """Return Keras' ImageNet Xception; download its weights unless Keras has them cached.
 
     Raises:
         WeightsError: The download failed.
     """
     try:
-        with _impatient():
+        with _socket_timeout():
             return keras.applications.Xception(
                 weights="imagenet", include_top=include_top, pooling=None if include_top else "avg"
             )
@@ -95,30 +95,30 @@ def imagenet(*, include_top: bool) -> keras.Model:
         reason = str(error).splitlines()[-1][:200]
         raise WeightsError(
             f"the ImageNet weights could not be downloaded ({reason}). Get Keras' file "
-            "xception_weights_tf_dim_ordering_tf_kernels.h5 on a machine that can, and give it instead: "
+            "xception_weights_tf_dim_ordering_tf_kernels.h5 on a machine with access, and use it: "
             "--weights FILE.h5, or make serve WEIGHTS=FILE.h5"
         ) from error
 
 
 @contextlib.contextmanager
-def _impatient() -> Iterator[None]:
-    """Give connections up that stay silent; Keras' downloads know no time limit of their own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SILENCE_S)
+def _socket_timeout() -> Iterator[None]:
+    """Set a default timeout for sockets, because Keras' downloads have none."""
+    previous = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
     try:
         yield
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(previous)
 
 
 def load_weights(model: keras.Model, path: str | Path) -> None:
-    """Put a file of weights into a model; `.weights.h5` of Keras 3, or the `.h5` of Keras 2.
+    """Load a file of weights into a model: `.weights.h5` of Keras 3, or `.h5` of Keras 2.
 
     Raises:
-        WeightsError: There is no such file, or it belongs to another network.
+        WeightsError: The file does not exist, or belongs to another network.
     """
     if not Path(path).is_file():
-        raise WeightsError(f"{path}: there is no such file")
+        raise WeightsError(f"{path}: no such file")
     try:
         import h5py
 
@@ -130,45 +130,47 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
                 legacy_h5_format.load_weights_from_hdf5_group(file.get("model_weights", file), model)
                 return
         with tempfile.TemporaryDirectory() as home:
-            # Keras goes by the name of a file; what it holds is what counts.
-            named = Path(home) / "model.weights.h5"
-            named.symlink_to(Path(path).resolve())
-            model.load_weights(named)
-    except Exception as error:  # Whatever h5py and Keras stumble over, the file is not what was meant.
+            # Keras decides by the suffix, so give the file the right one.
+            link = Path(home) / "model.weights.h5"
+            link.symlink_to(Path(path).resolve())
+            model.load_weights(link)
+    except Exception as error:  # h5py and Keras raise many kinds of errors for unsuitable files.
         raise WeightsError(f"{path}: not the weights of this network: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
-    """Return the line of Keras' message that says what is wrong; it may stand below pages of configuration."""
+    """Return the relevant line of Keras' message, which may follow pages of configuration."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     inner = [line for line in lines if line.startswith("Exception encountered: ")]
     first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
     return (inner[-1] if inner else first).removeprefix("Exception encountered: ")[:300]
 
 
-def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None, *, to_train: bool = True) -> keras.Model:
+def load(
+    path: str | Path, custom_objects: Mapping[str, Any] | None = None, *, with_optimizer: bool = True
+) -> keras.Model:
     """Read a saved model: `.keras`, a whole-model `.h5`, or a SavedModel folder.
 
-    `.keras` and H5 files bring the optimizer and its state along where they were compiled. A SavedModel is a
-    graph: it comes back as a model of one layer that can predict, and neither be trained nor taken apart.
+    Compiled models in `.keras` and H5 files include the optimizer and its state. A SavedModel is a graph: it is
+    loaded as a model with one layer that can predict, but not be trained or split into layers.
 
     Args:
         path: The file or folder.
-        custom_objects: Classes of layers by name, where they are not registered with
+        custom_objects: Classes of layers by name, unless they are registered with
             `keras.saving.register_keras_serializable`.
-        to_train: Bring the optimizer along; without it a model takes a third of the memory.
+        with_optimizer: Load the optimizer; without it a model takes a third of the memory.
 
     Raises:
-        WeightsError: It is none of them, or cannot be read.
+        WeightsError: The format is unknown, or the model cannot be read.
     """
     path = Path(path)
     try:
         if path.is_dir():
             return _load_saved_model(path)
         if not path.is_file():
-            raise WeightsError(f"{path}: there is no such file or folder")
-        network = keras.models.load_model(path, custom_objects=custom_objects, compile=to_train)
-        if to_train:
+            raise WeightsError(f"{path}: no such file or folder")
+        network = keras.models.load_model(path, custom_objects=custom_objects, compile=with_optimizer)
+        if with_optimizer:
             _restore_optimizer(network, path)
         return network
     except WeightsError:
@@ -178,7 +180,7 @@ def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None, *, t
 
 
 def _restore_optimizer(network: keras.Model, path: Path) -> None:
-    """Give the optimizer of an H5 file its state; Keras 3.15 builds it for no variables, so it could not go on."""
+    """Restore the state of the optimizer from an H5 file, which Keras 3.15 fails to do."""
     import h5py
     from keras.src.legacy.saving import legacy_h5_format
 
@@ -197,7 +199,7 @@ def _restore_optimizer(network: keras.Model, path: Path) -> None:
 
 def _load_saved_model(path: Path) -> keras.Model:
     if not (path / "saved_model.pb").is_file():
-        raise WeightsError(f"{path}: holds no saved_model.pb, so it is no SavedModel")
+        raise WeightsError(f"{path}: has no saved_model.pb, so it is not a SavedModel")
     import tensorflow as tf
 
     signatures = tf.saved_model.load(str(path)).signatures
@@ -206,7 +208,7 @@ def _load_saved_model(path: Path) -> keras.Model:
         raise WeightsError(f"{path}: has no signature {', '.join(_SIGNATURES[:-1])} or {_SIGNATURES[-1]}")
     specs = signatures[endpoint].structured_input_signature[1]
     if len(specs) != 1:
-        raise WeightsError(f"{path}: its signature {endpoint} takes {len(specs)} inputs; one is needed")
+        raise WeightsError(f"{path}: its signature {endpoint} has {len(specs)} inputs; exactly one is needed")
     (spec,) = specs.values()
     layer = keras.layers.TFSMLayer(str(path), call_endpoint=endpoint)
     inputs = keras.Input(spec.shape[1:], dtype=spec.dtype.name)

@@ -1,4 +1,4 @@
-"""The int8 variant: weights and activations in whole numbers of eight bits, in ranges seen on real pictures."""
+"""The int8 variant: weights and activations quantised to 8 bits, calibrated with real images."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from .errors import DataError
 from .images import decode
 
 CALIBRATION_IMAGES = 300
-"""What NNCF looks at unless told otherwise; more changed nothing, a third as many lost nothing either."""
+"""NNCF's default number of calibration images; neither more nor a third of it changed the accuracy."""
 
-FEWEST_IMAGES = 8
-"""With fewer the ranges are those of single pictures."""
+MIN_IMAGES = 8
+"""With fewer calibration images the ranges would depend on single images."""
 
 
-def calibration_pixels(pictures: Sequence[bytes], most: int, height: int, width: int) -> NDArray[np.uint8]:
-    """Decode pictures spread evenly over all there are, so that sorted ones give each class its share.
+def calibration_pixels(images: Sequence[bytes], limit: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Decode images at even intervals, so that sorted images represent all classes.
 
     Args:
-        pictures: Encoded; those that cannot be decoded are passed over.
-        most: How many to take at most.
-        height: Pixels of the result.
-        width: Pixels of the result.
+        images: Encoded images; those that cannot be decoded are skipped.
+        limit: The maximum number of images.
+        height: Height of the result in pixels.
+        width: Width of the result in pixels.
 
     Returns:
         `uint8 [n, height, width, 3]`.
     """
-    chosen = np.linspace(0, len(pictures) - 1, min(most, len(pictures))).round().astype(int)
+    chosen = np.linspace(0, len(images) - 1, min(limit, len(images))).round().astype(int)
     pixels: list[NDArray[np.uint8]] = []
     for index in chosen:
         with contextlib.suppress(DataError):
-            pixels.append(decode(pictures[index], height, width))
+            pixels.append(decode(images[index], height, width))
     return np.stack(pixels) if pixels else np.empty((0, height, width, 3), np.uint8)
 
 
 def quantize(source: Path, pixels: NDArray[np.uint8], target: Path) -> None:
-    """Write an int8 form of a float32 IR.
+    """Quantise a float32 OpenVINO model to int8.
 
     Args:
-        source: The float32 `.xml`.
-        pixels: Real inputs that show which values occur, `uint8 [n, height, width, 3]`; their labels play no part.
-        target: The `.xml` to write; its weights lie beside it.
+        source: The `.xml` of the float32 model.
+        pixels: Calibration images, `uint8 [n, height, width, 3]`.
+        target: The `.xml` to write; the `.bin` is written next to it.
     """
-    with _quiet():
+    with _without_output():
         import nncf
 
         nncf.set_log_level(logging.ERROR)
@@ -61,8 +61,8 @@ def quantize(source: Path, pixels: NDArray[np.uint8], target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep NNCF's progress bars off the terminal, and NNCF from telling its makers that it was used."""
-    os.environ.setdefault("NNCF_CI", "1")  # Read at its import.
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+def _without_output() -> Iterator[None]:
+    """Suppress NNCF's progress bars and telemetry."""
+    os.environ.setdefault("NNCF_CI", "1")  # NNCF reads this at import.
+    with open(os.devnull, "w", encoding="utf-8") as null, contextlib.redirect_stdout(null):  # noqa: PTH123
         yield

@@ -1,4 +1,4 @@
-"""An evaluation as a page that a person can read, and as a picture."""
+"""Report of an evaluation: an HTML page and an image of the confusion matrix."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from .evaluate import ClassFigures, Evaluation
+    from .evaluate import ClassMetrics, Evaluation
 
 _NAMED_CLASSES = 50
-"""More classes than this make the axes of the picture unreadable, so they stay without names."""
+"""With more classes than this the axes of the image have no class names, because they would be unreadable."""
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -26,82 +26,82 @@ img { max-width: 100%; }
 
 
 def sentences(evaluation: Evaluation) -> list[str]:
-    """Say in plain counts what was taken for what; classes without a mistake share the last sentence.
+    """Describe the confusion matrix in plain counts; the last sentence lists classes without errors.
 
     Returns:
-        Sentences such as «Of 36 pictures of “8”, 1 was taken for “9”.»
+        Sentences such as «Of 36 images of “8”, 1 was classified as “9”.»
     """
-    said: list[str] = []
-    faultless: list[str] = []
-    for place, figures in enumerate(evaluation.classes):
-        row = evaluation.confusion[place]
-        mistakes = sorted(
-            ((count, evaluation.classes[other].name) for other, count in enumerate(row) if other != place and count),
-            key=lambda mistake: (-mistake[0], mistake[1]),
+    result: list[str] = []
+    without_errors: list[str] = []
+    for index, metrics in enumerate(evaluation.classes):
+        row = evaluation.confusion[index]
+        errors = sorted(
+            ((count, evaluation.classes[other].name) for other, count in enumerate(row) if other != index and count),
+            key=lambda error: (-error[0], error[1]),
         )
-        if not mistakes:
-            faultless.append(f"“{figures.name}” ({figures.support})")
+        if not errors:
+            without_errors.append(f"“{metrics.name}” ({metrics.support})")
             continue
-        parts = [f"{count} {'was' if count == 1 else 'were'} taken for “{name}”" for count, name in mistakes]
-        said.append(f"Of {figures.support} pictures of “{figures.name}”, {', '.join(parts)}.")
-    if faultless:
-        said.append(f"All pictures of these classes were recognised: {', '.join(faultless)}.")
-    return said
+        parts = [f"{count} {'was' if count == 1 else 'were'} classified as “{name}”" for count, name in errors]
+        result.append(f"Of {metrics.support} images of “{metrics.name}”, {', '.join(parts)}.")
+    if without_errors:
+        result.append(f"All images of these classes were classified correctly: {', '.join(without_errors)}.")
+    return result
 
 
-def page(evaluation: Evaluation, picture: bytes) -> str:
-    """Return one HTML page with everything in it.
+def html_page(evaluation: Evaluation, image: bytes) -> str:
+    """Return a self-contained HTML page.
 
     Args:
-        evaluation: What was measured.
-        picture: The confusion matrix as a PNG file.
+        evaluation: The evaluation.
+        image: The confusion matrix as a PNG file.
     """
-    right = sum(figures.true_positives for figures in evaluation.classes)
+    correct = sum(metrics.true_positives for metrics in evaluation.classes)
     items = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in sentences(evaluation))
-    rows = "\n".join(_row(figures) for figures in evaluation.classes)
+    rows = "\n".join(_row(metrics) for metrics in evaluation.classes)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Evaluation</title><style>{_STYLE}</style></head>
 <body>
 <h1>Evaluation</h1>
-<p>Of {evaluation.examples} pictures of {escape(evaluation.data)} that the model was not trained on,
-it recognised {right}: an accuracy of {evaluation.accuracy:.2%}.</p>
+<p>Of {evaluation.examples} images of {escape(evaluation.data)} that the model was not trained on,
+it classified {correct} correctly: an accuracy of {evaluation.accuracy:.2%}.</p>
 <ul>
 {items}
 </ul>
 <table>
-<tr><th>Class</th><th>Pictures</th><th>Recognised</th><th>Missed (false negatives)</th>
-<th>Wrongly taken for it (false positives)</th><th>Precision</th><th>Recall</th><th>F1</th></tr>
+<tr><th>Class</th><th>Images</th><th>True positives</th><th>False negatives</th>
+<th>False positives</th><th>Precision</th><th>Recall</th><th>F1</th></tr>
 {rows}
 </table>
-<h2>What was taken for what</h2>
-<p><img alt="Confusion matrix" src="data:image/png;base64,{b64encode(picture).decode()}"></p>
+<h2>Confusion matrix</h2>
+<p><img alt="Confusion matrix" src="data:image/png;base64,{b64encode(image).decode()}"></p>
 </body>
 </html>
 """
 
 
-def _row(figures: ClassFigures) -> str:
-    precision = "–" if figures.precision is None else f"{figures.precision:.3f}"
+def _row(metrics: ClassMetrics) -> str:
+    precision = "–" if metrics.precision is None else f"{metrics.precision:.3f}"
     cells = [
-        escape(figures.name),
-        str(figures.support),
-        str(figures.true_positives),
-        str(figures.false_negatives),
-        str(figures.false_positives),
+        escape(metrics.name),
+        str(metrics.support),
+        str(metrics.true_positives),
+        str(metrics.false_negatives),
+        str(metrics.false_positives),
         precision,
-        f"{figures.recall:.3f}",
-        f"{figures.f1:.3f}",
+        f"{metrics.recall:.3f}",
+        f"{metrics.f1:.3f}",
     ]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
-def confusion_picture(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> bytes:
+def confusion_image(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> bytes:
     """Draw the confusion matrix.
 
     Args:
-        confusion: Counts; a row for what a picture is, a column for what it was taken for.
-        classes: Names.
+        confusion: Counts; rows are true classes, columns predicted classes.
+        classes: The names of the classes.
 
     Returns:
         A PNG file.
@@ -115,10 +115,10 @@ def confusion_picture(confusion: Sequence[Sequence[int]], classes: Sequence[str]
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("is")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     if len(classes) <= _NAMED_CLASSES:
-        # Names are names: a dollar in one begins no formula.
+        # Without parse_math a dollar sign in a name would start a formula.
         axes.set_xticks(range(len(classes)), classes, rotation=90, parse_math=False)
         axes.set_yticks(range(len(classes)), classes, parse_math=False)
         for (row, column), count in np.ndenumerate(counts):

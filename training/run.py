@@ -1,10 +1,10 @@
-"""The folder of a training run: its settings, its progress, and in the end its model.
+"""The folder of a training run: settings, progress, and finally the model.
 
-config.json             what was asked for; written first, never changed once an epoch is done
-progress.json           epochs done and their figures; names the checkpoint that belongs to it
-checkpoint-0003.keras   the model after that epoch with the state of its optimizer
-model.keras             the trained model, once the last epoch is done
-evaluation.json, .html  what `evaluate` found
+config.json             the settings; written first, not changed after the first epoch
+progress.json           metrics of the finished epochs; their number gives the matching checkpoint
+checkpoint-0003.keras   the model after that epoch, with the state of its optimizer
+model.keras             the trained model, after the last epoch
+evaluation.json, .html  the results of `evaluate`
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .errors import RunError
 
 
 class RunConfig(BaseModel):
-    """All that decides what a run learns."""
+    """The settings of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,13 +35,13 @@ class RunConfig(BaseModel):
     seed: int = Field(ge=0)
     held_out: float = Field(gt=0, lt=1)
     flip: bool
-    """Whether pictures are mirrored at random."""
+    """Whether images are mirrored at random."""
     weights: str | None
-    """What the network started from."""
+    """Pretrained weights, or None."""
 
 
 class Epoch(BaseModel):
-    """The figures of one epoch."""
+    """The metrics of one epoch."""
 
     loss: float
     accuracy: float
@@ -51,18 +51,18 @@ class Epoch(BaseModel):
 
 
 class Progress(BaseModel):
-    """How far a run has come."""
+    """The finished epochs of a run."""
 
     history: list[Epoch] = []
 
     @property
     def epochs(self) -> int:
-        """Return the number of epochs done."""
+        """Return the number of finished epochs."""
         return len(self.history)
 
 
 class Run:
-    """A run's folder; files appear in it only whole."""
+    """The folder of a run; files in it are written atomically."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,44 +73,46 @@ class Run:
 
     @property
     def started(self) -> bool:
-        """Tell whether the folder holds a run."""
+        """Return whether the folder contains a run."""
         return self._config.exists()
 
     @property
     def finished(self) -> bool:
-        """Tell whether the last epoch is done."""
+        """Return whether the last epoch is finished."""
         return self.model.exists()
 
     def config(self) -> RunConfig:
-        """Return what was asked for.
+        """Return the settings.
 
         Raises:
-            RunError: The folder holds no run.
+            RunError: The folder contains no run.
         """
         if not self.started:
-            raise RunError(f"{self.folder}: holds no training run; make one with: python -m training train --output")
+            raise RunError(
+                f"{self.folder}: contains no training run; start one with: python -m training train --output"
+            )
         try:
             return RunConfig.model_validate_json(self._config.read_bytes())
         except ValidationError as error:
             raise RunError(f"{self._config}: {error.errors(include_url=False)[0]['msg']}") from None
 
     def begin(self, config: RunConfig) -> None:
-        """Write down what was asked for."""
+        """Create the folder and write the settings."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.write("config.json", lambda path: path.write_text(config.model_dump_json(indent=1), encoding="utf-8"))
 
     def progress(self) -> Progress:
-        """Return how far the run has come; nothing done where nothing was written."""
+        """Return the finished epochs; none if there is no progress file."""
         if not self._progress.exists():
             return Progress()
         return Progress.model_validate_json(self._progress.read_bytes())
 
     def checkpoint(self, epochs: int) -> Path:
-        """Return where the model after so many epochs lies."""
+        """Return the path of the checkpoint after a number of epochs."""
         return self.folder / f"checkpoint-{epochs:04d}.keras"
 
-    def keep(self, progress: Progress, save: Callable[[Path], object]) -> None:
-        """Keep the model after an epoch; only then does the one before go."""
+    def save_checkpoint(self, progress: Progress, save: Callable[[Path], object]) -> None:
+        """Save a checkpoint and the progress, then delete older checkpoints."""
         current = self.checkpoint(progress.epochs)
         self.write(current.name, save)
         self.write("progress.json", lambda path: path.write_text(progress.model_dump_json(indent=1), encoding="utf-8"))
@@ -119,25 +121,25 @@ class Run:
                 other.unlink()
 
     def finish(self, progress: Progress) -> None:
-        """Make the last checkpoint the model of the run."""
+        """Rename the last checkpoint to `model.keras`."""
         self.checkpoint(progress.epochs).replace(self.model)
 
     def write(self, name: str, save: Callable[[Path], object]) -> None:
-        """Let `save` write a file beside, then give it its name at once."""
+        """Write a file atomically: `save` writes a temporary file, which is then renamed."""
         target = self.folder / name
-        beside = target.with_name(f".partial-{name}")  # One name, so that a killed writer leaves at most one.
+        partial = target.with_name(f".partial-{name}")  # A fixed name, so that killed writers leave at most one.
         try:
-            save(beside)
-            beside.replace(target)
+            save(partial)
+            partial.replace(target)
         finally:
-            beside.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
     def split(self) -> Split:
-        """Read the data again and split it as training did.
+        """Load the data and split it as for training.
 
         Raises:
-            DataError: The data is not there any more.
-            RunError: It is not what the run was trained on.
+            DataError: The data no longer exists.
+            RunError: The data has changed since training.
         """
         config = self.config()
         dataset = load(config.data)
@@ -147,7 +149,7 @@ class Run:
 
 
 def data_digest(dataset: Dataset) -> str:
-    """Return a hash of all pictures and labels, in their order."""
+    """Return the SHA-256 of all images and labels, in order."""
     state = hashlib.sha256("\0".join(dataset.classes).encode())
     for encoded, label in zip(dataset.images, dataset.labels, strict=True):
         state.update(label.tobytes())

@@ -1,7 +1,7 @@
-"""The SavedModel of a version: one network behind three signatures, for TensorFlow and for TensorFlow Serving.
+"""The SavedModel of a version, with three signatures, for TensorFlow and TensorFlow Serving.
 
 pixels            uint8 [n, height, width, 3]               → scores
-serving_default   encoded pictures, string [n]              → scores
+serving_default   encoded images, string [n]                → scores
 classify_images   serialized tf.train.Example, string [n]   → classes, scores; TensorFlow Serving's classify
 """
 
@@ -20,21 +20,21 @@ from model_store.trust.manifest import Signature, Tensor
 from .model import MEAN, SCALE
 
 FEATURE = "image_bytes"
-"""The feature of an example that holds the encoded picture."""
+"""The feature of an example that contains the encoded image."""
 
 
 def save_model(network: keras.Model, folder: Path, classes: Sequence[str], height: int, width: int) -> None:
     """Write a SavedModel with all signatures.
 
-    `serving_default` decodes, resizes and rounds the pictures in the graph, `classify_images` takes them out of the
-    examples and does the same. Scores are `float32 [n, classes]`; `classes` names them, `string [n, classes]`.
+    `serving_default` decodes, resizes and rounds the images in the graph; `classify_images` does the same with the
+    images of examples. Scores are `float32 [n, classes]`, class names `string [n, classes]`.
 
     Args:
-        network: Takes pixels scaled to what it was trained on.
-        folder: Where to write; may exist.
-        classes: Their names, in the order of the scores.
-        height: Pixels that the network takes.
-        width: Pixels that the network takes.
+        network: A network whose input are scaled pixels.
+        folder: The folder to write to; may exist.
+        classes: The class names, in the order of the scores.
+        height: Input height of the network in pixels.
+        width: Input width of the network in pixels.
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.uint8, "pixels")])  # type: ignore[untyped-decorator]
@@ -62,18 +62,18 @@ def save_model(network: keras.Model, folder: Path, classes: Sequence[str], heigh
         }
 
     module = tf.Module()
-    # Not the network: of a variable wrapped by Keras a second one is saved, and TensorFlow Serving, which runs the
-    # graph in a session, would restore that one and not the one that the functions read.
+    # Track the variables, not the network: Keras' wrappers would be saved as second variables, and TensorFlow Serving,
+    # which runs the graph in a session, would restore those instead of the ones that the functions read.
     module.weights = list(pixels.get_concrete_function().variables)
-    named = {"serving_default": serving_default, "pixels": pixels, "classify_images": classify_images}
-    for name, function in named.items():
+    functions = {"serving_default": serving_default, "pixels": pixels, "classify_images": classify_images}
+    for name, function in functions.items():
         setattr(module, name, function)
-    tf.saved_model.save(module, str(folder), signatures=named)
-    _name_methods(folder, signatures(classes, height, width))
+    tf.saved_model.save(module, str(folder), signatures=functions)
+    _set_method_names(folder, signatures(classes, height, width))
 
 
 def signatures(classes: Sequence[str], height: int, width: int) -> dict[str, Signature]:
-    """Describe the signatures that `save_model` writes, for the manifest."""
+    """Return the signatures that `save_model` writes, for the manifest."""
     strings = Tensor(dtype="DT_STRING", shape=(-1,))
     scores = Tensor(dtype="DT_FLOAT", shape=(-1, len(classes)))
     names = Tensor(dtype="DT_STRING", shape=(-1, len(classes)))
@@ -87,10 +87,10 @@ def signatures(classes: Sequence[str], height: int, width: int) -> dict[str, Sig
     }
 
 
-def _name_methods(folder: Path, named: dict[str, Signature]) -> None:
-    """Mark each signature with the API it answers: saving marks all of them as predict."""
+def _set_method_names(folder: Path, described: dict[str, Signature]) -> None:
+    """Set the API of each signature; TensorFlow saves all of them as predict."""
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(folder))
-    for name, signature in named.items():
+    for name, signature in described.items():
         updater.replace_method_name(name, f"tensorflow/serving/{signature.method}")
     updater.save()
-    write_fingerprint(str(folder))  # It holds a hash of the file that was just changed.
+    write_fingerprint(str(folder))  # It contains a hash of the file that was just changed.

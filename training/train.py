@@ -1,13 +1,14 @@
-"""Training: epoch by epoch, each a pure function of the seed and of the model before it.
+"""The training loop; each epoch depends only on the seed and on the previous checkpoint.
 
-The order of the examples, their changes and dropout are drawn anew for each epoch from `(seed, epoch)`, so
-that a run that was interrupted and resumed goes the same way as one that was not.
+The order of the examples, augmentation and dropout are seeded with `(seed, epoch)`, so a resumed run gives the same
+result as an uninterrupted one.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -23,22 +24,26 @@ from .run import Epoch, Progress, Run, RunConfig, data_digest
 
 _EVALUATION_BATCH = 64
 
+Build = Callable[[int, int, str | None, int], keras.Model]
+"""Builds a classifier from the image size in pixels, the number of classes, the pretrained weights, and the seed."""
 
-def train(run: Run, config: RunConfig, *, resume: bool) -> Progress:
-    """Train to the last epoch, keeping a checkpoint after each.
+
+def train(run: Run, config: RunConfig, *, resume: bool, build: Build = classifier.build) -> Progress:
+    """Train until the last epoch, with a checkpoint after each.
 
     Args:
-        run: Where everything is kept.
-        config: What to do; on resuming it must be what the run began with.
-        resume: Go on from the last checkpoint, if there is one.
+        run: The folder of the run.
+        config: The settings; a resumed run needs the same as before.
+        resume: Continue from the last checkpoint, if there is one.
+        build: Builds the network of a new run.
 
     Returns:
-        The figures of all epochs.
+        The metrics of all epochs.
 
     Raises:
         DataError: The data cannot be used.
-        RunError: The run has begun and `resume` is not set, or it began with other settings.
-        WeightsError: The weights to start from cannot be had.
+        RunError: The run was started before, and `resume` is not set or the settings differ.
+        WeightsError: The pretrained weights are not available.
     """
     _begin(run, config, resume=resume)
     progress = run.progress()
@@ -49,24 +54,24 @@ def train(run: Run, config: RunConfig, *, resume: bool) -> Progress:
         parts.train.pixels(config.image_size, config.image_size),
         parts.held_out.pixels(config.image_size, config.image_size),
     )
-    kept = run.checkpoint(progress.epochs)
-    network = classifier.load(kept) if progress.epochs else _compiled(config, len(pixels))
+    checkpoint = run.checkpoint(progress.epochs)
+    network = classifier.load(checkpoint) if progress.epochs else _compiled_network(config, len(pixels), build)
     while progress.epochs < config.epochs:
         started = time.perf_counter()
-        loss, accuracy = _epoch(network, config, progress.epochs, pixels, parts.train.labels)
-        held_out_loss, held_out_accuracy = _measure(network, held_out, parts.held_out.labels)
-        figures = Epoch(
+        loss, accuracy = _train_epoch(network, config, progress.epochs, pixels, parts.train.labels)
+        held_out_loss, held_out_accuracy = _evaluate(network, held_out, parts.held_out.labels)
+        metrics = Epoch(
             loss=loss,
             accuracy=accuracy,
             held_out_loss=held_out_loss,
             held_out_accuracy=held_out_accuracy,
             seconds=time.perf_counter() - started,
         )
-        progress = Progress(history=[*progress.history, figures])
-        run.keep(progress, network.save)
+        progress = Progress(history=[*progress.history, metrics])
+        run.save_checkpoint(progress, network.save)
         print(
             f"Epoch {progress.epochs} of {config.epochs}: loss {loss:.4f}, accuracy {accuracy:.4f}; "
-            f"held out: loss {held_out_loss:.4f}, accuracy {held_out_accuracy:.4f} ({figures.seconds:.0f} s)",
+            f"held out: loss {held_out_loss:.4f}, accuracy {held_out_accuracy:.4f} ({metrics.seconds:.0f} s)",
             flush=True,
         )
     run.finish(progress)
@@ -85,7 +90,7 @@ def make_config(
     flip: bool,
     weights: str | None,
 ) -> RunConfig:
-    """Read the data once and return the settings of a run on it.
+    """Load the data once, and return the settings of a run on it.
 
     Raises:
         DataError: The data cannot be used.
@@ -107,32 +112,37 @@ def make_config(
 
 
 def _begin(run: Run, config: RunConfig, *, resume: bool) -> None:
-    if not run.finished and not run.progress().epochs:  # Nothing was learned yet, so nothing is lost.
+    if not run.finished and not run.progress().epochs:  # No epoch is finished, so nothing is lost.
         run.begin(config)
         return
-    before = run.config()
-    if before.data == config.data and before.data_sha256 != config.data_sha256:
-        raise RunError(f"{config.data}: has changed since {run.folder} was begun; use another --output")
+    previous = run.config()
+    if previous.data == config.data and previous.data_sha256 != config.data_sha256:
+        raise RunError(f"{config.data}: has changed since {run.folder} was started; use another --output")
     for name in RunConfig.model_fields:
-        if getattr(before, name) != getattr(config, name):
+        if getattr(previous, name) != getattr(config, name):
             option = name.replace("_", "-")
             raise RunError(
-                f"{run.folder}: was begun with {option} {getattr(before, name)!r}, not {getattr(config, name)!r}; "
+                f"{run.folder}: was started with {option} {getattr(previous, name)!r}, not {getattr(config, name)!r}; "
                 "use the same settings, or another --output"
             )
     if not resume and not run.finished:
-        raise RunError(f"{run.folder}: holds a run that is not finished; go on with --resume, or use another --output")
+        raise RunError(f"{run.folder}: contains an unfinished run; continue with --resume, or use another --output")
 
 
-def _compiled(config: RunConfig, examples: int) -> keras.Model:
-    """Build the network with Adam: the rate climbs during the first epoch, then falls along a cosine."""
-    network = classifier.build(config.image_size, len(config.classes), config.weights, config.seed)
+def _compiled_network(config: RunConfig, examples: int, build: Build) -> keras.Model:
+    """Build the network with Adam.
+
+    The learning rate warms up during one epoch, or a quarter of a run of fewer than four epochs, then decays as a
+    cosine.
+    """
+    network = build(config.image_size, len(config.classes), config.weights, config.seed)
     steps = _steps(examples, config.batch_size)
+    warmup = min(steps, steps * config.epochs // 4)
     schedule = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 10,
-        decay_steps=max(1, steps * (config.epochs - 1)),
+        decay_steps=max(1, steps * config.epochs - warmup),
         warmup_target=config.learning_rate,
-        warmup_steps=steps,
+        warmup_steps=warmup,
     )
     network.compile(
         keras.optimizers.Adam(schedule),
@@ -144,19 +154,20 @@ def _compiled(config: RunConfig, examples: int) -> keras.Model:
 
 
 def _steps(examples: int, batch_size: int) -> int:
-    """Return the batches of an epoch; the rest that fills no batch waits for the next one."""
+    """Return the number of full batches per epoch; the remaining examples are left out."""
     return max(1, examples // batch_size)
 
 
-def _epoch(
+def _train_epoch(
     network: keras.Model, config: RunConfig, epoch: int, pixels: NDArray[np.uint8], labels: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """Go once through the examples; return mean loss and accuracy on the way."""
+    """Train one epoch, and return the mean training loss and accuracy."""
     generator = np.random.default_rng([config.seed, epoch])
-    # Dropout counts on from what it is given: neighbouring epochs must start far apart.
-    network.get_layer("dropout").seed_generator.state.assign(
-        np.random.SeedSequence([config.seed, epoch]).generate_state(2)
-    )
+    # Dropout increments its seed, so the seeds of successive epochs must be far apart.
+    dropouts = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout) and layer.rate]
+    states = np.random.SeedSequence([config.seed, epoch]).generate_state(2 * len(dropouts)).reshape(-1, 2)
+    for dropout, state in zip(dropouts, states, strict=True):
+        dropout.seed_generator.state.assign(state)
     order = generator.permutation(len(pixels))
     losses: list[float] = []
     accuracies: list[float] = []
@@ -165,19 +176,19 @@ def _epoch(
     with tqdm(steps, desc=title, unit="batch", leave=False, disable=not sys.stderr.isatty()) as bar:
         for step in bar:
             batch = order[step * config.batch_size : (step + 1) * config.batch_size]
-            changed = augment(pixels[batch], generator, flip=config.flip)
+            augmented = augment(pixels[batch], generator, flip=config.flip)
             network.reset_metrics()
-            figures = network.train_on_batch(classifier.scale(changed), labels[batch], return_dict=True)
-            losses.append(float(figures["loss"]))
-            accuracies.append(float(figures["accuracy"]))
+            metrics = network.train_on_batch(classifier.scale(augmented), labels[batch], return_dict=True)
+            losses.append(float(metrics["loss"]))
+            accuracies.append(float(metrics["accuracy"]))
             bar.set_postfix(loss=f"{np.mean(losses):.3f}", accuracy=f"{np.mean(accuracies):.3f}")
     return float(np.mean(losses)), float(np.mean(accuracies))
 
 
-def _measure(network: keras.Model, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[float, float]:
+def _evaluate(network: keras.Model, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[float, float]:
     scores = predict(network, pixels)
-    chosen = scores[np.arange(len(labels)), labels]
-    loss = -np.log(np.maximum(chosen, 1e-7)).mean()
+    probabilities = scores[np.arange(len(labels)), labels]
+    loss = -np.log(np.maximum(probabilities, 1e-7)).mean()
     return float(loss), float((scores.argmax(axis=1) == labels).mean())
 
 

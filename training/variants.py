@@ -1,4 +1,4 @@
-"""The variants of a package: each run by the engine that will serve it, and measured against the Keras model."""
+"""The variants of a package: each is run by its engine and compared with the Keras model."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from model_store.trust.manifest import Variant
 from .errors import ExportError
 
 FP32_TOLERANCE = 1e-3
-"""Largest difference of a float32 engine's score from Keras'."""
+"""Maximum difference between scores of a float32 variant and of Keras."""
 
-BLIND_TOLERANCE = 0.05
-"""The same of bfloat16 where this machine does not compute in it; several times what was seen on one that does."""
+UNMEASURED_BF16_TOLERANCE = 0.05
+"""Tolerance of bfloat16 if this CPU cannot compute in it; several times the difference measured on one that can."""
 
-LOOSEST_TOLERANCE = 0.5
-"""The same of any variant: what needs more is another model."""
+MAX_TOLERANCE = 0.5
+"""Maximum tolerance of any variant."""
 
-_HEADROOM = 2.0
-"""How many times larger than measured a difference may be: other CPUs add up in another order."""
+_TOLERANCE_FACTOR = 2.0
+"""Tolerance / measured difference; other CPUs sum in another order."""
 
-_USUAL = 0.99
-"""Share of the held-out pictures whose differences count; what is left are those that the model is in doubt about."""
+_QUANTILE = 0.99
+"""Quantile of the differences on the held-out images; the rest are images on which the model is undecided."""
 
 _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Form:
-    """A variant that is written but not measured yet."""
+class Candidate:
+    """A variant that has been written, but not measured."""
 
     engine: str
     precision: str
@@ -49,36 +49,36 @@ class Form:
 
     @property
     def name(self) -> str:
-        """Return engine and precision, as in `openvino/fp32`."""
+        """Return engine and precision, for example `openvino/fp32`."""
         return f"{self.engine}/{self.precision}"
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures, and the scores that the float32 Keras model gives them."""
+class ReferenceScores:
+    """Images, and their scores by the float32 Keras model."""
 
     pixels: NDArray[np.uint8]
     """`[n, height, width, 3]`"""
     scores: NDArray[np.float32]
     """`[n, classes]`"""
     labels: NDArray[np.int64] | None = None
-    """`[n]`, where they are known."""
+    """`[n]`, if known."""
 
     def accuracy(self, scores: NDArray[np.float32]) -> float | None:
-        """Return the top-1 of scores of these pictures, where their labels are known."""
+        """Return the top-1 accuracy of scores of these images; None without labels."""
         return None if self.labels is None else float((scores.argmax(axis=1) == self.labels).mean())
 
     def differences(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return how far the scores of each picture are from Keras' at most, `[n]`."""
+        """Return the maximum difference from the scores of Keras for each image, `[n]`."""
         differences: NDArray[np.float32] = np.abs(scores - self.scores).max(axis=1)
         return differences
 
 
-def forms(folder: Path, loaded: Any) -> Iterator[Form]:
-    """Yield what can be run of the files in the folder of a version, float32 first.
+def candidates(folder: Path, loaded: Any) -> Iterator[Candidate]:
+    """Yield the possible variants of a version, for each engine float32 first.
 
     Args:
-        folder: Of the version; holds `openvino/fp32.xml` and, if there is to be one, `openvino/int8.xml`.
+        folder: The folder of the version, with `openvino/fp32.xml` and optionally `openvino/int8.xml`.
         loaded: The SavedModel in it.
     """
     files: dict[str, str] = {"fp32": "openvino/fp32", "bf16": "openvino/fp32", "int8": "openvino/int8"}
@@ -86,65 +86,70 @@ def forms(folder: Path, loaded: Any) -> Iterator[Form]:
         path = folder / f"{name}.xml"
         if path.is_file():
             load = partial(compile_ir, path, precision, available_cpus(), streams=1)
-            yield Form("openvino", precision, f"{name}.xml", (f"{name}.xml", f"{name}.bin"), load)
+            yield Candidate("openvino", precision, f"{name}.xml", (f"{name}.xml", f"{name}.bin"), load)
     saved = [*folder.glob("*.pb"), *(folder / "variables").iterdir()]
     names = tuple(sorted(path.relative_to(folder).as_posix() for path in saved))
     for precision in ("fp32", "bf16"):
-        yield Form("tensorflow", precision, ".", names, partial(freeze, loaded, precision))
+        yield Candidate("tensorflow", precision, ".", names, partial(freeze, loaded, precision))
 
 
 def measure(
-    made: Iterator[Form], golden: Pictures, held_out: Pictures | None, say: Callable[[str], object]
+    unmeasured: Iterator[Candidate],
+    golden: ReferenceScores,
+    held_out: ReferenceScores | None,
+    log: Callable[[str], object],
 ) -> tuple[Variant, ...]:
-    """Run each form on the pictures and return those that still are the model, with accuracy and tolerance.
+    """Run each candidate, and return those that agree with Keras as variants, with accuracy and tolerance.
 
-    The tolerance is twice what the scores of the golden set, and of nearly all held-out pictures, differ from Keras'.
+    The tolerance is twice the maximum difference from Keras on the golden set and on 99 % of the held-out images.
 
     Args:
-        made: The forms; of an engine float32 first.
+        unmeasured: The candidates; for each engine float32 first.
         golden: The golden set.
-        held_out: Labelled pictures that the model was not trained on, where there are any.
-        say: Told what was left out or could not be measured.
+        held_out: Labelled images that the model was not trained on, if there are any.
+        log: Called with a message for each variant that is left out or cannot be measured.
 
     Raises:
-        ExportError: A float32 form does not agree with Keras on the golden set.
+        ExportError: A float32 variant does not agree with Keras on the golden set.
     """
     variants: list[Variant] = []
-    exact: dict[str, NDArray[np.float32]] = {}
-    for form in made:
-        engine = form.load()
+    fp32_scores: dict[str, NDArray[np.float32]] = {}
+    for candidate in unmeasured:
+        engine = candidate.load()
         try:
             scores = _scores(engine, golden.pixels)
-            others = _scores(engine, held_out.pixels) if held_out else None
+            held_out_scores = _scores(engine, held_out.pixels) if held_out else None
         finally:
             engine.close()
-        furthest = float(golden.differences(scores).max())
+        difference = float(golden.differences(scores).max())
         accuracy = None
-        if form.precision == "fp32":
-            if not furthest <= FP32_TOLERANCE:
-                raise ExportError(f"{form.name} differs from Keras by {furthest:.2g}; {FP32_TOLERANCE:g} is allowed")
-            exact[form.engine], tolerance = scores, FP32_TOLERANCE
-        elif form.precision == "bf16" and np.array_equal(scores, exact[form.engine]):
-            say(f"{form.name}: this CPU does not compute in bf16, so its accuracy is not measured")
-            others, tolerance = None, BLIND_TOLERANCE
-        elif not furthest * _HEADROOM <= LOOSEST_TOLERANCE:
-            say(
-                f"{form.name}: left out, as its golden scores differ from Keras' by {furthest:.2g}; "
-                f"{LOOSEST_TOLERANCE / _HEADROOM:g} is allowed"
+        if candidate.precision == "fp32":
+            if not difference <= FP32_TOLERANCE:
+                raise ExportError(
+                    f"{candidate.name} differs from Keras by {difference:.2g}; {FP32_TOLERANCE:g} is allowed"
+                )
+            fp32_scores[candidate.engine], tolerance = scores, FP32_TOLERANCE
+        elif candidate.precision == "bf16" and np.array_equal(scores, fp32_scores[candidate.engine]):
+            log(f"{candidate.name}: this CPU does not compute in bf16, so its accuracy is not measured")
+            held_out_scores, tolerance = None, UNMEASURED_BF16_TOLERANCE
+        elif not difference * _TOLERANCE_FACTOR <= MAX_TOLERANCE:
+            log(
+                f"{candidate.name}: left out, because its golden scores differ from Keras' by {difference:.2g}; "
+                f"{MAX_TOLERANCE / _TOLERANCE_FACTOR:g} is allowed"
             )
             continue
         else:
-            if held_out and others is not None:
-                furthest = max(furthest, float(np.quantile(held_out.differences(others), _USUAL)))
-            tolerance = min(max(_HEADROOM * furthest, FP32_TOLERANCE), LOOSEST_TOLERANCE)
-        if held_out and others is not None:
-            accuracy = held_out.accuracy(others)
+            if held_out and held_out_scores is not None:
+                difference = max(difference, float(np.quantile(held_out.differences(held_out_scores), _QUANTILE)))
+            tolerance = min(max(_TOLERANCE_FACTOR * difference, FP32_TOLERANCE), MAX_TOLERANCE)
+        if held_out and held_out_scores is not None:
+            accuracy = held_out.accuracy(held_out_scores)
         variants.append(
             Variant(
-                engine=form.engine,
-                precision=form.precision,
-                path=form.path,
-                files=form.files,
+                engine=candidate.engine,
+                precision=candidate.precision,
+                path=candidate.path,
+                files=candidate.files,
                 accuracy=accuracy,
                 tolerance=float(f"{tolerance:.2g}"),
             )

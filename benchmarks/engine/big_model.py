@@ -59,5 +59,5 @@ def main(weights: str | None, seed: int, store: str, model: str) -> int:
     source = from_imagenet(weights, None) if weights else random_source(seed)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "package"
-        export(source, package, say=lambda line: print(line, file=sys.stderr))
+        export(source, package, log=lambda line: print(line, file=sys.stderr))
         return run_store(["publish", str(package), "--store", store, "--model", model, "--label", "stable"])

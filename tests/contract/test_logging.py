@@ -79,7 +79,8 @@ def test_what_is_answered_leaves_no_line(server: Server, eight: dict[str, Any]) 
         assert ask(server, PREDICT, eight).status_code == 200
     for path in (MODEL, f"{MODEL}/metadata", "/v2/models/xception", "/metrics", "/docs.json", "/", "/livez", "/readyz"):
         assert server.client.get(path).status_code == 200
-    assert lines.read() == []
+    # A client of an earlier test may have disconnected only just now: files share the service.
+    assert [line for line in lines.read() if "reason=client_disconnected" not in line] == []
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,8 @@ class Monitored:
 
     def wait_for(self, alert: str, status: str) -> dict[str, Any]:
         """Wait until an alert has arrived as `firing` or `resolved`, and return its last notification."""
-        wait_until(lambda: bool(self.receiver.heard(alert, status)), SOON_S)
-        return self.receiver.heard(alert, status)[-1]
+        wait_until(lambda: bool(self.receiver.received(alert, status)), SOON_S)
+        return self.receiver.received(alert, status)[-1]
 
     def value(self, expression: str) -> float:
         """Return the sum of a query's samples; 0 if there are none."""

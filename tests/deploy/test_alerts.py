@@ -15,7 +15,7 @@ def test_a_healthy_service_fires_no_alert(monitored: Monitored) -> None:
         assert monitored.value("sum(rate(xception_requests_total[10s]))") > 0
     assert monitored.value("up") == 1, "the pod of another application is scraped"
     assert monitored.value("ALERTS") == 0
-    assert not monitored.receiver.told
+    assert not monitored.receiver.alerts
 
 
 def test_an_unreachable_store_that_recovers(monitored: Monitored) -> None:
@@ -31,7 +31,7 @@ def test_an_unreachable_store_that_recovers(monitored: Monitored) -> None:
         "model": "xception",
     }
     assert fired["annotations"]["summary"] == f"{POD} cannot read the labels in the store"
-    assert not monitored.receiver.heard("XceptionStoreUnreachable", "resolved")
+    assert not monitored.receiver.received("XceptionStoreUnreachable", "resolved")
     assert monitored.server.client.get("/readyz").status_code == 200
     monitored.link.mend()
     monitored.wait_for("XceptionStoreUnreachable", "resolved")

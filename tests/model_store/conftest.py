@@ -26,7 +26,7 @@ AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION
 
 @dataclass(frozen=True)
 class Store:
-    """A fresh, empty store."""
+    """A new, empty store."""
 
     url: str
     scheme: str
@@ -49,14 +49,14 @@ def s3_endpoint() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def ceph() -> Iterator[Ceph]:
-    """A real S3 server. Where it is not installed, tests of it are skipped, but in CI it must be there."""
+    """A real S3 server. If it is not installed, its tests are skipped, unless CI is set."""
     require(COMMANDS, PACKAGES)
     with Ceph() as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_", "MODEL_")):
             monkeypatch.delenv(name)
@@ -76,7 +76,7 @@ def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def ceph_url(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A fresh bucket on the real server, as its owner."""
+    """A new bucket on the real server, with the credentials of its owner."""
     for name, value in ceph.owner.environment(ceph.endpoint).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
@@ -87,7 +87,7 @@ def ceph_url(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture(params=["file", "ceph" if installed(COMMANDS) or os.environ.get("CI") else "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """On a laptop without radosgw an imitation of S3 stands in for it."""
+    """A store in a folder or on S3; without radosgw, moto replaces the S3 server."""
     if request.param != "file":
         return Store(request.getfixturevalue(f"{request.param}_url"), "s3")
     return Store(f"file://{tmp_path / 'the store'}", "file")
@@ -127,7 +127,7 @@ def published(store: Store, folder: Path) -> Resolved:
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What asks the internet meets a closed port."""
+    """Redirect requests to the internet to a closed port."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
@@ -135,7 +135,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
-    """A key to sign with; its public half lies beside it."""
+    """A private key for signatures; the public key is next to it."""
     return write_key(tmp_path, "key", ec.generate_private_key(ec.SECP256R1()))
 
 

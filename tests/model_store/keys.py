@@ -1,4 +1,4 @@
-"""Keys to sign with, written as OpenSSL writes them, and the judgement of the package that defines signatures."""
+"""Keys for signatures in the format of OpenSSL, and verification with the package model_signing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model_store.trust.signing import Trust
 
 
 def write_key(root: Path, name: str, private: Any, password: bytes | None = None) -> Path:
-    """Write NAME.pem and NAME.pub, and return the private one."""
+    """Write NAME.pem and NAME.pub, and return the path of the private key."""
     encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
     pem, public = root / f"{name}.pem", root / f"{name}.pub"
     pem.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))

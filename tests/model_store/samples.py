@@ -1,4 +1,4 @@
-"""Version folders, and stores that count, hold up or spoil what passes."""
+"""Version folders, and stores that count, delay or corrupt transfers."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ FILES: Mapping[str, bytes] = {
 }
 
 COPY = "xception/labels.json"
-"""The copy of the labels that readers ask first."""
+"""The copy of the labels, which readers request first."""
 
 
 def target(version: int) -> LabelTarget:
-    """Where a label points, for tests of labels: there need be no such version."""
+    """Return a target of a label; the version need not exist."""
     return LabelTarget(version=version, manifest=f"sha256:{version:064x}")
 
 
@@ -74,7 +74,7 @@ def make_manifest(files: Mapping[str, bytes], **fields: Any) -> Manifest:
                 ),
             ),
             "golden": Golden(images=(), pixels="golden/pixels.npy", scores="golden/scores.npy"),
-            "evaluation": Evaluation(data="pictures", examples=10, accuracy=0.875),
+            "evaluation": Evaluation(data="images", examples=10, accuracy=0.875),
             **fields,
         }
     )
@@ -85,27 +85,27 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def visible(root: Path) -> list[str]:
-    """What a reader of the cache may find: entries, not the area of what is incoming."""
+    """Return the files that readers of the cache can see, without unfinished ones."""
     return sorted(name for name in contents(root) if not name.startswith("."))
 
 
 def parts(root: Path) -> list[Path]:
-    """What is left of files on their way, anywhere below `root`, that no later pull goes on with."""
+    """Return unfinished files below `root` that no later pull can resume."""
     found = [path for path in root.rglob("*") if "parts" in path.parent.name or path.name.endswith(".part")]
     return [path for path in found if not path.name.startswith("sha256-")]
 
 
 def kept(cache_root: Path) -> dict[str, int]:
-    """What a later pull goes on with: the size of each part, by the hash of what it will be."""
+    """Return the parts that a later pull can resume: their size, by the hash of the finished file."""
     sizes = {}
     for path in (cache_root / ".incoming" / "parts").glob("sha256-*"):
-        with suppress(FileNotFoundError):  # A pull that goes on has just finished it.
+        with suppress(FileNotFoundError):  # A resumed pull has just finished it.
             sizes[path.name.removeprefix("sha256-")] = path.stat().st_size
     return sizes
 
 
 class WatchedRemote(Remote):
-    """Counts what is streamed; may change it on the way."""
+    """Counts streamed bytes, and may change them."""
 
     def __init__(self, url: str, change: Callable[[str, bytes], bytes] = lambda _, block: block) -> None:
         inner = Remote.open(url)

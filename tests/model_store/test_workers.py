@@ -8,7 +8,7 @@ import pytest
 from model_store.workers import Stop, Stopped, for_each
 
 
-def test_answers_in_order() -> None:
+def test_results_are_in_order() -> None:
     def slow_first(item: int, stop: Stop) -> int:
         time.sleep(0.05 / (item + 1))
         return item * item
@@ -35,7 +35,7 @@ def test_the_first_failure_stops_the_others() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("model-store")]
 
 
-def test_a_stop_reaches_those_within_and_not_those_around() -> None:
+def test_a_stop_reaches_inner_workers_only() -> None:
     outer = Stop()
     inner, other = Stop(outer), Stop(outer)
     inner.set()
@@ -48,7 +48,7 @@ def test_a_stop_reaches_those_within_and_not_those_around() -> None:
         other.check()
 
 
-def test_a_wait_ends_with_the_wish_to_stop() -> None:
+def test_a_stop_ends_a_wait() -> None:
     outer = Stop()
     Stop(outer).wait(0.01)
     threading.Timer(0.1, outer.set).start()

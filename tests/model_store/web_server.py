@@ -27,10 +27,10 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def serve_folder(folder: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
-    """Serve a folder with Python's own server, which knows neither ranges nor ETags; yield its URL.
+    """Serve a folder with Python's own server, without ranges and ETags; yield its URL.
 
     Args:
-        folder: What is served.
+        folder: The folder to serve.
         certificate: Certificate and key, for https.
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder)))
@@ -49,7 +49,7 @@ def serve_folder(folder: Path, certificate: tuple[Path, Path] | None = None) -> 
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:
-    """Write a certificate of 127.0.0.1 that is its own authority, and its key."""
+    """Write a self-signed certificate for 127.0.0.1 and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)

@@ -1,15 +1,13 @@
-"""`python -m training` in tests: as a process, or in this one, where importing Keras again would take seconds."""
+"""Run `python -m training` with a small network: as a process, or in this process, which has imported Keras already."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.server import ROOT
 from training.__main__ import main
 
 EPOCHS = 3
@@ -21,16 +19,12 @@ def train_arguments(data: Path, output: Path, *more: str) -> list[str]:
 
 
 def command(data: Path, output: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "training", *train_arguments(data, output, *more)]
-
-
-def train(data: Path, output: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(data, output, *more), cwd=ROOT, capture_output=True, text=True, check=False)
+    return [sys.executable, "-m", "tests.training.small_network", *train_arguments(data, output, *more)]
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a command said, and its exit status."""
+    """Exit status and output of a command."""
 
     returncode: int | str | None
     stdout: str
@@ -38,11 +32,11 @@ class Done:
 
 
 def run_here(capsys: pytest.CaptureFixture[str], *arguments: str) -> Done:
-    """Run a command in this process; what it does not catch fails the test."""
+    """Run a command in this process; exceptions that it does not catch fail the test."""
     code: int | str | None
     try:
         code = main(arguments)
-    except SystemExit as end:  # argparse ends so.
+    except SystemExit as end:
         code = end.code
-    said = capsys.readouterr()
-    return Done(code, said.out, said.err)
+    output = capsys.readouterr()
+    return Done(code, output.out, output.err)

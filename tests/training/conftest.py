@@ -1,4 +1,4 @@
-"""Small data for training the real Xception in seconds."""
+"""Small data sets, and a small network trained on them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.shared import made_once
+from training.__main__ import main
 from training.data import Dataset, load
 from training.run import Run
 
-from .commands import train
+from . import small_network
+from .commands import train_arguments
 
 CLASSES = ("0", "1")
 EACH = 12
@@ -20,7 +22,7 @@ EACH = 12
 
 @pytest.fixture(scope="session")
 def few_digits() -> Dataset:
-    """A dozen zeros and a dozen ones."""
+    """12 images of the digit 0 and 12 of the digit 1."""
     digits = load("digits")
     chosen = [index for label in (0, 1) for index in (digits.labels == label).nonzero()[0][:EACH]]
     return Dataset("few", [digits.images[index] for index in chosen], digits.labels[chosen], CLASSES)
@@ -28,7 +30,7 @@ def few_digits() -> Dataset:
 
 @pytest.fixture(scope="session")
 def folder(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """They as PNG files, in a folder for each class."""
+    """These images as PNG files, in a folder for each class."""
 
     def make(root: Path) -> None:
         for number, (encoded, label) in enumerate(zip(few_digits.images, few_digits.labels, strict=True)):
@@ -36,12 +38,12 @@ def folder(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pat
             home.mkdir(parents=True, exist_ok=True)
             (home / f"{number:03}.png").write_bytes(encoded)
 
-    return made_once(tmp_path_factory, "pictures", make)
+    return made_once(tmp_path_factory, "images", make)
 
 
 @pytest.fixture(scope="session")
 def json_lines(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """They as JSON lines."""
+    """These images as JSON lines."""
     path = tmp_path_factory.mktemp("lines") / "examples.jsonl"
     with path.open("w") as out:
         for encoded, label in zip(few_digits.images, few_digits.labels, strict=True):
@@ -52,11 +54,17 @@ def json_lines(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of the real Xception on them that nothing interrupted; six of its pictures are held out."""
+    """An uninterrupted run of the small network on these images; six of them are held out."""
 
     def make(output: Path) -> None:
-        done = train(folder, output)
-        assert done.returncode == 0, done.stderr
-        assert "Epoch 3 of 3: loss" in done.stdout
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("training.train.train", small_network.train)
+            assert main(train_arguments(folder, output)) == 0
 
     return Run(made_once(tmp_path_factory, "whole", make))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command line in this process train the small network."""
+    monkeypatch.setattr("training.train.train", small_network.train)

@@ -1,4 +1,4 @@
-"""A small network, and files of its weights as every Keras has written them."""
+"""A small network, and files of its weights in the formats of Keras 2 and 3."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INPUTS = classifier.scale(PIXELS)
 
 @keras.saving.register_keras_serializable("tests")
 class Gain(keras.layers.Layer):
-    """A layer of one's own, with a weight and a setting."""
+    """A custom layer, with a weight and a setting."""
 
     def __init__(self, first: float = 1.0, **settings: Any) -> None:
         super().__init__(**settings)
@@ -41,32 +41,32 @@ class Gain(keras.layers.Layer):
 
 
 def network(layer: type[Gain] = Gain, classes: int = CLASSES, seed: int = 0, steps: int = 3) -> keras.Model:
-    """A small classifier with a layer of one's own, trained for a few steps."""
+    """Return a small classifier with a custom layer, trained for a few steps."""
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((HEIGHT, WIDTH, 3))
     features = keras.layers.Conv2D(4, 3)(inputs)
     features = keras.layers.BatchNormalization(momentum=0.5)(features)
     features = layer(2.5)(features)
     features = keras.layers.Flatten()(features)
-    made = keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(features))
-    made.compile(keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy", jit_compile=False)
+    model = keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(features))
+    model.compile(keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy", jit_compile=False)
     for _ in range(steps):
-        made.train_on_batch(INPUTS, LABELS % classes)
-    return made
+        model.train_on_batch(INPUTS, LABELS % classes)
+    return model
 
 
 def legacy_weights(model: keras.Model, path: Path) -> Path:
-    """Write weights as Keras 2 did."""
+    """Write weights in the format of Keras 2."""
     with h5py.File(path, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
     return path
 
 
 def new_weights(model: keras.Model, path: Path) -> Path:
-    """Write weights as Keras 3 does, whatever the name."""
-    named = path.with_name("named.weights.h5")
-    model.save_weights(named)
-    return named.replace(path)
+    """Write weights in the format of Keras 3 to a path with any suffix."""
+    file = path.with_name("file.weights.h5")
+    model.save_weights(file)
+    return file.replace(path)
 
 
 def one_line(error: pytest.ExceptionInfo[WeightsError], path: Path) -> str:

@@ -1,7 +1,7 @@
-"""TensorFlow Serving's `PredictionLog` and what it is made of, as far as warm-up records need it.
+"""TensorFlow Serving's `PredictionLog`, with the fields that warm-up records use.
 
-Declared here and read by protobuf itself, in a pool of its own, beside which the package that declares it in full may
-be installed. Names and numbers are those of tensorflow_serving/apis.
+The messages are declared here in a separate protobuf pool, so the package with the full declaration may be installed
+too. Names and numbers are those of tensorflow_serving/apis.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _add(message: Any, name: str, number: int, kind: str) -> None:
 
 
 def _add_file(pool: descriptor_pool.DescriptorPool, file: FileDescriptor) -> None:
-    """Add a file of TensorFlow's to the pool, after those that it imports."""
+    """Add one of TensorFlow's files to the pool, after the files that it imports."""
     for imported in file.dependencies:
         _add_file(pool, imported)
     pool.AddSerializedFile(file.serialized_pb)
@@ -82,10 +82,10 @@ PredictionLog = _declare()
 
 
 def read_records(folder: Path) -> list[bytes]:
-    """Return the warm-up records of a version as they are."""
+    """Return the serialized warm-up records of a version."""
     return [record.numpy() for record in tf.data.TFRecordDataset(str(folder / WARMUP_PATH))]
 
 
 def read_logs(folder: Path) -> list[Any]:
-    """Return the warm-up records of a version, each a `PredictionLog`."""
+    """Return the warm-up records of a version as `PredictionLog` messages."""
     return [PredictionLog.FromString(record) for record in read_records(folder)]

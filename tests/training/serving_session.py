@@ -1,7 +1,7 @@
-"""A SavedModel run as TensorFlow Serving runs it: the graph in a session, tensors by what the signatures name.
+"""Run a SavedModel as TensorFlow Serving does: the graph in a session, with the tensors that the signatures name.
 
-`tf.saved_model.load` is no stand-in for that: it rebuilds objects, finds variables another way, and does not care which
-API a signature answers.
+`tf.saved_model.load` cannot replace this: it rebuilds objects, finds variables in another way, and ignores the API of a
+signature.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ v1 = tf.compat.v1
 
 
 class ServingSession:
-    """A loaded version."""
+    """A session with a loaded version."""
 
     def __init__(self, folder: Path) -> None:
         self._session = v1.Session(graph=v1.Graph())
@@ -33,21 +33,21 @@ class ServingSession:
         self._session.close()
 
     def run(self, signature: str, **inputs: Any) -> dict[str, Any]:
-        """Answer a request to the predict API."""
+        """Run a request of the predict API."""
         definition = self.signatures[signature]
         assert set(inputs) == set(definition.inputs)
         feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
-        answer: dict[str, Any] = self._session.run({k: v.name for k, v in definition.outputs.items()}, feeds)
-        return answer
+        outputs: dict[str, Any] = self._session.run({k: v.name for k, v in definition.outputs.items()}, feeds)
+        return outputs
 
     def classify(self, signature: str, examples: list[bytes]) -> list[list[tuple[str, float]]]:
-        """Answer a request to the classify API, as its REST form does: label and score of every class of an example."""
+        """Run a request of the classify API; return label and score of every class for each example, as over REST."""
         definition = self.signatures[signature]
         assert definition.method_name == tf.saved_model.CLASSIFY_METHOD_NAME
         assert set(definition.inputs) == {tf.saved_model.CLASSIFY_INPUTS}
-        answer = self.run(signature, inputs=examples)
-        assert set(answer) == {tf.saved_model.CLASSIFY_OUTPUT_CLASSES, tf.saved_model.CLASSIFY_OUTPUT_SCORES}
-        classes, scores = answer["classes"], answer["scores"]
+        outputs = self.run(signature, inputs=examples)
+        assert set(outputs) == {tf.saved_model.CLASSIFY_OUTPUT_CLASSES, tf.saved_model.CLASSIFY_OUTPUT_SCORES}
+        classes, scores = outputs["classes"], outputs["scores"]
         assert classes.shape == scores.shape
         assert len(classes) == len(examples)
         return [
@@ -56,8 +56,8 @@ class ServingSession:
         ]
 
     def warm_up(self, folder: Path) -> list[str]:
-        """Run the records of a version, and return which signature each asked, in their order."""
-        asked = []
+        """Run the warm-up records of a version, and return their signatures in order."""
+        used = []
         for log in read_logs(folder):
             if log.HasField("classify_log"):
                 request = log.classify_log.request
@@ -67,8 +67,8 @@ class ServingSession:
                 request = log.predict_log.request
                 inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
                 assert self.run(request.model_spec.signature_name, **inputs)
-            asked.append(request.model_spec.signature_name)
-        return asked
+            used.append(request.model_spec.signature_name)
+        return used
 
 
 def example(**features: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The folder that `export` makes of a run: whole, checked, and it gives the same answers."""
+"""The package that `export` makes of a run is complete, verified, and gives the same scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.train import predict
 from .classifiers import SAME_PIXELS
 
 OTHER_DECODER = 0.05
-"""Where TensorFlow decodes a JPEG, whose pixels differ from Pillow's by a few levels."""
+"""Maximum difference of scores for a JPEG decoded by TensorFlow, whose pixels differ from Pillow's by a few levels."""
 
 DIGITS = tuple(map(str, range(10)))
 
@@ -34,19 +34,19 @@ VARIANTS = ["openvino/fp32", "openvino/bf16", "openvino/int8", "tensorflow/fp32"
 
 @pytest.fixture(scope="module")
 def finished(digits_run: Path) -> Run:
-    """The run that was packaged."""
+    """The packaged run."""
     return Run(digits_run)
 
 
-def test_it_says_what_it_does(export: Export, evaluation: dict[str, Any]) -> None:
-    assert "Quantising to int8, calibrated with 60 pictures" in export.said
-    *told, last = export.said.splitlines()[-6:]
-    assert [line.split(":")[0].strip() for line in told] == VARIANTS
-    assert told[0].endswith(f" MB, accuracy {evaluation['accuracy']:.2%}")
+def test_it_prints_each_step(export: Export, evaluation: dict[str, Any]) -> None:
+    assert "Quantising to int8 with 60 calibration images" in export.output
+    *printed, last = export.output.splitlines()[-6:]
+    assert [line.split(":")[0].strip() for line in printed] == VARIANTS
+    assert printed[0].endswith(f" MB, accuracy {evaluation['accuracy']:.2%}")
     assert last.startswith(f"{export.folder}: packaged; publish it with: python -m model_store publish ")
 
 
-def test_the_folder_of_a_run_is_whole_and_holds_nothing_else(xception_package: Path) -> None:
+def test_the_package_has_all_files_and_no_others(xception_package: Path) -> None:
     manifest = verify_folder(xception_package).manifest
     assert unlisted_files(xception_package, manifest) == []
     assert {file.path for file in manifest.files} == {
@@ -68,9 +68,7 @@ def test_the_folder_of_a_run_is_whole_and_holds_nothing_else(xception_package: P
     assert (xception_package / "classes.txt").read_text() == "".join(f"{name}\n" for name in DIGITS)
 
 
-def test_the_manifest_of_a_run_says_what_it_is(
-    xception_package: Path, finished: Run, evaluation: dict[str, Any]
-) -> None:
+def test_the_manifest_of_a_run(xception_package: Path, finished: Run, evaluation: dict[str, Any]) -> None:
     manifest = Manifest.parse((xception_package / "manifest.json").read_bytes())
     assert (manifest.architecture, manifest.classes) == ("xception", DIGITS)
     assert (manifest.input.height, manifest.input.width) == (71, 71)
@@ -99,21 +97,21 @@ def test_the_manifest_of_a_run_says_what_it_is(
     assert manifest.provenance["keras"] == keras.__version__
 
 
-def test_golden_pictures_are_held_out_ones_with_the_scores_of_keras(xception_package: Path, finished: Run) -> None:
+def test_golden_images_are_held_out_and_have_the_scores_of_keras(xception_package: Path, finished: Run) -> None:
     golden = Manifest.parse((xception_package / "manifest.json").read_bytes()).golden
     held_out = finished.split().held_out
-    pictures = [(xception_package / path).read_bytes() for path in golden.images]
-    assert [held_out.labels[list(held_out.images).index(picture)] for picture in pictures] == list(range(10))
+    images = [(xception_package / path).read_bytes() for path in golden.images]
+    assert [held_out.labels[list(held_out.images).index(image)] for image in images] == list(range(10))
     pixels, scores = np.load(xception_package / golden.pixels), np.load(xception_package / golden.scores)
-    np.testing.assert_array_equal(pixels, [decode(picture, 71, 71) for picture in pictures])
+    np.testing.assert_array_equal(pixels, [decode(image, 71, 71) for image in images])
     assert (scores.dtype, scores.argmax(axis=1).tolist()) == (np.float32, list(range(10)))
-    assert scores.max(axis=1).min() > 0.7  # They are sure, so that agreeing with them means something.
+    assert scores.max(axis=1).min() > 0.7  # High scores, so that agreement is meaningful.
     for path in (xception_package / "model.keras", finished.model):
-        network = classifier.load(path, to_train=False)
+        network = classifier.load(path, with_optimizer=False)
         np.testing.assert_allclose(predict(network, pixels), scores, atol=1e-5)
 
 
-def test_no_path_of_this_machine_is_published(whole: Run) -> None:
+def test_the_package_contains_no_local_path(whole: Run) -> None:
     data = Path(whole.config().data)
     assert data.is_absolute()
     assert from_run(whole.folder).provenance["data"] == data.name
@@ -124,16 +122,16 @@ def loaded(xception_package: Path) -> Any:
     return tf.saved_model.load(str(xception_package))
 
 
-def test_signatures_are_as_the_manifest_says(xception_package: Path, loaded: Any) -> None:
+def test_signatures_agree_with_the_manifest(xception_package: Path, loaded: Any) -> None:
     manifest = Manifest.parse((xception_package / "manifest.json").read_bytes())
     assert set(loaded.signatures) == set(manifest.signatures) == {"serving_default", "pixels", "classify_images"}
     kinds = {"DT_STRING": tf.string, "DT_UINT8": tf.uint8, "DT_FLOAT": tf.float32}
     for name, signature in manifest.signatures.items():
         _, inputs = loaded.signatures[name].structured_input_signature
         outputs = loaded.signatures[name].structured_outputs
-        for told, found in ((signature.inputs, inputs), (signature.outputs, outputs)):
-            assert set(told) == set(found)
-            for key, tensor in told.items():
+        for described, found in ((signature.inputs, inputs), (signature.outputs, outputs)):
+            assert set(described) == set(found)
+            for key, tensor in described.items():
                 shape = tuple(-1 if size is None else size for size in found[key].shape)
                 assert (kinds[tensor.dtype], tensor.shape) == (found[key].dtype, shape)
 
@@ -144,11 +142,11 @@ def test_pixels_give_the_golden_scores(xception_package: Path, loaded: Any) -> N
         np.load(xception_package / "golden" / "scores.npy"),
     )
     for count in (1, 10):
-        answer = loaded.signatures["pixels"](pixels=tf.constant(pixels[:count]))["scores"].numpy()
-        np.testing.assert_allclose(answer, scores[:count], atol=SAME_PIXELS)
+        result = loaded.signatures["pixels"](pixels=tf.constant(pixels[:count]))["scores"].numpy()
+        np.testing.assert_allclose(result, scores[:count], atol=SAME_PIXELS)
 
 
-def test_serving_default_takes_encoded_pictures_of_any_kind_and_size(xception_package: Path, loaded: Any) -> None:
+def test_serving_default_accepts_images_of_any_format_and_size(xception_package: Path, loaded: Any) -> None:
     scores = np.load(xception_package / "golden" / "scores.npy")
     zero, one = (Image.open(xception_package / "golden" / f"0{number}.png").convert("L") for number in (0, 1))
     large = one.resize((71, 71), Image.Resampling.BILINEAR)
@@ -158,17 +156,17 @@ def test_serving_default_takes_encoded_pictures_of_any_kind_and_size(xception_pa
         image.save(out, kind, **settings)
         return out.getvalue()
 
-    def answer(*pictures: bytes) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = loaded.signatures["serving_default"](image_bytes=tf.constant(pictures))[
+    def run(*images: bytes) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = loaded.signatures["serving_default"](image_bytes=tf.constant(images))[
             "scores"
         ].numpy()
         return result
 
-    same = answer(encoded(zero, "PNG"), encoded(one.convert("RGB"), "PNG"), encoded(large, "PNG"))
+    same = run(encoded(zero, "PNG"), encoded(one.convert("RGB"), "PNG"), encoded(large, "PNG"))
     np.testing.assert_allclose(same, scores[[0, 1, 1]], atol=SAME_PIXELS)
     first_of_two = encoded(zero, "GIF", save_all=True, append_images=[one])
-    np.testing.assert_allclose(answer(encoded(one, "GIF"), first_of_two), scores[[1, 0]], atol=SAME_PIXELS)
+    np.testing.assert_allclose(run(encoded(one, "GIF"), first_of_two), scores[[1, 0]], atol=SAME_PIXELS)
     jpeg = encoded(large, "JPEG", quality=100)
-    np.testing.assert_allclose(answer(jpeg), scores[[1]], atol=OTHER_DECODER)
+    np.testing.assert_allclose(run(jpeg), scores[[1]], atol=OTHER_DECODER)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        answer(b"no picture")
+        run(b"no image")

@@ -1,4 +1,4 @@
-"""`export` of a file: what it takes, what it replaces, and that a failure leaves nothing behind."""
+"""`export` of a file: inputs, replacement of packages, and clean-up after failures."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ def test_a_file_with_its_classes_and_examples_is_packaged(
     pixels, scores = np.load(output / "golden" / "pixels.npy"), np.load(output / "golden" / "scores.npy")
     np.testing.assert_allclose(predict(network, pixels), scores, atol=1e-5)
     assert scores.argmax(axis=1).tolist() == [0, 1]
-    answers = tf.saved_model.load(str(output)).signatures["serving_default"](
+    outputs = tf.saved_model.load(str(output)).signatures["serving_default"](
         image_bytes=tf.constant([(output / path).read_bytes() for path in manifest.golden.images])
     )
-    np.testing.assert_allclose(answers["scores"].numpy(), scores, atol=SAME_PIXELS)
+    np.testing.assert_allclose(outputs["scores"].numpy(), scores, atol=SAME_PIXELS)
 
 
-def test_pictures_of_other_classes_are_golden_but_no_measure(files: Path, folder: Path, tmp_path: Path) -> None:
+def test_images_of_other_classes_are_golden_but_give_no_accuracy(files: Path, folder: Path, tmp_path: Path) -> None:
     source = from_file(files / "small.keras", files / "words.txt", str(folder))
-    manifest = export.export(source, tmp_path / "package", calibration_images=0, say=lambda _: None)
+    manifest = export.export(source, tmp_path / "package", calibration_images=0, log=lambda _: None)
     assert manifest.classes == ("zéro", "un")
     assert (tmp_path / "package" / "classes.txt").read_text(encoding="utf-8") == "zéro\nun\n"
     assert len(manifest.golden.images) == 2
@@ -77,7 +77,7 @@ def test_pictures_of_other_classes_are_golden_but_no_measure(files: Path, folder
     assert {variant.accuracy for variant in manifest.variants} == {None}
 
 
-def test_a_file_alone_is_checked_with_photographs(files: Path) -> None:
+def test_without_examples_photographs_are_golden(files: Path) -> None:
     source = from_file(files / "small.keras", None, None)
     assert source.classes == ("0", "1")
     assert source.golden == photographs()
@@ -89,7 +89,7 @@ def small_export(files: Path, output: Path, *more: str) -> list[str]:
     return ["export", str(files / "small.keras"), "--output", str(output), "--calibration-images", "0", *more]
 
 
-def test_a_folder_that_exists_is_kept_unless_told_otherwise(
+def test_an_existing_folder_is_kept_without_overwrite(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "package"
@@ -97,11 +97,9 @@ def test_a_folder_that_exists_is_kept_unless_told_otherwise(
     (output / "mine.txt").write_text("mine")
     assert main(small_export(files, output)) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line == (
-        f"python -m training: {output}: exists already; give --overwrite to replace it, or another --output"
-    )
+    assert line == (f"python -m training: {output}: already exists; use --overwrite to replace it, or another --output")
     assert main(small_export(files, output, "--overwrite")) == 2
-    assert "holds no manifest.json, so it is not a package; it is left as it is" in capsys.readouterr().err
+    assert "has no manifest.json, so it is not a package and is not replaced" in capsys.readouterr().err
     assert [path.name for path in output.iterdir()] == ["mine.txt"]
     (output / "manifest.json").write_text("{}")
     assert main(small_export(files, output, "--overwrite")) == 0
@@ -110,11 +108,11 @@ def test_a_folder_that_exists_is_kept_unless_told_otherwise(
 
 
 def interrupt(arguments: list[str], line: str) -> tuple[int, str, str]:
-    """Run a command until it says `line`, press Ctrl-C, and return its status and what it said.
+    """Run a command until it prints `line`, send Ctrl-C, and return its exit status and output.
 
-    No traceback of ours may be in that. TensorFlow's C++ may print one of its own, of the place where it was met.
+    The output may contain a traceback of TensorFlow's C++ code, but none of ours.
     """
-    # A shell starts what runs in its background, such as these tests, deaf to Ctrl-C.
+    # Shells start background processes, such as these tests, with SIGINT ignored.
     program = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from training.__main__ import main; sys.exit(main(sys.argv[1:]))"
@@ -128,34 +126,34 @@ def interrupt(arguments: list[str], line: str) -> tuple[int, str, str]:
     )
     try:
         assert process.stdout is not None
-        said = ""
+        output = ""
         for text in process.stdout:
-            said += text
+            output += text
             if text.startswith(line):
                 break
         os.kill(process.pid, signal.SIGINT)
         rest, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    return process.returncode, said + rest, errors
+    return process.returncode, output + rest, errors
 
 
 def test_ctrl_c_leaves_no_folder(files: Path, tmp_path: Path) -> None:
-    code, said, errors = interrupt(small_export(files, tmp_path / "package"), "Writing the SavedModel")
-    assert code == 130, said + errors
-    assert "packaged" not in said
-    assert errors.splitlines()[-1] == "Interrupted; nothing half-written is left."
+    code, printed, errors = interrupt(small_export(files, tmp_path / "package"), "Writing the SavedModel")
+    assert code == 130, printed + errors
+    assert "packaged" not in printed
+    assert errors.splitlines()[-1] == "Interrupted; no partial files are left."
     assert "/training/" not in errors
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_keeps_the_folder_that_was_to_be_replaced(files: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_previous_package(files: Path, tmp_path: Path) -> None:
     output = tmp_path / "package"
     output.mkdir()
     (output / "manifest.json").write_text("{}")
-    code, said, errors = interrupt(small_export(files, output, "--overwrite"), "Converting to OpenVINO")
-    assert code == 130, said + errors
-    assert "packaged" not in said
+    code, printed, errors = interrupt(small_export(files, output, "--overwrite"), "Converting to OpenVINO")
+    assert code == 130, printed + errors
+    assert "packaged" not in printed
     assert "/training/" not in errors
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
         "package",
@@ -193,11 +191,11 @@ def test_a_variant_that_disagrees_leaves_no_folder(
     [
         ("three.txt", "has 3 names; the model has 2 classes"),
         ("gap.txt", "the model has 2 classes"),
-        ("binary.txt", "is no UTF-8 text"),
+        ("binary.txt", "is not UTF-8 text"),
         ("missing.txt", "No such file or directory"),
     ],
 )
-def test_class_names_that_do_not_fit_are_refused(
+def test_unsuitable_class_names_are_rejected(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], classes: str, reason: str
 ) -> None:
     assert main(small_export(files, tmp_path / "package", "--classes", str(files / classes))) == 1
@@ -210,7 +208,9 @@ def test_class_names_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     ("takes", "kind"), [((10,), "numbers"), ((8, 8, 1), "grey"), ((None, None, 3), "any size"), ((8, 8, 3), "maps")]
 )
-def test_what_is_no_classifier_of_pictures_is_refused(tmp_path: Path, takes: tuple[int | None, ...], kind: str) -> None:
+def test_other_models_than_image_classifiers_are_rejected(
+    tmp_path: Path, takes: tuple[int | None, ...], kind: str
+) -> None:
     inputs = keras.Input(takes)
     features = inputs if kind in {"numbers", "maps"} else keras.layers.GlobalAveragePooling2D()(inputs)
     keras.Model(inputs, keras.layers.Dense(2)(features)).save(tmp_path / "model.keras")

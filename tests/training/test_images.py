@@ -1,4 +1,4 @@
-"""Training and serving must see the same pixels."""
+"""Training and serving decode images to the same pixels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rotated() -> bytes:
 PHOTO = Image.fromarray(sklearn.datasets.load_sample_image("china.jpg"))
 NOISE = Image.effect_noise((100, 70), 80)
 
-PICTURES = {
+IMAGES = {
     "digit": load("digits").images[0],
     "photo": encoded(PHOTO, "PNG"),
     "small photo": encoded(PHOTO.resize((130, 90)), "JPEG"),
@@ -48,16 +48,16 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize(("height", "width"), [(71, 71), (80, 96)])
-def test_training_and_serving_decode_alike(name: str, height: int, width: int) -> None:
-    ours = decode(PICTURES[name], height, width)
-    theirs = decode_image(PICTURES[name], InputContract(height=height, width=width), LIMITS)
+def test_training_and_serving_decode_to_the_same_pixels(name: str, height: int, width: int) -> None:
+    ours = decode(IMAGES[name], height, width)
+    theirs = decode_image(IMAGES[name], InputContract(height=height, width=width), LIMITS)
     assert ours.shape == (height, width, 3)
-    assert ours.std() > 5  # There is something to see.
+    assert ours.std() > 5  # The image is not uniform.
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_what_is_no_picture_is_refused() -> None:
+def test_invalid_images_are_rejected() -> None:
     with pytest.raises(DataError, match="cannot be decoded"):
-        decode(b"no picture", 71, 71)
+        decode(b"no image", 71, 71)

@@ -1,4 +1,4 @@
-"""A Ctrl-C that native code swallows is not lost."""
+"""A Ctrl-C is not lost if native code swallows or replaces the exception."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def swallowed() -> None:
             interrupts.check()
 
 
-def made_another() -> None:
+def replaced() -> None:
     with Interrupts():
         try:
             signal.raise_signal(signal.SIGINT)
@@ -26,19 +26,19 @@ def made_another() -> None:
             raise TypeError from None
 
 
-def wrong_in_itself() -> None:
+def other_error() -> None:
     with Interrupts() as interrupts:
         interrupts.check()
-        raise ValueError("of its own")
+        raise ValueError("other")
 
 
-@pytest.mark.parametrize("block", [swallowed, made_another])
-def test_the_block_ends_with_it(block: type) -> None:
+@pytest.mark.parametrize("block", [swallowed, replaced])
+def test_the_block_ends_with_keyboard_interrupt(block: type) -> None:
     with pytest.raises(KeyboardInterrupt):
         block()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_without_one_nothing_changes() -> None:
-    with pytest.raises(ValueError, match="of its own"):
-        wrong_in_itself()
+def test_other_exceptions_pass_through() -> None:
+    with pytest.raises(ValueError, match="other"):
+        other_error()

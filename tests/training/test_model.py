@@ -1,4 +1,4 @@
-"""Saved models and weights of every kind come back as they were; what is none is refused in one line."""
+"""Saved models and weights of all formats are loaded; other files are rejected with a message of one line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .network_files import (
 
 
 class UnknownGain(Gain):
-    """The same, but not registered anywhere."""
+    """The same layer, but not registered."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def trained() -> keras.Model:
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_a_saved_model_comes_back_and_training_goes_on(tmp_path: Path, suffix: str) -> None:
+def test_a_saved_model_is_loaded_and_training_continues(tmp_path: Path, suffix: str) -> None:
     before = network()
     path = tmp_path / f"model{suffix}"
     before.save(path)
@@ -49,7 +49,7 @@ def test_a_saved_model_comes_back_and_training_goes_on(tmp_path: Path, suffix: s
     assert {type(layer) for layer in after.layers} >= {Gain}
     np.testing.assert_allclose(after.predict_on_batch(INPUTS), before.predict_on_batch(INPUTS), atol=1e-6)
     assert int(after.optimizer.iterations) == 3
-    # The moments of Adam came along too: without them the next step would be another one.
+    # The moments of Adam are loaded too: without them the next step would differ.
     losses = [float(model.train_on_batch(INPUTS, LABELS)) for model in (before, after)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert int(after.optimizer.iterations) == 4
@@ -58,15 +58,15 @@ def test_a_saved_model_comes_back_and_training_goes_on(tmp_path: Path, suffix: s
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_the_optimizer_stays_behind_where_nothing_is_trained(trained: keras.Model, tmp_path: Path, suffix: str) -> None:
+def test_the_optimizer_is_optional(trained: keras.Model, tmp_path: Path, suffix: str) -> None:
     trained.save(tmp_path / f"model{suffix}")
-    after = classifier.load(tmp_path / f"model{suffix}", to_train=False)
+    after = classifier.load(tmp_path / f"model{suffix}", with_optimizer=False)
     assert not after.compiled
     np.testing.assert_allclose(after.predict_on_batch(INPUTS), trained.predict_on_batch(INPUTS), atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_layers_that_are_not_registered_are_given_or_named(tmp_path: Path, suffix: str) -> None:
+def test_unregistered_layers_are_passed_or_named_in_the_error(tmp_path: Path, suffix: str) -> None:
     before = network(UnknownGain, steps=1)
     path = tmp_path / f"model{suffix}"
     before.save(path)
@@ -78,7 +78,7 @@ def test_layers_that_are_not_registered_are_given_or_named(tmp_path: Path, suffi
     np.testing.assert_allclose(after.predict_on_batch(INPUTS), before.predict_on_batch(INPUTS), atol=1e-6)
 
 
-def test_a_saved_model_of_keras_comes_back(trained: keras.Model, tmp_path: Path) -> None:
+def test_a_savedmodel_of_keras_is_loaded(trained: keras.Model, tmp_path: Path) -> None:
     trained.export(tmp_path / "exported", verbose=False)
     after = classifier.load(tmp_path / "exported")
     assert after.input_shape == (None, HEIGHT, WIDTH, 3)
@@ -86,11 +86,11 @@ def test_a_saved_model_of_keras_comes_back(trained: keras.Model, tmp_path: Path)
     np.testing.assert_allclose(after.predict_on_batch(INPUTS), trained.predict_on_batch(INPUTS), atol=1e-5)
 
 
-def test_a_saved_model_of_this_project_comes_back(trained: keras.Model, tmp_path: Path) -> None:
+def test_a_savedmodel_of_this_project_is_loaded(trained: keras.Model, tmp_path: Path) -> None:
     savedmodel.save_model(trained, tmp_path / "saved", ("a", "b", "c"), HEIGHT, WIDTH)
     after = classifier.load(tmp_path / "saved")
     assert after.input_shape == (None, HEIGHT, WIDTH, 3)
-    assert after.inputs[0].dtype == "uint8"  # It takes pixels as they are and scales them itself.
+    assert after.inputs[0].dtype == "uint8"  # It scales pixels itself.
     np.testing.assert_allclose(after.predict_on_batch(PIXELS), trained.predict_on_batch(INPUTS), atol=1e-5)
 
 
@@ -111,10 +111,10 @@ def of_floats(count: int) -> Callable[..., Any]:
 
 
 def broken_files(folder: Path) -> dict[str, Path]:
-    """Files and folders that are no model, by what is the matter with them."""
-    made = network(steps=0)
-    made.save(folder / "whole.keras")
-    made.save(folder / "whole.h5")
+    """Return files and folders that are not a valid model, by their defect."""
+    model = network(steps=0)
+    model.save(folder / "whole.keras")
+    model.save(folder / "whole.h5")
     paths = {
         "missing": folder / "missing.keras",
         "text": folder / "text.txt",
@@ -124,8 +124,8 @@ def broken_files(folder: Path) -> dict[str, Path]:
         "another zip": folder / "zip.keras",
         "cut off .keras": folder / "cut.keras",
         "cut off .h5": folder / "cut.h5",
-        "weights": legacy_weights(made, folder / "weights.h5"),
-        "weights of Keras 3": new_weights(made, folder / "new.h5"),
+        "weights": legacy_weights(model, folder / "weights.h5"),
+        "weights of Keras 3": new_weights(model, folder / "new.h5"),
         "empty folder": folder / "nothing",
         "broken SavedModel": folder / "broken",
         "other signature": folder / "other",
@@ -155,7 +155,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("missing", "there is no such file or folder"),
+        ("missing", "no such file or folder"),
         ("text", "cannot be read as a model: File format not supported"),
         ("text named .h5", "cannot be read as a model: "),
         ("text named .keras", "cannot be read as a model: "),
@@ -165,18 +165,18 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("cut off .h5", "cannot be read as a model: "),
         ("weights", "cannot be read as a model: No model config found"),
         ("weights of Keras 3", "cannot be read as a model: No model config found"),
-        ("empty folder", "holds no saved_model.pb, so it is no SavedModel"),
+        ("empty folder", "has no saved_model.pb, so it is not a SavedModel"),
         ("broken SavedModel", "cannot be read as a model: "),
         ("other signature", "has no signature pixels, serve or serving_default"),
-        ("two inputs", "its signature serving_default takes 2 inputs; one is needed"),
+        ("two inputs", "its signature serving_default has 2 inputs; exactly one is needed"),
     ],
 )
-def test_what_is_no_model_is_refused_in_one_line(broken: dict[str, Path], name: str, reason: str) -> None:
+def test_invalid_models_are_rejected_with_one_line(broken: dict[str, Path], name: str, reason: str) -> None:
     with pytest.raises(WeightsError) as error:
         classifier.load(broken[name])
     text = one_line(error, broken[name])
     assert text.startswith(reason)
-    assert len(text) > len("cannot be read as a model: ")
+    assert not text.endswith(": ")  # Keras' message follows.
 
 
 WRITERS: dict[str, Callable[[keras.Model, Path], object]] = {
@@ -189,7 +189,7 @@ WRITERS: dict[str, Callable[[keras.Model, Path], object]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_weights_of_every_layout_are_put_in(trained: keras.Model, tmp_path: Path, name: str) -> None:
+def test_weights_of_all_formats_are_loaded(trained: keras.Model, tmp_path: Path, name: str) -> None:
     WRITERS[name](trained, tmp_path / name)
     other = network(seed=1, steps=0)
     assert np.abs(other.predict_on_batch(INPUTS) - trained.predict_on_batch(INPUTS)).max() > 0.01
@@ -200,7 +200,7 @@ def test_weights_of_every_layout_are_put_in(trained: keras.Model, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_weights_of_another_network_are_refused(tmp_path: Path, name: str) -> None:
+def test_weights_of_another_network_are_rejected(tmp_path: Path, name: str) -> None:
     WRITERS[name](network(classes=CLASSES + 1, steps=0), tmp_path / name)
     with pytest.raises(WeightsError) as error:
         classifier.load_weights(network(steps=0), str(tmp_path / name))
@@ -212,13 +212,13 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("missing", "there is no such file"),
-        ("empty folder", "there is no such file"),
+        ("missing", "no such file"),
+        ("empty folder", "no such file"),
         ("text named .h5", "not the weights of this network: "),
         ("cut off .h5", "not the weights of this network: "),
     ],
 )
-def test_what_holds_no_weights_is_refused(
+def test_files_without_weights_are_rejected(
     trained: keras.Model, broken: dict[str, Path], name: str, reason: str
 ) -> None:
     with pytest.raises(WeightsError) as error:

@@ -1,4 +1,4 @@
-"""`package-imagenet`: Xception as Keras builds it, with its names and with photographs."""
+"""`package-imagenet`: Keras' Xception with the ImageNet class names and photographs as golden images."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from .serving_session import ServingSession
 
 @pytest.fixture(scope="module")
 def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, keras.Model]]:
-    """Xception as Keras builds it for ImageNet, of random weights, packaged from a file such as Keras 2 wrote."""
+    """Keras' Xception for ImageNet with random weights, packaged from a file in the format of Keras 2."""
     home = tmp_path_factory.mktemp("imagenet")
     keras.utils.set_random_seed(7)
     network = keras.applications.Xception(weights=None)
     kernel, bias = network.layers[-1].get_weights()
     features = predict(
         keras.Model(network.input, network.layers[-2].output),
-        np.stack([decode(picture, 299, 299) for picture in photographs()]),
+        np.stack([decode(image, 299, 299) for image in photographs()]),
     )
-    # Scores that differ from class to class and from picture to picture; else every engine would agree.
+    # Scores that differ between classes and images; otherwise all engines would agree.
     spread = (features - features.mean(axis=0)) @ kernel
     kernel = kernel / spread.std() * 2
     network.layers[-1].set_weights([kernel, bias - features.mean(axis=0) @ kernel])
@@ -48,17 +48,17 @@ def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, k
                 "--output",
                 str(home / "package"),
                 "--calibration-images",
-                "8",
+                "0",
             ]
         )
         == 0
     )
     assert sorted(path.name for path in home.iterdir()) == ["package", "weights.h5"]
     yield home / "package", network
-    shutil.rmtree(home)  # 360 MB
+    shutil.rmtree(home)  # 330 MB
 
 
-def test_imagenet_is_packaged_with_its_names(imagenet: tuple[Path, keras.Model]) -> None:
+def test_the_package_has_the_names_of_imagenet(imagenet: tuple[Path, keras.Model]) -> None:
     folder, _ = imagenet
     manifest = verify_folder(folder).manifest
     assert unlisted_files(folder, manifest) == []
@@ -74,24 +74,24 @@ def test_imagenet_is_packaged_with_its_names(imagenet: tuple[Path, keras.Model])
     assert manifest.provenance["weights"] == "weights.h5"
 
 
-def test_imagenet_is_warmed_up_with_photographs(imagenet: tuple[Path, keras.Model]) -> None:
+def test_warm_up_uses_photographs(imagenet: tuple[Path, keras.Model]) -> None:
     folder, _ = imagenet
     with ServingSession(folder) as session:
-        asked = session.warm_up(folder)
-    assert sorted(asked) == ["classify_images", "pixels", *["serving_default"] * 5]
+        used = session.warm_up(folder)
+    assert sorted(used) == ["classify_images", "pixels", *["serving_default"] * 5]
     assert (folder / WARMUP_PATH).stat().st_size < MAX_BYTES
 
 
-def test_golden_pictures_of_imagenet_are_the_photographs(imagenet: tuple[Path, keras.Model]) -> None:
+def test_golden_images_are_the_photographs(imagenet: tuple[Path, keras.Model]) -> None:
     folder, network = imagenet
     golden = Manifest.parse((folder / "manifest.json").read_bytes()).golden
-    pictures = [(folder / path).read_bytes() for path in golden.images]
+    images = [(folder / path).read_bytes() for path in golden.images]
     assert [Path(path).suffix for path in golden.images] == [".jpg"] * 8
-    assert pictures == photographs()
-    images = Path(sklearn.datasets.__file__).parent / "images"
-    assert {(images / "china.jpg").read_bytes(), (images / "flower.jpg").read_bytes()} <= set(pictures)
+    assert images == photographs()
+    originals = Path(sklearn.datasets.__file__).parent / "images"
+    assert {(originals / "china.jpg").read_bytes(), (originals / "flower.jpg").read_bytes()} <= set(images)
     pixels, scores = np.load(folder / golden.pixels), np.load(folder / golden.scores)
-    np.testing.assert_array_equal(pixels, [decode(picture, 299, 299) for picture in pictures])
+    np.testing.assert_array_equal(pixels, [decode(image, 299, 299) for image in images])
     assert scores.shape == (8, 1000)
-    assert np.ptp(scores, axis=0).max() > 0.01  # The pictures are told apart.
+    assert np.ptp(scores, axis=0).max() > 0.01  # Scores differ between images.
     np.testing.assert_allclose(predict(network, pixels), scores, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The SavedModel as TensorFlow and as TensorFlow Serving load it: signatures, their APIs, their answers."""
+"""The SavedModel in TensorFlow and in TensorFlow Serving: signatures, their APIs, their scores."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-PICTURES = [png(pixels) for pixels in PIXELS]
+IMAGES = [png(pixels) for pixels in PIXELS]
 
 
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
-    """A small classifier with weights that are trained and weights that are not."""
+    """A small classifier with trainable and non-trainable weights."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((HEIGHT, WIDTH, 3))
     features = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(inputs))
     outputs = keras.layers.Dense(len(CLASSES), activation="softmax")(keras.layers.Flatten()(features))
-    made = keras.Model(inputs, outputs)
-    made.compile("adam", "sparse_categorical_crossentropy")
-    made.fit(scale(PIXELS), np.array([0, 1, 2, 0]), epochs=3, verbose=0)
-    return made
+    model = keras.Model(inputs, outputs)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(scale(PIXELS), np.array([0, 1, 2, 0]), epochs=3, verbose=0)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def folder(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="module")
 def expected(network: keras.Model) -> NDArray[np.float32]:
     scores = predict(network, PIXELS)
-    assert np.ptp(scores, axis=0).min() > 0.01  # The pictures are told apart.
+    assert np.ptp(scores, axis=0).min() > 0.01  # Scores differ between images.
     return scores
 
 
@@ -73,14 +73,14 @@ def serving(folder: Path) -> Iterator[ServingSession]:
 
 
 def tensors(found: Any) -> dict[str, Tensor]:
-    """Return the tensors of a SignatureDef as a manifest tells them."""
+    """Return the tensors of a SignatureDef in the format of the manifest."""
     return {
         name: Tensor(dtype=types_pb2.DataType.Name(info.dtype), shape=tuple(d.size for d in info.tensor_shape.dim))
         for name, info in found.items()
     }
 
 
-def test_the_file_holds_the_signatures_that_the_manifest_tells(folder: Path) -> None:
+def test_the_signatures_agree_with_the_manifest(folder: Path) -> None:
     (graph,) = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs
     assert list(graph.meta_info_def.tags) == ["serve"]
     found = {
@@ -107,48 +107,48 @@ def test_the_fingerprint_is_that_of_the_file(folder: Path) -> None:
     assert fingerprinting_utils.singleprint_from_fingerprint_proto(str(folder)) == from_file
 
 
-def test_plain_tensorflow_answers_as_the_network(folder: Path, expected: NDArray[np.float32]) -> None:
+def test_tensorflow_gives_the_scores_of_the_network(folder: Path, expected: NDArray[np.float32]) -> None:
     loaded = tf.saved_model.load(str(folder))
-    examples = [example(image_bytes=picture) for picture in PICTURES]
-    answers = {
+    examples = [example(image_bytes=image) for image in IMAGES]
+    outputs = {
         "pixels": loaded.signatures["pixels"](pixels=tf.constant(PIXELS)),
-        "serving_default": loaded.signatures["serving_default"](image_bytes=tf.constant(PICTURES)),
+        "serving_default": loaded.signatures["serving_default"](image_bytes=tf.constant(IMAGES)),
         "classify_images": loaded.signatures["classify_images"](inputs=tf.constant(examples)),
     }
-    for answer in answers.values():
-        np.testing.assert_allclose(answer["scores"].numpy(), expected, atol=SAME)
-    names = answers["classify_images"]["classes"].numpy()
-    assert [[name.decode() for name in row] for row in names] == [list(CLASSES)] * len(PICTURES)
+    for output in outputs.values():
+        np.testing.assert_allclose(output["scores"].numpy(), expected, atol=SAME)
+    names = outputs["classify_images"]["classes"].numpy()
+    assert [[name.decode() for name in row] for row in names] == [list(CLASSES)] * len(IMAGES)
 
 
-def test_a_session_answers_as_the_network(serving: ServingSession, expected: NDArray[np.float32]) -> None:
+def test_a_session_gives_the_scores_of_the_network(serving: ServingSession, expected: NDArray[np.float32]) -> None:
     np.testing.assert_allclose(serving.run("pixels", pixels=PIXELS)["scores"], expected, atol=SAME)
-    np.testing.assert_allclose(serving.run("serving_default", image_bytes=PICTURES)["scores"], expected, atol=SAME)
+    np.testing.assert_allclose(serving.run("serving_default", image_bytes=IMAGES)["scores"], expected, atol=SAME)
 
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_classify_names_each_score(serving: ServingSession, expected: NDArray[np.float32], count: int) -> None:
-    results = serving.classify("classify_images", [example(image_bytes=picture) for picture in PICTURES[:count]])
+    results = serving.classify("classify_images", [example(image_bytes=image) for image in IMAGES[:count]])
     assert len(results) == count
     for result, scores in zip(results, expected, strict=False):
         assert [name for name, _ in result] == list(CLASSES)
         np.testing.assert_allclose([score for _, score in result], scores, atol=SAME)
 
 
-def test_features_that_are_not_asked_for_are_ignored(serving: ServingSession) -> None:
-    plain = serving.classify("classify_images", [example(image_bytes=PICTURES[0])])
-    assert serving.classify("classify_images", [example(image_bytes=PICTURES[0], note=b"other")]) == plain
+def test_other_features_are_ignored(serving: ServingSession) -> None:
+    plain = serving.classify("classify_images", [example(image_bytes=IMAGES[0])])
+    assert serving.classify("classify_images", [example(image_bytes=IMAGES[0], note=b"other")]) == plain
 
 
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        (example(image=PICTURES[0]), "Feature: image_bytes"),
+        (example(image=IMAGES[0]), "Feature: image_bytes"),
         (b"no example", "Could not parse example input"),
-        (example(image_bytes=b"no picture"), "Unknown image file format"),
+        (example(image_bytes=b"no image"), "Unknown image file format"),
     ],
-    ids=["another feature", "no example", "no picture"],
+    ids=["another feature", "no example", "no image"],
 )
-def test_an_example_without_a_picture_is_refused(serving: ServingSession, wrong: bytes, reason: str) -> None:
+def test_an_example_without_an_image_is_rejected(serving: ServingSession, wrong: bytes, reason: str) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match=reason):
         serving.classify("classify_images", [wrong])

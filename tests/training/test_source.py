@@ -1,4 +1,4 @@
-"""What can be packaged besides a run and a file of Keras."""
+"""Packaging of SavedModels and of packages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_saved_model_is_packaged_without_keras_layers_to_train_on(small: Path, tmp_path: Path) -> None:
+def test_a_package_of_a_savedmodel_has_no_keras_model(small: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     assert main(["export", str(small / "saved"), "--output", str(output)]) == 0
     manifest = Manifest.parse((output / MANIFEST_NAME).read_bytes())
@@ -41,18 +41,18 @@ def test_a_package_is_packaged_again_from_its_keras_model(small: Path, tmp_path:
     assert (again / "golden" / "scores.npy").read_bytes() == (first / "golden" / "scores.npy").read_bytes()
 
 
-def test_a_network_that_scales_by_itself_is_refused(
+def test_a_network_that_scales_pixels_itself_is_rejected(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     package = tmp_path / "package"
     assert main(["export", str(small / "small.keras"), "--output", str(package)]) == 0
     (package / "model.keras").unlink()
     assert main(["export", str(package), "--output", str(tmp_path / "again")]) == 1
-    assert "takes uint8; a model that takes pixels from -1 to 1 is needed" in capsys.readouterr().err
+    assert "its input is uint8; a model for pixels from -1 to 1 is needed" in capsys.readouterr().err
     assert not (tmp_path / "again").exists()
 
 
-def test_a_file_is_not_replaced(small: Path, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_replaced(small: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     assert main(["export", str(small / "small.keras"), "--output", str(tmp_path / "out"), "--overwrite"]) == 2
     assert (tmp_path / "out").read_text() == "mine"

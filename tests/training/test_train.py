@@ -1,4 +1,4 @@
-"""Runs of the real Xception on a few pictures, through the command line where that matters."""
+"""Training of a small network on a few images, partly through the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .commands import EPOCHS, command, run_here, train_arguments
 
 
 def interrupt(data: Path, output: Path, kind: signal.Signals, after: int) -> tuple[int, str]:
-    """Train until so many epochs are kept, then send a signal in the middle of the next one."""
+    """Train until a number of epochs is finished, then send a signal during the next one."""
     process = subprocess.Popen(command(data, output, "--resume"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     while Run(output).progress().epochs < after:
@@ -32,38 +32,38 @@ def interrupt(data: Path, output: Path, kind: signal.Signals, after: int) -> tup
     return code, process.stderr.read()
 
 
-def test_a_finished_run_holds_its_model_and_nothing_half_done(whole: Run) -> None:
+def test_a_finished_run_has_a_model_and_no_partial_files(whole: Run) -> None:
     assert sorted(path.name for path in whole.folder.iterdir()) == ["config.json", "model.keras", "progress.json"]
     assert whole.progress().epochs == EPOCHS
     network = classifier.load(whole.model)
     assert network.output_shape == (None, 2)
-    momenta = {layer.momentum for layer in network.layers if "BatchNormalization" in type(layer).__name__}
-    assert momenta == {classifier.MOMENTUM}
 
 
-def expect_to_be_told_of_resume(capsys: pytest.CaptureFixture[str], folder: Path, output: Path) -> None:
-    refused = run_here(capsys, *train_arguments(folder, output))
-    assert refused.returncode == 2
-    assert "go on with --resume" in refused.stderr
+def expect_advice_to_resume(capsys: pytest.CaptureFixture[str], folder: Path, output: Path) -> None:
+    done = run_here(capsys, *train_arguments(folder, output))
+    assert done.returncode == 2
+    assert "continue with --resume" in done.stderr
 
 
-def test_resumed_is_as_never_interrupted(
+@pytest.mark.usefixtures("small")
+def test_a_resumed_run_equals_an_uninterrupted_one(
     whole: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C comes in the second epoch; what then went on is killed in the third."""
+    """Send Ctrl-C during the second epoch, resume, and kill the process during the third."""
     output = tmp_path / "run"
     code, text = interrupt(folder, output, signal.SIGINT, after=1)
     assert code == 130
-    assert "of 3 epochs are kept. Go on with the same command and --resume." in text
+    assert "of 3 epochs. Run the same command with --resume to continue." in text
     assert "Traceback" not in text
     assert 1 <= Run(output).progress().epochs < EPOCHS
-    expect_to_be_told_of_resume(capsys, folder, output)
+    expect_advice_to_resume(capsys, folder, output)
     code, _ = interrupt(folder, output, signal.SIGKILL, after=2)
     assert code == -signal.SIGKILL
     assert Run(output).progress().epochs == 2
-    expect_to_be_told_of_resume(capsys, folder, output)
+    expect_advice_to_resume(capsys, folder, output)
     done = run_here(capsys, *train_arguments(folder, output, "--resume"))
     assert done.returncode == 0, done.stderr
+    assert f"Epoch {EPOCHS} of {EPOCHS}: loss " in done.stdout
     resumed = Run(output)
     for ours, theirs in zip(resumed.progress().history, whole.progress().history, strict=True):
         assert ours.model_dump(exclude={"seconds"}) == pytest.approx(theirs.model_dump(exclude={"seconds"}), rel=1e-4)
@@ -73,28 +73,28 @@ def test_resumed_is_as_never_interrupted(
         np.testing.assert_allclose(mine, yours, rtol=1e-3, atol=1e-5)
 
 
-def test_training_again_says_that_it_is_done(whole: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_not_trained_again(whole: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = run_here(capsys, *train_arguments(folder, whole.folder))
     assert done.returncode == 0
-    assert "trained already" in done.stdout
+    assert "already trained" in done.stdout
 
 
-def test_other_settings_are_refused_by_name(whole: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_different_settings_are_rejected_by_name(whole: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = run_here(capsys, *train_arguments(folder, whole.folder, "--resume", "--seed", "4"))
     assert done.returncode == 2
-    assert "was begun with seed 3, not 4" in done.stderr
+    assert "was started with seed 3, not 4" in done.stderr
 
 
-def test_changed_data_is_noticed(folder: Path, tmp_path: Path) -> None:
-    pictures = tmp_path / "pictures"
+def test_changed_data_is_detected(folder: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
     for path in folder.rglob("*.png"):
-        target = pictures / path.relative_to(folder)
+        target = images / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
     run = Run(tmp_path / "run")
     run.begin(
         make_config(
-            data=str(pictures),
+            data=str(images),
             image_size=71,
             epochs=1,
             batch_size=8,
@@ -106,7 +106,7 @@ def test_changed_data_is_noticed(folder: Path, tmp_path: Path) -> None:
         )
     )
     assert len(run.split().held_out) == 6
-    next(pictures.rglob("*.png")).unlink()
+    next(images.rglob("*.png")).unlink()
     with pytest.raises(RunError, match="has changed since"):
         run.split()
 
@@ -122,22 +122,25 @@ def test_changed_data_is_noticed(folder: Path, tmp_path: Path) -> None:
             "whole number from 0 to 4294967295",
         ),
         (["train", "--data", "digits", "--output", "/tmp/x", "--held-out", "1"], "number between 0 and 1"),
-        (["evaluate", "/nowhere"], "holds no training run"),
-        (["export", "/nowhere", "--output", "/tmp/x"], "there is no such run or file"),
-        (["package-imagenet", "--weights", "/nowhere.h5", "--output", "/tmp/x"], "there is no such file"),
+        (["evaluate", "/nowhere"], "contains no training run"),
+        (["export", "/nowhere", "--output", "/tmp/x"], "no such run or file"),
+        (["package-imagenet", "--weights", "/nowhere.h5", "--output", "/tmp/x"], "no such file"),
         (["train", "--data", "digits"], "--output"),
     ],
 )
-def test_mistakes_get_one_clear_line(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_errors_have_a_message_of_one_line(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     done = run_here(capsys, *arguments)
     assert done.returncode == 2
     assert text in done.stderr
 
 
-def test_a_run_that_learned_nothing_can_begin_again_with_other_settings(
+@pytest.mark.usefixtures("small")
+def test_a_run_without_finished_epochs_accepts_other_settings(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The advice after a failed download is to pass a file; the run must take it."""
+    """After a failed download the message advises to pass a file; the run must accept that."""
     for name in ("first.h5", "second.h5"):
         (tmp_path / name).write_bytes(b"no weights")
         done = run_here(capsys, *train_arguments(folder, tmp_path / "run", "--weights", str(tmp_path / name)))
@@ -145,7 +148,7 @@ def test_a_run_that_learned_nothing_can_begin_again_with_other_settings(
         assert f"{name}: not the weights of this network" in done.stderr
 
 
-def test_an_output_that_cannot_be_made_is_one_line(
+def test_an_impossible_output_has_a_message_of_one_line(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")

@@ -1,4 +1,4 @@
-"""What TensorFlow Serving is asked at load: messages it can read, pictures it can decode, not too much of it."""
+"""Warm-up requests: messages and images that TensorFlow Serving can read, of limited size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.savedmodel import save_model
-from training.warmup_records import MAX_BYTES, PICTURES, WARMUP_PATH, save_warmup
+from training.warmup_records import IMAGES, MAX_BYTES, WARMUP_PATH, save_warmup
 
 from .prediction_log import PredictionLog, read_logs, read_records
 from .serving_session import ServingSession
@@ -25,8 +25,8 @@ GENERATOR = np.random.default_rng(0)
 PIXELS = GENERATOR.integers(0, 256, (3, HEIGHT, WIDTH, 3)).astype(np.uint8)
 
 
-def picture(kind: str = "PNG", height: int = HEIGHT, width: int = WIDTH) -> bytes:
-    """Return a picture of noise, which no format makes small."""
+def noise(kind: str = "PNG", height: int = HEIGHT, width: int = WIDTH) -> bytes:
+    """Return an image of noise, which no format compresses."""
     out = io.BytesIO()
     Image.fromarray(GENERATOR.integers(0, 256, (height, width, 3)).astype(np.uint8)).save(out, kind)
     return out.getvalue()
@@ -58,7 +58,7 @@ def to_predict(signature: str, name: str, values: Sequence[bytes] | NDArray[np.u
 
 
 def to_classify(encoded: bytes) -> Any:
-    """Return the log of a request to classify a picture, written by protobuf itself."""
+    """Return the log of a request to classify an image, written by protobuf itself."""
     log = PredictionLog()
     request = log.classify_log.request
     request.model_spec.signature_name = "classify_images"
@@ -67,11 +67,11 @@ def to_classify(encoded: bytes) -> Any:
     return log
 
 
-def test_each_signature_is_asked_with_the_smallest_pictures(tmp_path: Path, loaded: Any) -> None:
-    pictures = [picture(height=4 + size) for size in (5, 1, 4, 2, 3, 6)]
-    ascending = sorted(pictures, key=len)
-    assert PICTURES == 4
-    save_warmup(tmp_path, loaded, pictures, PIXELS)
+def test_requests_of_each_signature_have_the_smallest_images(tmp_path: Path, loaded: Any) -> None:
+    images = [noise(height=4 + size) for size in (5, 1, 4, 2, 3, 6)]
+    ascending = sorted(images, key=len)
+    assert IMAGES == 4
+    save_warmup(tmp_path, loaded, images, PIXELS)
     expected = [
         to_predict("pixels", "pixels", PIXELS[:1]),
         to_classify(ascending[0]),
@@ -83,37 +83,37 @@ def test_each_signature_is_asked_with_the_smallest_pictures(tmp_path: Path, load
     assert sorted(map(str, read_logs(tmp_path))) == sorted(map(str, expected))
 
 
-def test_a_session_answers_every_record(tmp_path: Path, version: Path, loaded: Any) -> None:
+def test_a_session_runs_all_records(tmp_path: Path, version: Path, loaded: Any) -> None:
     # More than 127 and more than 16,383 bytes: lengths that take one, two and three bytes.
-    pictures = [picture("PNG", 2, 2), picture("JPEG"), picture("PNG", 90, 90)]
-    assert [len(encoded) < 128 for encoded in sorted(pictures, key=len)] == [True, False, False]
-    assert max(map(len, pictures)) > 2**14
-    save_warmup(tmp_path, loaded, pictures, PIXELS)
+    images = [noise("PNG", 2, 2), noise("JPEG"), noise("PNG", 90, 90)]
+    assert [len(encoded) < 128 for encoded in sorted(images, key=len)] == [True, False, False]
+    assert max(map(len, images)) > 2**14
+    save_warmup(tmp_path, loaded, images, PIXELS)
     with ServingSession(version) as session:
-        asked = session.warm_up(tmp_path)
-    assert sorted(asked) == ["classify_images", "pixels", *["serving_default"] * 4]
+        used = session.warm_up(tmp_path)
+    assert sorted(used) == ["classify_images", "pixels", *["serving_default"] * 4]
 
 
-def test_a_picture_that_tensorflow_may_not_decode_is_left_out(tmp_path: Path, version: Path, loaded: Any) -> None:
-    readable = picture("JPEG")
-    others = [picture("WEBP", 2, 2), picture("TIFF", 2, 2), picture("PNG")[:80]]
+def test_an_image_that_tensorflow_may_not_decode_is_left_out(tmp_path: Path, version: Path, loaded: Any) -> None:
+    readable = noise("JPEG")
+    others = [noise("WEBP", 2, 2), noise("TIFF", 2, 2), noise("PNG")[:80]]
     save_warmup(tmp_path, loaded, [*others, readable], PIXELS)
     with ServingSession(version) as session:
         assert sorted(session.warm_up(tmp_path)) == ["classify_images", "pixels", "serving_default"]
-    (asked,) = [
+    (request,) = [
         log for log in read_logs(tmp_path) if log.predict_log.request.model_spec.signature_name[:7] == "serving"
     ]
-    assert asked == to_predict("serving_default", "image_bytes", [readable])
+    assert request == to_predict("serving_default", "image_bytes", [readable])
 
 
-def test_without_a_picture_that_can_be_decoded_pixels_remain(tmp_path: Path, loaded: Any) -> None:
-    save_warmup(tmp_path, loaded, [picture("WEBP")], PIXELS)
+def test_without_decodable_images_only_pixels_remain(tmp_path: Path, loaded: Any) -> None:
+    save_warmup(tmp_path, loaded, [noise("WEBP")], PIXELS)
     assert read_logs(tmp_path) == [to_predict("pixels", "pixels", PIXELS[:1])]
 
 
-def test_large_pictures_are_left_out(tmp_path: Path, loaded: Any) -> None:
-    small = picture()
-    large = [picture(height=400, width=400) for _ in range(3)]  # Half a megabyte each.
+def test_large_images_are_left_out(tmp_path: Path, loaded: Any) -> None:
+    small = noise()
+    large = [noise(height=400, width=400) for _ in range(3)]  # Half a megabyte each.
     assert 3 * len(large[0]) > MAX_BYTES > len(large[0]) > MAX_BYTES // 3
     save_warmup(tmp_path, loaded, [*large, small], PIXELS)
     assert (tmp_path / WARMUP_PATH).stat().st_size < MAX_BYTES + 1000

@@ -18,7 +18,7 @@ from tests.model_store.samples import write_version
 
 @pytest.fixture
 def versions(store: Store, tmp_path: Path) -> list[LabelTarget]:
-    """Four different versions; `stable` was pointed to the first three in turn, the last has no label."""
+    """Four versions; `stable` was set to the first three in turn, the last has no label."""
     remote = store.open()
     found = []
     for number in range(1, 5):
@@ -35,7 +35,7 @@ def where(store: Store, label: str = "stable") -> int:
 
 
 class Overtaken(Remote):
-    """Lets something else happen right before its first new label record is written."""
+    """Calls a function right before it writes its first label record."""
 
     def __init__(self, store: Store, happens: Callable[[], object]) -> None:
         inner = store.open()
@@ -49,7 +49,7 @@ class Overtaken(Remote):
         super().put_create(path, data)
 
 
-def test_every_change_is_told(store: Store, versions: list[LabelTarget]) -> None:
+def test_every_change_is_in_the_history(store: Store, versions: list[LabelTarget]) -> None:
     remote = store.open()
     set_label(remote, "xception", "canary", versions[3], note="one in ten")
     roll_back(remote, "xception", "stable", note="too slow")
@@ -77,7 +77,7 @@ def test_no_history_yet(store: Store, small: Path) -> None:
         roll_back(store.open(), "xception", "stable")
 
 
-def test_rollbacks_go_further_back_and_never_forth(store: Store, versions: list[LabelTarget]) -> None:
+def test_rollbacks_only_go_back(store: Store, versions: list[LabelTarget]) -> None:
     remote = store.open()
     for before, after in ((3, 2), (2, 1)):
         done = roll_back(remote, "xception", "stable")
@@ -90,7 +90,7 @@ def test_rollbacks_go_further_back_and_never_forth(store: Store, versions: list[
         roll_back(remote, "xception", "canary")
 
 
-def test_what_was_rolled_back_is_not_gone_back_to(store: Store, versions: list[LabelTarget]) -> None:
+def test_a_rolled_back_version_is_not_a_target_of_rollbacks(store: Store, versions: list[LabelTarget]) -> None:
     remote = store.open()
     roll_back(remote, "xception", "stable")  # 1 2
     set_label(remote, "xception", "stable", versions[3])  # 1 2 4
@@ -101,14 +101,14 @@ def test_what_was_rolled_back_is_not_gone_back_to(store: Store, versions: list[L
     assert where(store, "canary") == 1
 
 
-def test_a_label_that_went_back_by_hand_goes_on_from_there(store: Store, versions: list[LabelTarget]) -> None:
+def test_a_rollback_after_a_manual_move_continues_from_there(store: Store, versions: list[LabelTarget]) -> None:
     remote = store.open()
     set_label(remote, "xception", "stable", versions[1])  # 1 2 3 2
     for after in (3, 2, 1):
         assert roll_back(remote, "xception", "stable").after.version == after
 
 
-def test_an_older_version_that_is_gone_is_refused(store: Store, versions: list[LabelTarget]) -> None:
+def test_a_rollback_to_a_missing_version_is_rejected(store: Store, versions: list[LabelTarget]) -> None:
     remote = store.open()
     remote.delete(["xception/2/manifest.json"])
     with pytest.raises(NotFoundError, match=r"cannot go back to version 2: .*xception/2/manifest\.json: not found"):
@@ -116,7 +116,7 @@ def test_an_older_version_that_is_gone_is_refused(store: Store, versions: list[L
     assert where(store) == 3
 
 
-def test_an_older_version_that_was_changed_is_refused(store: Store, versions: list[LabelTarget]) -> None:
+def test_a_rollback_to_a_changed_version_is_rejected(store: Store, versions: list[LabelTarget]) -> None:
     remote = store.open()
     remote.put_overwrite("xception/2/manifest.json", remote.get("xception/4/manifest.json", 10**6))
     with pytest.raises(IntegrityError, match=f"cannot go back to version 2: .*expected {versions[1].manifest}"):
@@ -124,7 +124,7 @@ def test_an_older_version_that_was_changed_is_refused(store: Store, versions: li
     assert where(store) == 3
 
 
-def test_a_history_with_a_hole_leads_nowhere(store: Store, versions: list[LabelTarget]) -> None:
+def test_a_history_with_a_gap_allows_no_rollback(store: Store, versions: list[LabelTarget]) -> None:
     remote = store.open()
     remote.delete(["xception/labels/000002.json"])
     with pytest.raises(IntegrityError, match=r"labels/000002\.json: missing"):
@@ -132,20 +132,20 @@ def test_a_history_with_a_hole_leads_nowhere(store: Store, versions: list[LabelT
     assert where(store) == 3
 
 
-def test_a_rollback_that_meets_a_change_of_the_same_label_gives_up(store: Store, versions: list[LabelTarget]) -> None:
+def test_a_rollback_fails_if_the_label_changes_meanwhile(store: Store, versions: list[LabelTarget]) -> None:
     overtaken = Overtaken(store, lambda: set_label(store.open(), "xception", "stable", versions[3]))
     with pytest.raises(ConflictError, match="moved by another writer meanwhile, to version 4; nothing was rolled back"):
         roll_back(overtaken, "xception", "stable")
     assert where(store) == 4
 
 
-def test_a_rollback_that_meets_another_label_goes_on(store: Store, versions: list[LabelTarget]) -> None:
+def test_a_rollback_succeeds_if_another_label_changes_meanwhile(store: Store, versions: list[LabelTarget]) -> None:
     overtaken = Overtaken(store, lambda: set_label(store.open(), "xception", "canary", versions[3]))
     assert roll_back(overtaken, "xception", "stable").after == versions[1]
     assert (where(store), where(store, "canary")) == (2, 4)
 
 
-def test_rollbacks_at_once_go_one_step(store: Store, versions: list[LabelTarget]) -> None:
+def test_concurrent_rollbacks_go_one_step(store: Store, versions: list[LabelTarget]) -> None:
     barrier = threading.Barrier(4, timeout=60)
     outcomes: list[str] = []
 
@@ -166,7 +166,7 @@ def test_rollbacks_at_once_go_one_step(store: Store, versions: list[LabelTarget]
     assert where(store) == 2
 
 
-def test_a_label_that_was_taken_away_begins_anew(store: Store, versions: list[LabelTarget]) -> None:
+def test_a_removed_label_starts_a_new_history(store: Store, versions: list[LabelTarget]) -> None:
     remote = store.open()
     set_label(remote, "xception", "canary", versions[3])
     assert remove_label(remote, "xception", "stable", note="served no more") == versions[2]
@@ -185,7 +185,7 @@ def test_a_label_that_was_taken_away_begins_anew(store: Store, versions: list[La
     assert roll_back(remote, "xception", "stable").after == versions[0]
 
 
-def test_the_last_label_may_go(store: Store, small: Path) -> None:
+def test_the_last_label_can_be_removed(store: Store, small: Path) -> None:
     remote = store.open()
     publish(small, remote, "xception")
     with pytest.raises(NotFoundError, match="has no label 'stable'; it has: none"):
@@ -199,7 +199,7 @@ def test_the_last_label_may_go(store: Store, small: Path) -> None:
     assert (record.sequence, record.labels) == (2, {})
 
 
-def test_a_label_that_moves_while_it_is_taken_away_is_gone(store: Store, versions: list[LabelTarget]) -> None:
+def test_a_label_that_moves_during_its_removal_is_removed(store: Store, versions: list[LabelTarget]) -> None:
     def move() -> None:
         set_label(store.open(), "xception", "stable", versions[3])
         set_label(store.open(), "xception", "canary", versions[3])
@@ -210,7 +210,7 @@ def test_a_label_that_moves_while_it_is_taken_away_is_gone(store: Store, version
     assert (record.sequence, record.labels) == (6, {"canary": versions[3]})
 
 
-def test_only_one_of_two_takes_a_label_away(store: Store, versions: list[LabelTarget]) -> None:
+def test_only_one_of_two_removals_succeeds(store: Store, versions: list[LabelTarget]) -> None:
     overtaken = Overtaken(store, lambda: remove_label(store.open(), "xception", "stable"))
     with pytest.raises(NotFoundError, match="no label 'stable'"):
         remove_label(overtaken, "xception", "stable")

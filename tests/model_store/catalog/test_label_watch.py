@@ -1,4 +1,4 @@
-"""A watch tells each change of the labels once, for few requests, whatever became of the copy."""
+"""A watch reports each change of the labels once, with few requests, whatever the state of the copy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.model_store.samples import COPY, target
 
 
 class CountingRemote(Remote):
-    """Notes what is asked for."""
+    """Records requests."""
 
     def __init__(self, store: Store) -> None:
         inner = store.open()
@@ -37,7 +37,7 @@ class CountingRemote(Remote):
 
 @dataclass(frozen=True)
 class Sides:
-    """One store as its owner sees it, and as a reader who may get objects, and may not list them."""
+    """A store with the rights of its owner, and with those of a reader who may get but not list objects."""
 
     owner: Remote
     reader: Remote
@@ -54,7 +54,7 @@ def sides(ceph: Ceph, ceph_url: str, monkeypatch: pytest.MonkeyPatch) -> Sides:
     return Sides(owner, Remote.open(ceph_url))
 
 
-def test_a_watch_tells_changes_once(store: Store) -> None:
+def test_a_watch_reports_changes_once(store: Store) -> None:
     remote = store.open()
     remote.put_create("other/x", b"")
     watch = LabelWatch(store.open(), "xception")
@@ -69,7 +69,7 @@ def test_a_watch_tells_changes_once(store: Store) -> None:
     assert watch.poll() is None
 
 
-def test_a_watch_that_finds_nothing_new_costs_two_requests(store: Store) -> None:
+def test_a_watch_without_changes_costs_two_requests(store: Store) -> None:
     set_label(store.open(), "xception", "stable", target(1))
     remote = CountingRemote(store)
     watch = LabelWatch(remote, "xception")
@@ -98,7 +98,7 @@ def test_a_watch_follows_the_records_and_not_the_copy(store: Store, copy: bytes 
     assert LabelWatch(store.open(), "xception").poll() == record
 
 
-def test_a_watch_notices_a_store_that_was_set_up_anew(store: Store) -> None:
+def test_a_watch_detects_a_new_store(store: Store) -> None:
     remote = store.open()
     for version in (1, 2, 3):
         set_label(remote, "xception", "stable", target(version))
@@ -112,7 +112,7 @@ def test_a_watch_notices_a_store_that_was_set_up_anew(store: Store) -> None:
 
 
 def test_a_reader_without_the_right_to_list(sides: Sides) -> None:
-    """To such a reader the server says «forbidden» of what is not there."""
+    """For such a reader, S3 responds «forbidden» for missing objects."""
     with pytest.raises(AccessDeniedError):
         sides.reader.get("xception/nothing", 1)
     with pytest.raises(AccessDeniedError):
@@ -137,7 +137,7 @@ def test_a_reader_without_the_right_to_list(sides: Sides) -> None:
             blind()
 
 
-def test_a_watch_tells_later_what_an_error_hid(store: Store) -> None:
+def test_a_watch_reports_changes_after_an_error(store: Store) -> None:
     class Shaky(CountingRemote):
         fails = False
 

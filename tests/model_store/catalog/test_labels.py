@@ -72,7 +72,7 @@ def test_the_layout_on_the_store(file_store: Store) -> None:
         b'{"sequence": "x"}',
     ],
 )
-def test_a_lost_late_or_broken_copy_heals(store: Store, copy: bytes | None) -> None:
+def test_a_lost_outdated_or_broken_copy_is_repaired(store: Store, copy: bytes | None) -> None:
     remote = store.open()
     for version in (1, 2, 3):
         set_label(remote, "xception", "stable", target(version))
@@ -87,7 +87,7 @@ def test_a_lost_late_or_broken_copy_heals(store: Store, copy: bytes | None) -> N
     assert json.loads(remote.get("xception/labels.json", 1000))["sequence"] == 4
 
 
-def test_writers_at_once_lose_no_change(store: Store) -> None:
+def test_concurrent_writers_lose_no_change(store: Store) -> None:
     store.open()._connected()
     threads = [
         threading.Thread(target=set_label, args=(store.open(), "xception", f"label-{number}", target(1)))
@@ -103,7 +103,7 @@ def test_writers_at_once_lose_no_change(store: Store) -> None:
     assert record.sequence == 6
 
 
-def test_a_change_that_always_meets_another_ends(file_store: Store) -> None:
+def test_the_number_of_conflicts_is_limited(file_store: Store) -> None:
     class Contended(Remote):
         def put_create(self, path: str, data: bytes) -> None:
             raise ConflictError(f"{path}: not these {len(data)} bytes")
@@ -125,7 +125,7 @@ def test_a_change_that_always_meets_another_ends(file_store: Store) -> None:
         ),
     ],
 )
-def test_records_that_cannot_be_read(file_store: Store, data: bytes, says: str) -> None:
+def test_invalid_records(file_store: Store, data: bytes, says: str) -> None:
     remote = file_store.open()
     remote.put_overwrite("xception/labels/000001.json", data)
     with pytest.raises(IntegrityError, match=says):
@@ -159,7 +159,7 @@ def test_a_missing_record_leaves_the_history_unknown_but_not_the_labels(file_sto
         read_records(remote, "xception", record)
 
 
-def test_pointing_where_it_points_writes_nothing(store: Store) -> None:
+def test_setting_a_label_to_its_version_writes_nothing(store: Store) -> None:
     remote = store.open()
     first = set_label(remote, "xception", "stable", target(1))
     assert set_label(remote, "xception", "stable", target(1)) == read_labels(remote, "xception")
@@ -167,7 +167,7 @@ def test_pointing_where_it_points_writes_nothing(store: Store) -> None:
     assert remote.list_files("xception/labels") == ["000001.json"]
 
 
-def test_a_version_that_was_given_up_gets_no_label(store: Store) -> None:
+def test_a_pruned_version_gets_no_label(store: Store) -> None:
     remote = store.open()
     set_label(remote, "xception", "stable", target(1))
     append_record(remote, "xception", lambda _: LabelChange({}, pruned=(2,)), action="prune")

@@ -24,7 +24,7 @@ SIZE = sum(map(len, FILES.values()))
 
 
 class Watched(Remote):
-    """Notes what is deleted, and may do something before."""
+    """Records deletions, and may call a function before each."""
 
     def __init__(self, store: Store, before: Callable[[list[str]], object] = lambda _: None) -> None:
         inner = store.open()
@@ -53,7 +53,7 @@ def numbers(plan: Plan) -> tuple[list[int], list[int]]:
 
 
 def leave_a_publish(store: Store, version: int, age: timedelta, claim: bytes | None = None) -> None:
-    """What an interrupted publish leaves."""
+    """Write the leftovers of an interrupted publish."""
     remote = store.open()
     created = (datetime.now(UTC) - age).isoformat()
     remote.put_create(
@@ -63,7 +63,7 @@ def leave_a_publish(store: Store, version: int, age: timedelta, claim: bytes | N
     remote.put_create(f"xception/{version}/variables/part", b"unfinished")
 
 
-def test_what_labels_need_stays(store: Store, small: Path) -> None:
+def test_labelled_versions_are_kept(store: Store, small: Path) -> None:
     versions = publish_many(store, small, 7)
     remote = store.open()
     for number in (1, 2, 3):
@@ -101,7 +101,7 @@ def test_what_labels_need_stays(store: Store, small: Path) -> None:
         set_label(remote, "xception", "canary", versions[4])
 
 
-def test_what_a_label_kept_goes_once_it_is_taken_away(store: Store, small: Path) -> None:
+def test_a_version_is_pruned_once_its_label_is_removed(store: Store, small: Path) -> None:
     versions = publish_many(store, small, 5)
     remote = store.open()
     for label, number in (("stable", 4), ("canary", 1), ("canary", 2), ("beta", 1), ("beta", 2)):
@@ -120,7 +120,7 @@ def test_what_a_label_kept_goes_once_it_is_taken_away(store: Store, small: Path)
     assert there(store) == [4, 5]
 
 
-def test_without_labels_the_newest_stay(file_store: Store, small: Path) -> None:
+def test_without_labels_the_newest_are_kept(file_store: Store, small: Path) -> None:
     publish_many(file_store, small, 3)
     assert numbers(prune(file_store.open(), "xception", 1)) == ([1, 2], [3])
     assert there(file_store) == [3]
@@ -128,7 +128,7 @@ def test_without_labels_the_newest_stay(file_store: Store, small: Path) -> None:
         resolve(file_store.open(), "xception", "stable")
 
 
-def test_the_manifest_goes_first(file_store: Store, small: Path) -> None:
+def test_the_manifest_is_deleted_first(file_store: Store, small: Path) -> None:
     publish_many(file_store, small, 2)
     watched = Watched(file_store)
     prune(watched, "xception", 1)
@@ -137,7 +137,7 @@ def test_the_manifest_goes_first(file_store: Store, small: Path) -> None:
     assert sorted(rest) == sorted(f"xception/1/{name}" for name in FILES)
 
 
-def test_a_prune_that_breaks_off_is_finished_by_the_next(store: Store, small: Path) -> None:
+def test_an_interrupted_prune_is_finished_by_the_next(store: Store, small: Path) -> None:
     def broken(paths: list[str]) -> None:
         if len(paths) > 1:
             raise UnavailableError("gone away")
@@ -152,7 +152,7 @@ def test_a_prune_that_breaks_off_is_finished_by_the_next(store: Store, small: Pa
     assert store.open().list_all("xception/1/") == []
 
 
-def test_leftovers_of_a_publish_go_after_a_day(store: Store, small: Path) -> None:
+def test_leftovers_of_a_publish_are_deleted_after_a_day(store: Store, small: Path) -> None:
     publish_many(store, small, 1)
     leave_a_publish(store, 2, timedelta(hours=25))
     leave_a_publish(store, 3, timedelta(hours=23))
@@ -166,7 +166,7 @@ def test_leftovers_of_a_publish_go_after_a_day(store: Store, small: Path) -> Non
     assert publish(small, store.open(), "xception").version == 5
 
 
-def test_a_publish_that_was_finished_meanwhile_stays(file_store: Store, small: Path) -> None:
+def test_a_publish_that_finishes_meanwhile_is_kept(file_store: Store, small: Path) -> None:
     publish_many(file_store, small, 2)
     remote = file_store.open()
     manifest = remote.get("xception/1/manifest.json", 10**6)
@@ -184,7 +184,7 @@ def test_a_publish_that_was_finished_meanwhile_stays(file_store: Store, small: P
     assert there(file_store) == [2, 3]
 
 
-def test_a_label_that_comes_before_the_prune_keeps_the_version(store: Store, small: Path) -> None:
+def test_a_label_set_before_the_prune_keeps_the_version(store: Store, small: Path) -> None:
     versions = publish_many(store, small, 3)
 
     class Late(Remote):
@@ -202,7 +202,7 @@ def test_a_label_that_comes_before_the_prune_keeps_the_version(store: Store, sma
     check_remote(inner, resolve(inner, "xception"))
 
 
-def test_a_label_that_comes_after_the_prune_is_refused(store: Store, small: Path) -> None:
+def test_a_label_set_after_the_prune_is_rejected(store: Store, small: Path) -> None:
     versions = publish_many(store, small, 2)
 
     class Late(Remote):
@@ -220,10 +220,8 @@ def test_a_label_that_comes_after_the_prune_is_refused(store: Store, small: Path
 
 
 @pytest.mark.parametrize("more", [{}, {"pruned": [1, 2]}])
-def test_a_label_of_a_writer_that_ignores_what_was_given_up_keeps_the_version(
-    store: Store, small: Path, more: dict[str, list[int]]
-) -> None:
-    """As the first release is one: it knows nothing of it, and drops it from its records."""
+def test_a_label_of_an_old_writer_keeps_the_version(store: Store, small: Path, more: dict[str, list[int]]) -> None:
+    """The first release is such a writer: it drops the list of pruned versions from its records."""
     versions = publish_many(store, small, 3)
 
     def point(paths: list[str]) -> None:
@@ -239,7 +237,7 @@ def test_a_label_of_a_writer_that_ignores_what_was_given_up_keeps_the_version(
 
 
 @pytest.mark.parametrize("model", ["one", "two"])
-def test_labels_and_prunes_at_once_never_leave_a_label_without_its_version(
+def test_concurrent_labels_and_prunes_never_leave_a_label_without_its_version(
     store: Store, small: Path, model: str
 ) -> None:
     done = [publish(small, store.open(), model) for _ in range(4)]
@@ -272,7 +270,7 @@ def test_labels_and_prunes_at_once_never_leave_a_label_without_its_version(
         check_remote(store.open(), resolve(store.open(), model, name))
 
 
-def test_a_history_with_a_hole_stops_everything(file_store: Store, small: Path) -> None:
+def test_a_history_with_a_gap_prevents_pruning(file_store: Store, small: Path) -> None:
     versions = publish_many(file_store, small, 3)
     for target in versions:
         set_label(file_store.open(), "xception", "stable", target)
@@ -283,13 +281,13 @@ def test_a_history_with_a_hole_stops_everything(file_store: Store, small: Path) 
 
 
 @pytest.mark.parametrize(("model", "keep"), [("xception", 0), ("xception", -1), ("a/b", 1)])
-def test_what_cannot_be_meant(file_store: Store, small: Path, model: str, keep: int) -> None:
+def test_invalid_arguments(file_store: Store, small: Path, model: str, keep: int) -> None:
     publish_many(file_store, small, 1)
     with pytest.raises(UsageError):
         prune(file_store.open(), model, keep)
     assert there(file_store) == [1]
 
 
-def test_a_model_that_is_not_there(file_store: Store, small: Path) -> None:
+def test_a_missing_model(file_store: Store, small: Path) -> None:
     publish_many(file_store, small, 1)
     assert prune(file_store.open(), "other", 1) == Plan("other", (), ())

@@ -39,7 +39,7 @@ def test_references(text: str, reference: Reference) -> None:
         *("a:sha256:", "a:sha256:12", f"a:sha256:{10:064X}", f"a:sha256:{10:064x}0", f"a:sha512:{10:064x}"),
     ],
 )
-def test_references_that_cannot_be_meant(text: str) -> None:
+def test_invalid_references(text: str) -> None:
     with pytest.raises(UsageError):
         parse_reference(text)
 
@@ -52,7 +52,7 @@ def test_resolves_labels_and_numbers(store: Store, small: Path) -> None:
     assert resolve(remote, "xception", 1) == resolve(remote, "xception", "1") == by_number
 
 
-def test_errors_list_what_there_is(store: Store, small: Path) -> None:
+def test_errors_list_existing_names(store: Store, small: Path) -> None:
     remote = store.open()
     publish(small, remote, "xception", labels=["stable", "canary"])
     publish(small, remote, "other")
@@ -68,7 +68,7 @@ def test_errors_list_what_there_is(store: Store, small: Path) -> None:
 
 
 def publish_three(store: Store, root: Path) -> list[Published]:
-    """Different versions; `stable` went from the first to the second, the third never had a label."""
+    """Three versions; `stable` was moved from the first to the second, the third never had a label."""
     remote = store.open()
     folders = [write_version(root / f"v{n}", {"saved_model.pb": bytes([n])}) for n in range(3)]
     labelled = [publish(folder, remote, "xception", labels=["stable"]) for folder in folders[:2]]
@@ -77,7 +77,7 @@ def publish_three(store: Store, root: Path) -> list[Published]:
 
 @pytest.fixture
 def web(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Remote]:
-    """The store as a plain web server shows it: it can be read, and not be listed."""
+    """The store behind a plain web server: it can be read, but not listed."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -105,14 +105,14 @@ def test_resolves_digests(store: Store, tmp_path: Path) -> None:
         resolve(store.open(), "third", unknown)
 
 
-def test_a_digest_that_was_published_twice_is_the_labelled_one(store: Store, small: Path) -> None:
+def test_a_digest_of_two_versions_resolves_to_the_labelled_one(store: Store, small: Path) -> None:
     remote = store.open()
     done = publish(small, remote, "xception", labels=["stable"])
     publish(small, remote, "xception")
     assert resolve(remote, "xception", done.digest).version == 1
 
 
-def test_a_digest_whose_labelled_version_is_gone_is_looked_for_elsewhere(store: Store, small: Path) -> None:
+def test_a_digest_whose_labelled_version_is_missing_resolves_to_another_version(store: Store, small: Path) -> None:
     remote = store.open()
     done = publish(small, remote, "xception", labels=["stable"])
     publish(small, remote, "xception")

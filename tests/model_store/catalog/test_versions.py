@@ -26,7 +26,7 @@ def test_lists_finished_versions(store: Store, small: Path) -> None:
     assert list_versions(remote, "none") == []
 
 
-def test_labels_whose_version_is_gone(store: Store, small: Path) -> None:
+def test_labels_whose_version_is_missing(store: Store, small: Path) -> None:
     remote = store.open()
     for label in ("stable", "canary"):
         publish(small, remote, "xception", labels=[label])

@@ -19,7 +19,7 @@ def run(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]
     return code, captured.out, captured.err
 
 
-def test_a_whole_life(
+def test_a_life_cycle(
     store: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MODEL_STORE_URL", store.url)
@@ -160,7 +160,7 @@ def test_usage(
     assert json.loads(out)["exit_code"] == found == code
 
 
-def test_labels_go_forth_and_back(
+def test_labels_are_moved_and_rolled_back(
     store: Store, small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MODEL_STORE_URL", store.url)
@@ -228,7 +228,7 @@ def test_a_label_without_its_version_is_listed(
     assert [one["version"] for one in answer["versions"]] == [1]
 
 
-def test_what_is_not_known_of_a_version_is_not_shown(
+def test_unknown_properties_of_a_version_are_not_shown(
     file_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write_version(tmp_path / "version", provenance={"seed": 0, "commit": None})
@@ -238,7 +238,7 @@ def test_what_is_not_known_of_a_version_is_not_shown(
     assert "commit" not in out
 
 
-def test_a_prune_deletes_only_when_told(
+def test_a_prune_deletes_only_if_confirmed(
     store: Store, small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MODEL_STORE_URL", store.url)
@@ -267,7 +267,7 @@ def test_a_prune_deletes_only_when_told(
     assert (code, json.loads(out)["deleted"]) == (0, [])
 
 
-def test_the_store_that_make_serve_made_is_the_default(
+def test_the_store_of_make_serve_is_the_default(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = tmp_path / "a home"
@@ -281,14 +281,14 @@ def test_the_store_that_make_serve_made_is_the_default(
     assert run("show", "xception", "--store", f"file://{here}/.local/store", capsys=capsys)[0] == 0
 
 
-def test_what_others_wrote_cannot_steer_the_terminal(file_store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_from_a_store_are_replaced(file_store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     record = {"format": 1, "created": "2026-01-01T00:00:00Z", "labels": {}, "by": "\x1b[2Jme\n", "note": "\x07"}
     file_store.open().put_create("xception/labels/000001.json", json.dumps(record).encode())
     code, out, _ = run("history", "xception", "--store", file_store.url, capsys=capsys)
     assert (code, out.splitlines()[1].split()[-2:]) == (0, ["?[2Jme?", "?"])
 
 
-def test_a_local_folder_that_was_changed(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_local_folder(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (small / "saved_model.pb").write_bytes(b"graph")
     code, _, err = run("verify", str(small), capsys=capsys)
     assert code == 4
@@ -299,7 +299,7 @@ def test_a_local_folder_that_was_changed(small: Path, capsys: pytest.CaptureFixt
     "command",
     ["publish", "label", "unlabel", "rollback", "prune", "models", "versions", "history", "show", "pull", "verify"],
 )
-def test_every_command_shows_examples_that_it_takes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_shows_valid_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     out = capsys.readouterr().out
     assert "--store URL" in out

@@ -1,4 +1,4 @@
-"""The command line as a process: its exit status, its streams, Ctrl-C, and what it imports."""
+"""The command line as a process: exit status, streams, Ctrl-C, and imports."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_as_a_process(file_store: Store, small: Path) -> None:
     assert "has no labels; name a version: 1" in done.stderr
 
 
-def test_ctrl_c_leaves_nothing_half_written(file_store: Store, folder: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_no_partial_files(file_store: Store, folder: Path, tmp_path: Path) -> None:
     assert main(["publish", str(folder), "--model", "xception", "--store", file_store.url, "--quiet"]) == 0
     for where in (["--output", str(tmp_path / "out" / "new")], ["--cache", str(tmp_path / "cache")]):
         process = start_python(INTERRUPTED_PULL, "pull", "xception:1", "--store", file_store.url, *where)
@@ -57,7 +57,7 @@ def test_ctrl_c_leaves_nothing_half_written(file_store: Store, folder: Path, tmp
     assert visible(tmp_path / "cache") == []
 
 
-def test_a_reader_that_leaves_is_no_traceback(file_store: Store, small: Path) -> None:
+def test_a_closed_pipe_gives_no_traceback(file_store: Store, small: Path) -> None:
     assert main(["publish", str(small), "--model", "xception", "--store", file_store.url, "--quiet"]) == 0
     command = f"'{sys.executable}' -m model_store show xception:1 --store '{file_store.url}' | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

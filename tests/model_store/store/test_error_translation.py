@@ -54,7 +54,7 @@ def test_every_error_of_the_library_is_mapped(kind: type[Exception]) -> None:
         ("HTTP error: error sending request", errors.UnavailableError, "error sending request"),
     ],
 )
-def test_what_the_text_says_decides(text: str, kind: type[Exception], says: str) -> None:
+def test_the_message_determines_the_error(text: str, kind: type[Exception], says: str) -> None:
     error = translate(obstore.exceptions.GenericError(text), "s3://bucket", "m/a")
     assert type(error) is kind
     assert says in str(error)
@@ -76,7 +76,7 @@ def test_what_the_text_says_decides(text: str, kind: type[Exception], says: str)
         ("https://host/x", "status code: 416 Range Not Satisfiable", errors.IntegrityError, "shorter"),
     ],
 )
-def test_each_cloud_is_spoken_of_in_its_own_words(url: str, text: str, kind: type[Exception], says: str) -> None:
+def test_messages_use_the_terms_of_each_cloud(url: str, text: str, kind: type[Exception], says: str) -> None:
     error = translate(obstore.exceptions.GenericError(text), url, "m/a")
     assert type(error) is kind
     assert says in str(error)

@@ -52,7 +52,7 @@ def test_other_bytes_of_any_length_are_a_conflict(store: Store, data: bytes) -> 
         remote.put_create("m/a.json", data)
 
 
-def test_of_many_creators_at_once_one_wins(store: Store) -> None:
+def test_one_of_many_concurrent_creators_wins(store: Store) -> None:
     won: list[int] = []
 
     def create(number: int) -> None:
@@ -72,7 +72,7 @@ def test_of_many_creators_at_once_one_wins(store: Store) -> None:
     assert store.open().get("m/x.json", 100) == f"writer {won[0]}".encode()
 
 
-def test_large_objects_go_in_parts_and_come_back_in_blocks(store: Store, big_bytes: bytes) -> None:
+def test_large_objects_are_uploaded_in_parts_and_read_in_blocks(store: Store, big_bytes: bytes) -> None:
     remote = store.open()
     step = 3_000_000
     blocks = (big_bytes[at : at + step] for at in range(0, len(big_bytes), step))
@@ -95,7 +95,7 @@ def test_an_upload_whose_source_fails_leaves_no_object(store: Store) -> None:
     assert remote.get_if_exists("m/big", 1) is None
 
 
-def test_lists_names_right_below(store: Store) -> None:
+def test_lists_direct_children(store: Store) -> None:
     remote = store.open()
     for path in ("m/1/a/b", "m/1/c", "m/2/d", "m/labels.json", "n/1/e"):
         remote.put_overwrite(path, b"x")
@@ -116,7 +116,7 @@ def test_lists_all_below_a_prefix(store: Store) -> None:
     assert remote.list_all("none") == []
 
 
-def test_lists_more_than_one_answer_holds(ceph_url: str) -> None:
+def test_lists_more_objects_than_one_response_has(ceph_url: str) -> None:
     remote = Remote.open(ceph_url)
     for_each(range(1050), lambda number, _: remote.put_overwrite(f"m/{number:04}", b""), threads=8)
     assert [path for path, _, _ in remote.list_all("m")] == [f"m/{number:04}" for number in range(1050)]
@@ -125,7 +125,7 @@ def test_lists_more_than_one_answer_holds(ceph_url: str) -> None:
     assert remote.list_all() == []
 
 
-def test_deletes_what_is_there(store: Store) -> None:
+def test_deletes_existing_objects(store: Store) -> None:
     remote = store.open()
     for path in ("m/a", "m/b", "m/c é"):
         remote.put_overwrite(path, b"x")
@@ -135,7 +135,7 @@ def test_deletes_what_is_there(store: Store) -> None:
     assert remote.list_files("m") == ["b"]
 
 
-def test_asks_only_for_what_changed(store: Store) -> None:
+def test_gets_an_object_only_if_it_has_changed(store: Store) -> None:
     remote = store.open()
     remote.put_overwrite("m/a", b"one")
     first = remote.get_if_changed("m/a", 10, None)
@@ -179,13 +179,13 @@ def test_missing_objects_and_limits(store: Store) -> None:
         remote.get("m/a", 4)
 
 
-def test_a_path_that_climbs_out_is_refused(store: Store) -> None:
+def test_a_path_outside_of_the_store_is_rejected(store: Store) -> None:
     remote = store.open()
     with pytest.raises(UsageError):
         remote.put_overwrite("m/../../x", b"x")
 
 
-def test_a_folder_that_does_not_exist_is_not_made_by_reading(tmp_path: Path) -> None:
+def test_reading_does_not_create_a_folder(tmp_path: Path) -> None:
     remote = Remote.open(f"file://{tmp_path}/none")
     with pytest.raises(NotFoundError, match="no such folder"):
         remote.get_if_exists("m/a", 1)
@@ -208,7 +208,7 @@ def test_a_missing_bucket_is_named(s3_url: str, action: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_refused_credentials(fake_s3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejected_credentials(fake_s3, monkeypatch: pytest.MonkeyPatch) -> None:
     body = b"<Error><Code>SignatureDoesNotMatch</Code><Message>The signature differs</Message></Error>"
     fake_s3(b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
     with pytest.raises(AccessDeniedError, match=r"The signature differs.*AWS_SECRET_ACCESS_KEY"):
@@ -223,7 +223,7 @@ def test_a_failing_server_is_unavailable_in_time(fake_s3) -> None:
     assert time.monotonic() - start < 4
 
 
-def test_a_server_that_never_answers_is_unavailable_in_time(fake_s3) -> None:
+def test_a_server_that_never_responds_is_unavailable_in_time(fake_s3) -> None:
     fake_s3(None)
     start = time.monotonic()
     with pytest.raises(UnavailableError, match="try again"):
@@ -231,7 +231,7 @@ def test_a_server_that_never_answers_is_unavailable_in_time(fake_s3) -> None:
     assert time.monotonic() - start < 4
 
 
-def test_a_closed_port_is_unavailable_within_the_default_patience(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_port_is_unavailable_within_the_default_timeout(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -243,13 +243,13 @@ def test_a_closed_port_is_unavailable_within_the_default_patience(s3_url: str, m
     assert "Debug source" not in str(caught.value)
 
 
-def test_an_endpoint_that_is_no_url(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_endpoint_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
     with pytest.raises(UsageError, match="AWS_ENDPOINT_URL='localhost:9000'"):
         Remote.open("s3://bucket")
 
 
-def test_the_service_specific_endpoint_goes_first(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_service_specific_endpoint_takes_precedence(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", os.environ["AWS_ENDPOINT_URL"])
@@ -257,7 +257,7 @@ def test_the_service_specific_endpoint_goes_first(s3_url: str, monkeypatch: pyte
     assert Remote.open(s3_url).list_folders() == []
 
 
-def test_store_errors_are_all_that_leaves(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_exceptions_are_store_errors(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     remote = file_store.open()
 
     class Broken:
@@ -271,7 +271,7 @@ def test_store_errors_are_all_that_leaves(file_store: Store, monkeypatch: pytest
 
 @pytest.fixture
 def fake_s3(monkeypatch: pytest.MonkeyPatch):
-    """A server that gives the same answer to everything, or none at all."""
+    """A server that sends the same response to all requests, or none."""
     listener = socket.create_server(("127.0.0.1", 0))
     kept: list[socket.socket] = []
 

@@ -1,4 +1,4 @@
-"""What goes wrong between here and a real S3 server: slow lines, broken ones, servers and pullers that die."""
+"""Faults with a real S3 server: slow and broken links, killed servers and clients."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ RATE = 8e6
 """Bytes per second of a connection: a window of ranges takes half a second, the whole on one connection 7.5."""
 
 SLACK = 200_000
-"""Bytes of headers and of what a connection had under way when it was cut."""
+"""Bytes of headers, and of data in flight when a connection was cut."""
 
 HELD = RANGE_BYTES * WINDOW + 2_000_000
-"""Bytes after which a line is held: more than one window, so that the first range is kept, and less than the whole."""
+"""Bytes after which a link stalls: more than one window, so that the first range is kept, but not the whole."""
 
 CLI = "import sys; from model_store.cli.app import main; sys.exit(main(sys.argv[1:]))"
 
@@ -54,7 +54,7 @@ def digest(large: Path) -> str:
 
 @pytest.fixture(scope="module")
 def large_url(ceph: Ceph, large: Path) -> Iterator[str]:
-    """A store that holds the large version; tests only read it."""
+    """A store with the large version; tests only read it."""
     bucket = ceph.make_bucket()
     url = f"s3://{bucket}/models"
     with pytest.MonkeyPatch.context() as patch:
@@ -67,7 +67,7 @@ def large_url(ceph: Ceph, large: Path) -> Iterator[str]:
 
 @pytest.fixture
 def link(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowLink]:
-    """The line that everything takes; as fast as can be until a test changes that."""
+    """The link to the server, without limits until a test sets some."""
     with SlowLink(int(ceph.endpoint.rpartition(":")[2])) as line:
         for name, value in {**ceph.owner.environment(line.endpoint), "NO_PROXY": "127.0.0.1"}.items():
             monkeypatch.setenv(name, value)
@@ -139,7 +139,7 @@ def test_a_slow_link_is_used_by_several_connections(
     assert contents(model.root) == contents(large)
 
 
-def test_connections_that_break_are_taken_up_again(
+def test_broken_connections_are_resumed(
     large_url: str, link: SlowLink, resolved: Resolved, cache: Cache, large: Path
 ) -> None:
     link.cut_each = 3_000_000
@@ -148,7 +148,7 @@ def test_connections_that_break_are_taken_up_again(
     assert link.connections >= SIZE / link.cut_each
 
 
-def test_a_line_that_dies_is_an_error_in_time_and_the_pull_goes_on_later(
+def test_a_cut_link_is_an_error_in_time_and_the_pull_can_be_resumed(
     large_url: str, link: SlowLink, resolved: Resolved, large: Path, cache: Cache, digest: str
 ) -> None:
     link.rate, link.cut_after = RATE, SIZE - 1_000_000
@@ -163,7 +163,7 @@ def test_a_line_that_dies_is_an_error_in_time_and_the_pull_goes_on_later(
     assert SIZE - had <= link.received < SIZE - had + SLACK
 
 
-def test_a_line_that_falls_silent_is_an_error_in_time(
+def test_a_stalled_link_is_an_error_in_time(
     large_url: str, link: SlowLink, resolved: Resolved, cache: Cache, digest: str
 ) -> None:
     link.stall_after = HELD
@@ -174,9 +174,7 @@ def test_a_line_that_falls_silent_is_an_error_in_time(
     assert kept(cache.root)[digest] > 0
 
 
-def test_nothing_is_left_of_a_folder_that_could_not_be_pulled(
-    large_url: str, link: SlowLink, resolved: Resolved, tmp_path: Path
-) -> None:
+def test_a_failed_pull_leaves_no_folder(large_url: str, link: SlowLink, resolved: Resolved, tmp_path: Path) -> None:
     link.cut_after = SIZE // 2
     with pytest.raises(UnavailableError):
         pull_to_folder(Remote.open(large_url, patience_s=1), resolved, tmp_path / "out" / "new")
@@ -235,7 +233,7 @@ def test_a_server_that_is_killed_during_a_publish_leaves_no_version(
     check_remote(remote, resolve(remote, "xception"))
 
 
-def test_an_object_that_is_replaced_while_it_is_read_is_refused(ceph_url: str, large: Path, cache: Cache) -> None:
+def test_an_object_replaced_while_it_is_read_is_rejected(ceph_url: str, large: Path, cache: Cache) -> None:
     publish(large, Remote.open(ceph_url, publishing=True), "xception")
     other = random.Random(3).randbytes(SIZE)
 

@@ -1,4 +1,4 @@
-"""Who may do what on a real S3 server, and what they are told."""
+"""Permissions on a real S3 server, and the messages when they are missing."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_wrong_credentials(
         assert done.stderr.count("\n") == 1
 
 
-def test_who_has_no_rights_may_not_read(published: str, reader: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_rights_may_not_read(published: str, reader: User, monkeypatch: pytest.MonkeyPatch) -> None:
     become(reader, monkeypatch)
     with pytest.raises(AccessDeniedError, match="s3:GetObject and s3:ListBucket"):
         resolve(Remote.open(published), "xception")
 
 
-def test_who_may_only_read_can_pull_and_not_publish(
+def test_a_reader_can_pull_but_not_publish(
     ceph: Ceph, published: str, reader: User, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ceph.allow(published.split("/")[2], reader.name, READ)
@@ -74,7 +74,7 @@ def test_who_may_only_read_can_pull_and_not_publish(
     assert run_cli("versions", "xception", "--store", published).stdout.count("\n") == 2
 
 
-def test_who_may_not_list_can_pull_a_label(
+def test_a_reader_without_the_right_to_list_can_pull_a_label(
     ceph: Ceph, published: str, reader: User, small: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ceph.allow(published.split("/")[2], reader.name, ["s3:GetObject"])

@@ -41,29 +41,29 @@ def connect(url: str) -> object:
         ("http://10.0.0.1/x", "use https://"),
     ],
 )
-def test_urls_that_cannot_be_meant(url: str, says: str) -> None:
+def test_invalid_urls(url: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         Remote.open(url)
 
 
 @pytest.mark.parametrize("url", ["http://localhost:8000/x", "http://127.0.0.1", "http://[::1]:80/x", "https://host/x"])
-def test_web_servers_that_are_taken(url: str) -> None:
+def test_valid_web_servers(url: str) -> None:
     assert is_web(Remote.open(url).url)
 
 
-def test_http_is_taken_where_somebody_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_http_is_accepted_if_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ALLOW_HTTP_VARIABLE, "1")
     assert Remote.open("http://models.example.org/x/").url == "http://models.example.org/x"
 
 
-def test_s3_takes_the_usual_variables() -> None:
+def test_s3_uses_the_usual_variables() -> None:
     assert s3_config({}) == {"region": "us-east-1", "virtual_hosted_style_request": False}
     assert s3_config(
         {"AWS_DEFAULT_REGION": "eu-1", "AWS_ENDPOINT_URL": "http://h:1/", "AWS_S3_FORCE_PATH_STYLE": "false"}
     ) == {"region": "eu-1", "virtual_hosted_style_request": True, "endpoint": "http://h:1"}
 
 
-def test_gs_takes_the_emulator_as_others_do() -> None:
+def test_gs_uses_the_usual_emulator_variable() -> None:
     assert gs_config({}) == {}
     for said in ("127.0.0.1:4443", "http://127.0.0.1:4443/"):
         account = json.loads(gs_config({"STORAGE_EMULATOR_HOST": said})["service_account_key"])
@@ -72,7 +72,7 @@ def test_gs_takes_the_emulator_as_others_do() -> None:
         gs_config({"STORAGE_EMULATOR_HOST": "ftp://x"})
 
 
-def test_az_takes_a_connection_string() -> None:
+def test_az_accepts_a_connection_string() -> None:
     assert az_config(
         {
             "AZURE_STORAGE_CONNECTION_STRING": "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
@@ -104,13 +104,13 @@ def test_az_takes_a_connection_string() -> None:
         ("AZURE_STORAGE_ENDPOINT", "a.b", "is not a URL like"),
     ],
 )
-def test_az_that_cannot_be_meant(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str) -> None:
+def test_invalid_az_settings(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(UsageError, match=says):
         Remote.open("az://container/models")
 
 
-def test_what_the_library_makes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_accepts_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", EMULATOR_KEY)
     azure = connect("az://container/a%20b/c/")
@@ -120,10 +120,10 @@ def test_what_the_library_makes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (google.config["bucket"], google.prefix) == ("bucket", "models")  # type: ignore[attr-defined]
 
 
-def test_gs_reads_from_what_answers_its_requests(
+def test_gs_reads_from_a_compatible_server(
     ceph: Ceph, ceph_url: str, folder: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Google's requests for reading are those of S3 but for the signature, so radosgw's public bucket answers them."""
+    """Google's read requests differ from S3's only in the signature, so a public bucket of radosgw responds to them."""
     publish(folder, Remote.open(ceph_url, publishing=True), "xception", labels=["stable"])
     bucket = ceph_url.split("/")[2]
     ceph.allow(bucket, "*", ["s3:GetObject", "s3:ListBucket"])
@@ -143,7 +143,7 @@ def test_gs_reads_from_what_answers_its_requests(
         ("az://box", {"AZURE_STORAGE_ACCOUNT_NAME": "a", "AZURE_STORAGE_ACCOUNT_KEY": "!"}, "AZURE_STORAGE_ACCOUNT"),
     ],
 )
-def test_credentials_that_cannot_be_read_are_told_in_the_words_of_their_cloud(
+def test_messages_about_invalid_credentials_use_the_terms_of_their_cloud(
     monkeypatch: pytest.MonkeyPatch, url: str, environment: dict[str, str], says: str
 ) -> None:
     for name, value in environment.items():

@@ -1,4 +1,4 @@
-"""Stores behind a plain web server: read, never written, never listed."""
+"""Stores behind a plain web server can be read, but not written or listed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.model_store.web_server import serve_folder, write_certificate
 
 @dataclass(frozen=True)
 class Web:
-    """A published version, and the URL at which a web server shows its store."""
+    """A published version, and the URL of its store on a web server."""
 
     url: str
     supports_ranges: bool
@@ -33,7 +33,7 @@ class Web:
 
 @pytest.fixture(params=["plain", "ceph"])
 def web(request: pytest.FixtureRequest, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    """A server without ranges and ETags, and one with both: the real S3 server, asked without credentials."""
+    """A server without ranges and ETags, and one with both: the real S3 server, without credentials."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     if request.param == "ceph":
         ceph: Ceph = request.getfixturevalue("ceph")
@@ -59,7 +59,7 @@ def test_pulls_a_label_and_a_number(web: Web, folder: Path, cache: Cache, tmp_pa
     assert check_remote(remote, resolved).architecture == "xception"
 
 
-def test_asks_only_for_what_changed(web: Web) -> None:
+def test_gets_an_object_only_if_it_has_changed(web: Web) -> None:
     remote = Remote.open(web.url)
     first = remote.get_if_changed("xception/labels.json", 10_000, None)
     assert first is not None
@@ -76,7 +76,7 @@ def test_asks_only_for_what_changed(web: Web) -> None:
         remote.get_if_changed("xception/none.json", 10_000, etag)
 
 
-def test_a_part_is_gone_on_with_where_the_server_gives_parts(
+def test_a_part_is_resumed_if_the_server_supports_ranges(
     web: Web, folder: Path, cache: Cache, big_bytes: bytes
 ) -> None:
     cache.parts.mkdir(parents=True)
@@ -91,7 +91,7 @@ def test_a_part_is_gone_on_with_where_the_server_gives_parts(
     assert kept(cache.root) == {}
 
 
-def test_is_neither_written_nor_listed(web: Web, folder: Path) -> None:
+def test_cannot_be_written_or_listed(web: Web, folder: Path) -> None:
     remote = Remote.open(web.url)
     for write in (
         lambda: remote.put_create("m/a", b"x"),
@@ -125,14 +125,14 @@ def test_commands_that_need_more_say_what_to_do_instead(web: Web, folder: Path) 
     assert run_cli("history", "xception", "--store", web.url).returncode == 0
 
 
-def test_a_version_or_label_that_is_not_there(web: Web) -> None:
+def test_a_missing_version_or_label(web: Web) -> None:
     for reference in ("xception:9", "xception:canary", "other"):
         done = run_cli("show", reference, "--store", web.url)
         assert done.returncode == NotFoundError.exit_code, done.stderr
         assert done.stderr.count("\n") == 1
 
 
-def test_https_with_an_authority_of_ones_own(
+def test_https_with_a_private_authority(
     file_store: Store, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(small, file_store.open(), "xception", labels=["stable"])
@@ -147,6 +147,6 @@ def test_https_with_an_authority_of_ones_own(
     assert contents(tmp_path / "new") == contents(small)
 
 
-def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_server(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match="check that it is up"):
         Remote.open("http://127.0.0.1:9", patience_s=1).get("m/a", 1)

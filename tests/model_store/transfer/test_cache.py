@@ -26,7 +26,7 @@ def pulled(file_store: Store, small: Path, tmp_path: Path) -> tuple[Cache, Resol
     return cache, resolved, pull(remote, resolved, cache)
 
 
-def test_what_served_is_recalled(pulled: tuple[Cache, Resolved, VerifiedModel]) -> None:
+def test_the_last_served_version_is_found(pulled: tuple[Cache, Resolved, VerifiedModel]) -> None:
     cache, resolved, model = pulled
     assert cache.recall("xception", "stable") is None
     cache.remember(model, "stable")
@@ -37,7 +37,7 @@ def test_what_served_is_recalled(pulled: tuple[Cache, Resolved, VerifiedModel]) 
     assert cache.verified(resolved).files == model.files
 
 
-def test_what_served_under_a_digest_is_recalled(pulled: tuple[Cache, Resolved, VerifiedModel]) -> None:
+def test_the_last_served_version_is_found_by_digest(pulled: tuple[Cache, Resolved, VerifiedModel]) -> None:
     cache, resolved, model = pulled
     cache.remember(model, model.digest)
     assert cache.recall("xception", model.digest) == Resolved("xception", 1, resolved.manifest_digest, None)
@@ -46,7 +46,7 @@ def test_what_served_under_a_digest_is_recalled(pulled: tuple[Cache, Resolved, V
     assert record.name == f"sha256-{model.digest.removeprefix('sha256:')}.json"
 
 
-def test_nothing_is_recalled_that_is_gone_or_unreadable(
+def test_missing_and_unreadable_versions_are_not_found(
     pulled: tuple[Cache, Resolved, VerifiedModel],
 ) -> None:
     cache, resolved, model = pulled
@@ -59,7 +59,7 @@ def test_nothing_is_recalled_that_is_gone_or_unreadable(
     assert cache.recall("xception") is None
 
 
-def test_the_cache_alone_hashes_anew(pulled: tuple[Cache, Resolved, VerifiedModel]) -> None:
+def test_without_the_store_the_cache_is_hashed_again(pulled: tuple[Cache, Resolved, VerifiedModel]) -> None:
     cache, resolved, model = pulled
     model.path("golden/pixels.npy").write_bytes(b"PIXELS")
     assert cache.verified(resolved, select=lambda _: ["saved_model.pb"]).files == {"saved_model.pb"}
@@ -67,7 +67,7 @@ def test_the_cache_alone_hashes_anew(pulled: tuple[Cache, Resolved, VerifiedMode
         cache.verified(resolved)
 
 
-def test_a_manifest_that_was_changed_does_not_get_to_choose(
+def test_a_changed_manifest_does_not_select_files(
     pulled: tuple[Cache, Resolved, VerifiedModel],
 ) -> None:
     cache, resolved, model = pulled
@@ -77,7 +77,7 @@ def test_a_manifest_that_was_changed_does_not_get_to_choose(
         cache.verified(resolved, select=lambda _: pytest.fail("asked with a wrong manifest"))
 
 
-def test_what_is_not_in_the_cache(tmp_path: Path) -> None:
+def test_versions_that_are_not_cached(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         Cache(tmp_path).verified(Resolved("xception", 1, f"sha256:{0:064x}", None))
 
@@ -85,12 +85,12 @@ def test_what_is_not_in_the_cache(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "selector"), [("../x", "stable"), ("x", "../stable"), ("x", "0"), ("x", "sha256:../x")]
 )
-def test_names_do_not_climb(tmp_path: Path, model: str, selector: str) -> None:
+def test_names_outside_of_the_cache_are_rejected(tmp_path: Path, model: str, selector: str) -> None:
     with pytest.raises(UsageError):
         Cache(tmp_path).recall(model, selector)
 
 
-def test_sweeps_old_parts_only(tmp_path: Path) -> None:
+def test_only_old_parts_are_removed(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     old, new = cache.part(), cache.part()
     old.parent.mkdir(parents=True)
@@ -108,8 +108,8 @@ def age(folder: Path) -> None:
         os.utime(path, (past, past))
 
 
-def test_sweeps_pulls_that_nobody_goes_on_with(file_store: Store, small: Path, tmp_path: Path) -> None:
-    """All were interrupted or are under way: long ago, today, in another process, and the one that is gone on with."""
+def test_abandoned_pulls_are_removed(file_store: Store, small: Path, tmp_path: Path) -> None:
+    """Pulls that were interrupted long ago or today, that run in another process, and one that is resumed."""
     remote, cache = file_store.open(), Cache(tmp_path / "cache")
     publish(small, remote, "xception", labels=["stable"])
     resolved = resolve(remote, "xception")
@@ -127,7 +127,7 @@ def test_sweeps_pulls_that_nobody_goes_on_with(file_store: Store, small: Path, t
     assert [cache.incoming(one).exists() for one in (left, today, held)] == [False, True, False]
 
 
-def test_an_old_pull_is_gone_on_with_and_not_swept(file_store: Store, small: Path, tmp_path: Path) -> None:
+def test_a_resumed_pull_is_not_removed(file_store: Store, small: Path, tmp_path: Path) -> None:
     remote, cache = WatchedRemote(file_store.url), Cache(tmp_path / "cache")
     publish(small, file_store.open(), "xception", labels=["stable"])
     resolved = resolve(remote, "xception")
@@ -137,7 +137,7 @@ def test_an_old_pull_is_gone_on_with_and_not_swept(file_store: Store, small: Pat
     assert remote.streamed == set()
 
 
-def test_the_oldest_go_but_none_that_is_needed(file_store: Store, tmp_path: Path) -> None:
+def test_the_oldest_versions_are_removed_unless_they_are_needed(file_store: Store, tmp_path: Path) -> None:
     remote, cache = file_store.open(), Cache(tmp_path / "cache")
     models = []
     for number in range(1, 7):

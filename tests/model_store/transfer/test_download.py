@@ -32,7 +32,7 @@ def overwrite(store: Store, name: str, data: bytes) -> None:
         (b"pix", "expected 6 bytes, found 3"),
     ],
 )
-def test_other_bytes_are_refused_and_not_seen(
+def test_different_bytes_are_rejected_and_never_visible(
     store: Store, published: Resolved, cache: Cache, tmp_path: Path, data: bytes, says: str
 ) -> None:
     overwrite(store, "golden/pixels.npy", data)
@@ -58,7 +58,7 @@ def test_other_bytes_are_refused_and_not_seen(
     ],
     ids=["other", "shorter", "longer", "short"],
 )
-def test_a_large_file_of_other_bytes_is_refused_and_not_seen(
+def test_a_large_file_of_different_bytes_is_rejected_and_never_visible(
     store: Store, published: Resolved, cache: Cache, big_bytes: bytes, spoil: Callable[[bytes], bytes], says: str
 ) -> None:
     data = spoil(big_bytes)
@@ -82,7 +82,7 @@ def test_a_file_that_grew_is_not_read_to_its_end(store: Store, published: Resolv
     assert remote.bytes < 5_000_000
 
 
-def test_a_listed_file_that_is_not_there(file_store: Store, small: Path, cache: Cache) -> None:
+def test_a_missing_listed_file(file_store: Store, small: Path, cache: Cache) -> None:
     remote = file_store.open()
     publish(small, remote, "xception", labels=["stable"])
     remote._connected().delete("xception/1/golden/pixels.npy")
@@ -90,7 +90,7 @@ def test_a_listed_file_that_is_not_there(file_store: Store, small: Path, cache: 
         pull(remote, resolve(remote, "xception"), cache)
 
 
-def test_a_manifest_other_than_the_label_promised(
+def test_a_manifest_other_than_that_of_the_label(
     store: Store, published: Resolved, cache: Cache, tmp_path: Path
 ) -> None:
     data = store.open().get("xception/1/manifest.json", 10**6)
@@ -113,7 +113,7 @@ def test_a_manifest_other_than_the_label_promised(
         (b"variables/empty", b"/tmp/escaped", "not a plain relative path"),
     ],
 )
-def test_manifests_that_no_reader_follows(
+def test_manifests_that_are_rejected(
     store: Store, small: Path, cache: Cache, tmp_path: Path, old: bytes, new: bytes, says: str
 ) -> None:
     remote = store.open()
@@ -133,7 +133,7 @@ def test_no_such_version(store: Store, published: Resolved, cache: Cache) -> Non
         pull(store.open(), replace(published, version=7), cache)
 
 
-def test_what_is_checked_remotely_is_the_manifest(store: Store, published: Resolved, folder: Path) -> None:
+def test_the_remote_check_is_of_the_manifest(store: Store, published: Resolved, folder: Path) -> None:
     manifest = check_remote(store.open(), published)
     assert manifest == Manifest.parse((folder / "manifest.json").read_bytes())
     assert published.manifest_digest == digest_of((folder / "manifest.json").read_bytes())

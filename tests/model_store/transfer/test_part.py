@@ -15,7 +15,7 @@ def write_and_fail(folder: Path, error: BaseException, data: bytes = b"abc") -> 
         raise error
 
 
-def test_becomes_its_target(tmp_path: Path) -> None:
+def test_a_finished_part_becomes_its_target(tmp_path: Path) -> None:
     with Part(tmp_path / "parts", "sha256-1") as part:
         part.write(b"abc")
         part.write(b"def")
@@ -25,7 +25,7 @@ def test_becomes_its_target(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [UnavailableError("gone"), KeyboardInterrupt()])
-def test_stays_when_the_transfer_broke_off(tmp_path: Path, error: BaseException) -> None:
+def test_a_part_is_kept_if_the_transfer_is_interrupted(tmp_path: Path, error: BaseException) -> None:
     with pytest.raises(type(error)):
         write_and_fail(tmp_path, error)
     with Part(tmp_path, "sha256-1") as part:
@@ -37,19 +37,19 @@ def test_stays_when_the_transfer_broke_off(tmp_path: Path, error: BaseException)
 
 
 @pytest.mark.parametrize("error", [IntegrityError("wrong"), OSError(errno.ENOSPC, "full")])
-def test_goes_when_it_is_wrong_or_the_disk_refused(tmp_path: Path, error: Exception) -> None:
+def test_a_part_is_removed_if_it_is_wrong_or_the_disk_fails(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(type(error)):
         write_and_fail(tmp_path, error)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_goes_when_nothing_came(tmp_path: Path) -> None:
+def test_an_empty_part_is_removed(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError):
         write_and_fail(tmp_path, UnavailableError("gone"), b"")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_begins_anew(tmp_path: Path) -> None:
+def test_a_part_can_start_again(tmp_path: Path) -> None:
     (tmp_path / "sha256-1").write_bytes(b"wrong and long")
     with Part(tmp_path, "sha256-1") as part:
         part.restart()
@@ -59,7 +59,7 @@ def test_begins_anew(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_bytes() == b"right"
 
 
-def test_two_at_once_have_a_file_each(tmp_path: Path) -> None:
+def test_concurrent_parts_have_separate_files(tmp_path: Path) -> None:
     with Part(tmp_path, "sha256-1") as first, Part(tmp_path, "sha256-1") as second:
         first.write(b"first")
         second.write(b"second")
@@ -68,8 +68,8 @@ def test_two_at_once_have_a_file_each(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"one": b"first", "two": b"second"}
 
 
-def test_what_was_moved_away_is_not_written_to(tmp_path: Path) -> None:
-    """Who waited for the lock holds a file that became somebody's target meanwhile."""
+def test_a_renamed_part_is_not_written_to(tmp_path: Path) -> None:
+    """After waiting for the lock, the open file may have become the target of another process."""
     with Part(tmp_path, "sha256-1") as first:
         first.write(b"first")
         first.commit(tmp_path / "target")

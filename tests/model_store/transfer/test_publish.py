@@ -55,7 +55,7 @@ def test_round_trip(store: Store, folder: Path) -> None:
     assert check_remote(remote, resolve(remote, "xception", "canary"))
 
 
-def test_the_next_one_takes_the_next_number(store: Store, small: Path) -> None:
+def test_the_next_version_has_the_next_number(store: Store, small: Path) -> None:
     remote = store.open()
     assert [publish(small, remote, "xception").version for _ in range(3)] == [1, 2, 3]
     assert read_labels(remote, "xception") is None
@@ -64,7 +64,7 @@ def test_the_next_one_takes_the_next_number(store: Store, small: Path) -> None:
     assert publish(small, remote, "xception").version == 12
 
 
-def test_the_same_again_is_told(store: Store, small: Path, tmp_path: Path) -> None:
+def test_an_identical_version_is_reported(store: Store, small: Path, tmp_path: Path) -> None:
     remote = store.open()
     other = write_version(tmp_path / "other", {"saved_model.pb": b"other"})
     told = [publish(folder, remote, "xception").same_as for folder in (small, small, other, small, other)]
@@ -75,7 +75,7 @@ def test_the_same_again_is_told(store: Store, small: Path, tmp_path: Path) -> No
     assert publish(other, remote, "xception").same_as == 7
 
 
-def test_the_claim_says_who(file_store: Store, small: Path) -> None:
+def test_the_claim_names_the_publisher(file_store: Store, small: Path) -> None:
     remote = file_store.open()
     done = publish(small, remote, "xception")
     claim = json.loads(remote.get("xception/claims/000001.json", 1000))
@@ -83,7 +83,7 @@ def test_the_claim_says_who(file_store: Store, small: Path) -> None:
     assert claim["publisher"]
 
 
-def test_publishers_at_once_never_share_a_number(store: Store, tmp_path: Path) -> None:
+def test_concurrent_publishers_never_share_a_number(store: Store, tmp_path: Path) -> None:
     folders = [write_version(tmp_path / f"v{n}", {"saved_model.pb": bytes([n]) * 100_000}) for n in range(4)]
     done: list[Published] = []
 
@@ -106,7 +106,7 @@ def test_publishers_at_once_never_share_a_number(store: Store, tmp_path: Path) -
     assert len(record.labels) == 4
 
 
-def test_processes_at_once_never_share_a_number(store: Store, tmp_path: Path, big_bytes: bytes) -> None:
+def test_concurrent_processes_never_share_a_number(store: Store, tmp_path: Path, big_bytes: bytes) -> None:
     folders = [
         write_version(tmp_path / f"v{n}", {"saved_model.pb": bytes([n]) + big_bytes[: 9 * 2**20]}) for n in (1, 2)
     ]
@@ -141,7 +141,7 @@ def test_a_killed_publish_leaves_no_version(store: Store, folder: Path) -> None:
     check_remote(remote, resolve(remote, "xception"))
 
 
-def test_strays_are_named(file_store: Store, small: Path) -> None:
+def test_unlisted_files_are_named(file_store: Store, small: Path) -> None:
     (small / "notes.txt").write_bytes(b"")
     with pytest.raises(UsageError, match=r"does not list: notes\.txt;"):
         publish(small, file_store.open(), "xception")
@@ -155,7 +155,7 @@ def test_a_folder_that_does_not_match_is_not_published(file_store: Store, small:
     assert file_store.open().list_folders() == []
 
 
-def test_a_file_that_changes_during_the_upload_is_noticed(store: Store, folder: Path) -> None:
+def test_a_file_that_changes_during_the_upload_is_detected(store: Store, folder: Path) -> None:
     class Meddling(Remote):
         def put_create(self, path: str, data: bytes) -> None:
             super().put_create(path, data)
@@ -169,7 +169,7 @@ def test_a_file_that_changes_during_the_upload_is_noticed(store: Store, folder: 
     assert list_versions(store.open(), "xception") == []
 
 
-def test_claims_end_somewhere(file_store: Store, small: Path) -> None:
+def test_the_number_of_claims_is_limited(file_store: Store, small: Path) -> None:
     class Contended(Remote):
         def put_create(self, path: str, data: bytes) -> None:
             raise ConflictError(f"{path}: not these {len(data)} bytes")
@@ -179,7 +179,7 @@ def test_claims_end_somewhere(file_store: Store, small: Path) -> None:
         publish(small, Contended(inner._connect, inner.url), "xception")
 
 
-def test_a_label_that_could_not_be_set_is_told_with_the_version(file_store: Store, small: Path) -> None:
+def test_the_error_of_a_label_that_cannot_be_set_names_the_version(file_store: Store, small: Path) -> None:
     class NoLabels(Remote):
         def put_create(self, path: str, data: bytes) -> None:
             if "/labels/" in path:
@@ -202,7 +202,7 @@ def test_names_are_checked_first(file_store: Store, small: Path, model: str, lab
     assert file_store.open().list_folders() == []
 
 
-def test_the_note_stands_with_the_labels(store: Store, small: Path) -> None:
+def test_the_note_is_stored_with_the_labels(store: Store, small: Path) -> None:
     publish(small, store.open(), "xception", labels=["stable"], note="retrained")
     record = read_labels(store.open(), "xception")
     assert record is not None
@@ -212,7 +212,7 @@ def test_the_note_stands_with_the_labels(store: Store, small: Path) -> None:
     assert len(list_versions(store.open(), "xception")) == 1
 
 
-def test_one_that_takes_longer_than_prune_waits_gives_up(
+def test_a_publish_that_takes_longer_than_prune_waits_fails(
     file_store: Store, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish_module, "TIME_LIMIT_S", -1.0)

@@ -116,7 +116,7 @@ def test_a_killed_pull_resumes(store: Store, published: Resolved, cache: Cache, 
 
 
 @pytest.mark.parametrize("left", [b"other bytes", b"x" * 30_000_000], ids=["wrong", "too long"])
-def test_a_part_that_is_wrong_is_fetched_from_the_front(
+def test_a_wrong_part_is_fetched_again(
     store: Store, published: Resolved, cache: Cache, folder: Path, big_bytes: bytes, left: bytes
 ) -> None:
     cache.parts.mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_a_part_that_is_wrong_is_fetched_from_the_front(
     assert kept(cache.root) == {}
 
 
-def test_a_part_that_is_whole_is_not_fetched(
+def test_a_complete_part_is_not_fetched_again(
     store: Store, published: Resolved, cache: Cache, folder: Path, big_bytes: bytes
 ) -> None:
     cache.parts.mkdir(parents=True)
@@ -137,7 +137,7 @@ def test_a_part_that_is_whole_is_not_fetched(
     assert "xception/1/saved_model.pb" not in remote.streamed
 
 
-def test_a_part_in_use_is_left_to_its_user(
+def test_a_part_in_use_is_not_touched(
     store: Store, published: Resolved, cache: Cache, folder: Path, big_bytes: bytes
 ) -> None:
     with Part(cache.parts, f"sha256-{hashlib.sha256(big_bytes).hexdigest()}") as part:
@@ -166,7 +166,7 @@ def test_a_stream_that_breaks_is_an_error_and_resumes(store: Store, published: R
     assert {path.removeprefix("xception/1/") for path in remote.streamed} == set(FILES) - there
 
 
-def test_pullers_at_once_fetch_once(store: Store, published: Resolved, cache: Cache, folder: Path) -> None:
+def test_concurrent_pulls_fetch_once(store: Store, published: Resolved, cache: Cache, folder: Path) -> None:
     remote = WatchedRemote(store.url)
     roots: list[Path] = []
     threads = [
@@ -182,7 +182,7 @@ def test_pullers_at_once_fetch_once(store: Store, published: Resolved, cache: Ca
 
 
 @pytest.mark.parametrize("run", range(5))
-def test_pullers_at_once_are_right_without_the_lock(
+def test_concurrent_pulls_are_correct_without_the_lock(
     file_store: Store, folder: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch, run: int
 ) -> None:
     publish(folder, file_store.open(), "xception", labels=["stable"])
@@ -225,7 +225,7 @@ def test_a_corrupt_manifest_in_the_cache_is_fetched_again(
     assert contents(pull(store.open(), published, cache).root) == contents(folder)
 
 
-def test_links_in_the_cache_lead_nowhere(file_store: Store, small: Path, cache: Cache, tmp_path: Path) -> None:
+def test_links_in_the_cache_are_not_followed(file_store: Store, small: Path, cache: Cache, tmp_path: Path) -> None:
     remote = file_store.open()
     publish(small, remote, "xception")
     resolved = resolve(remote, "xception", 1)
@@ -244,7 +244,7 @@ def test_links_in_the_cache_lead_nowhere(file_store: Store, small: Path, cache: 
     assert contents(outside) == {"pixels.npy": b"pixels"}
 
 
-def test_two_versions_side_by_side(file_store: Store, folder: Path, small: Path, cache: Cache) -> None:
+def test_two_versions_in_one_cache(file_store: Store, folder: Path, small: Path, cache: Cache) -> None:
     remote = file_store.open()
     for version in (folder, small):
         publish(version, remote, "xception")
@@ -253,7 +253,7 @@ def test_two_versions_side_by_side(file_store: Store, folder: Path, small: Path,
     assert contents(models[1].root) == contents(small)
 
 
-def test_too_little_room_is_told_before_the_download(
+def test_insufficient_disk_space_is_reported_before_the_download(
     file_store: Store, small: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(small, file_store.open(), "xception")
@@ -265,7 +265,7 @@ def test_too_little_room_is_told_before_the_download(
     assert remote.streamed == set()
 
 
-def test_a_disk_that_fills_up_leaves_nothing(
+def test_a_full_disk_leaves_no_files(
     file_store: Store, small: Path, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(small, file_store.open(), "xception")

@@ -16,7 +16,7 @@ SIZE = 15 * RANGE_BYTES + 1
 
 
 class Counting(Remote):
-    """Knows which ranges were asked for."""
+    """Records the requested ranges."""
 
     def __init__(self, url: str) -> None:
         inner = Remote.open(url)
@@ -38,7 +38,7 @@ def data(big_bytes: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def url(ceph: Ceph, data: bytes) -> Iterator[str]:
-    """A store with one large object, which tests only read."""
+    """A store with one large object; tests only read it."""
     bucket = ceph.make_bucket()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ceph.owner.environment(ceph.endpoint).items():
@@ -62,7 +62,7 @@ def test_the_bytes_come_in_order(remote: Counting, data: bytes, start: int) -> N
     assert sorted(remote.starts) == [("m/a", at) for at in range(start, SIZE, RANGE_BYTES)]
 
 
-def test_a_slow_taker_is_not_run_ahead_of(remote: Counting) -> None:
+def test_a_slow_consumer_limits_the_read_ahead(remote: Counting) -> None:
     with Transfer(remote) as transfer:
         blocks = transfer.blocks("m/a", SIZE, 0, Stop())
         next(blocks)
@@ -74,7 +74,7 @@ def test_a_slow_taker_is_not_run_ahead_of(remote: Counting) -> None:
     assert len(remote.starts) == WINDOW
 
 
-def test_several_files_share_the_window_and_all_come_through(remote: Counting, data: bytes) -> None:
+def test_several_files_share_the_window(remote: Counting, data: bytes) -> None:
     running, most, lock = 0, 0, threading.Lock()
     take = remote.stream
 
@@ -102,7 +102,7 @@ def test_several_files_share_the_window_and_all_come_through(remote: Counting, d
     assert 1 < most <= WINDOW
 
 
-def test_a_wish_to_stop_ends_it(remote: Counting) -> None:
+def test_a_stop_ends_the_transfer(remote: Counting) -> None:
     stop = Stop()
     with Transfer(remote) as transfer:
         blocks = transfer.blocks("m/a", SIZE, 0, stop)
@@ -115,7 +115,7 @@ def test_a_wish_to_stop_ends_it(remote: Counting) -> None:
 
 
 @pytest.mark.parametrize("promised", [SIZE - 1, SIZE + 1, SIZE + 20 * RANGE_BYTES])
-def test_another_size_is_told_at_once(remote: Counting, promised: int) -> None:
+def test_a_different_size_is_reported_at_once(remote: Counting, promised: int) -> None:
     start = time.monotonic()
     with Transfer(remote) as transfer, pytest.raises(IntegrityError, match=f"expected {promised} bytes, found {SIZE}"):
         list(transfer.blocks("m/a", promised, 0, Stop()))

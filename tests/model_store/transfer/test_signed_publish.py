@@ -1,4 +1,4 @@
-"""Signed versions on their way: published with the signature, pulled, verified, shown."""
+"""Signed versions: publish, pull, verify and show."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(*words: str) -> Done:
     return Done(code, out.getvalue(), err.getvalue())
 
 
-def test_the_signature_is_there_before_the_version_is(store: Store, small: Path, key: Path) -> None:
+def test_the_signature_is_published_before_the_version(store: Store, small: Path, key: Path) -> None:
     written: list[str] = []
 
     class Noting(Remote):
@@ -80,7 +80,7 @@ def test_a_signed_folder_is_published_with_its_signature(store: Store, small: Pa
     assert "model.sig" not in remote.list_files("xception/4")
 
 
-def test_a_whole_life(
+def test_a_life_cycle(
     file_store: Store, small: Path, key: Path, other_key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODEL_STORE_URL", file_store.url)

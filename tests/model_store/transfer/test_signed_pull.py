@@ -1,4 +1,4 @@
-"""Pulls that take only what the owner of a key signed, with keys and signatures as people make them."""
+"""Pulls that accept only versions signed with a key, with keys and signatures in the usual formats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.model_store.samples import FILES, WatchedRemote, contents, parts, vis
 
 @dataclass(frozen=True)
 class Owner:
-    """Somebody who signs, and how others know that it was them."""
+    """A signer, and the trust in its public key."""
 
     signer: Signer
     trust: Trust
@@ -51,7 +51,7 @@ def stranger(tmp_path: Path) -> Owner:
     return make_owner(tmp_path, "stranger")
 
 
-def test_what_is_signed_is_pulled_with_its_signature(
+def test_a_signed_version_is_pulled_with_its_signature(
     store: Store, small: Path, cache: Cache, owner: Owner, tmp_path: Path
 ) -> None:
     publish(small, store.open(), "xception", signer=owner.signer)
@@ -68,7 +68,7 @@ def test_what_is_signed_is_pulled_with_its_signature(
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "by another"])
-def test_nothing_of_what_is_not_trusted_is_fetched(
+def test_no_file_of_an_untrusted_version_is_fetched(
     file_store: Store, small: Path, cache: Cache, owner: Owner, stranger: Owner, tmp_path: Path, signed: bool
 ) -> None:
     publish(small, file_store.open(), "xception", signer=stranger.signer if signed else None)
@@ -88,7 +88,7 @@ def test_nothing_of_what_is_not_trusted_is_fetched(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_signature_is_kept_for_whoever_has_the_key_later(
+def test_a_signature_is_kept_for_later_verification(
     store: Store, small: Path, cache: Cache, owner: Owner, tmp_path: Path
 ) -> None:
     remote = store.open()
@@ -100,7 +100,7 @@ def test_a_signature_is_kept_for_whoever_has_the_key_later(
     assert cache.verified(resolved, trust=owner.trust).files == set(FILES)
 
 
-def test_a_signature_that_nobody_asked_for_stops_no_pull(
+def test_an_unverified_signature_does_not_fail_a_pull(
     file_store: Store, small: Path, cache: Cache, tmp_path: Path
 ) -> None:
     class Closed(Remote):
@@ -117,9 +117,7 @@ def test_a_signature_that_nobody_asked_for_stops_no_pull(
     assert contents(pull_to_folder(remote, resolved, tmp_path / "new").root) == contents(small)
 
 
-def test_an_entry_that_was_pulled_without_its_signature_gets_it(
-    file_store: Store, small: Path, cache: Cache, owner: Owner
-) -> None:
+def test_a_missing_signature_is_fetched_later(file_store: Store, small: Path, cache: Cache, owner: Owner) -> None:
     publish(small, file_store.open(), "xception", signer=owner.signer)
     remote = WatchedRemote(file_store.url)
     resolved = resolve(remote, "xception", 1)
@@ -134,7 +132,7 @@ def test_an_entry_that_was_pulled_without_its_signature_gets_it(
     assert parts(cache.root) == []
 
 
-def test_an_entry_without_a_good_signature_is_not_taken_when_the_store_is_away(
+def test_an_entry_without_a_valid_signature_is_not_used_without_the_store(
     file_store: Store, small: Path, cache: Cache, owner: Owner, stranger: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(small, file_store.open(), "xception", signer=owner.signer)
@@ -154,7 +152,7 @@ def test_an_entry_without_a_good_signature_is_not_taken_when_the_store_is_away(
         pull(away, resolved, cache, trust=owner.trust)
 
 
-def test_a_signature_that_was_renewed_is_fetched(
+def test_a_renewed_signature_is_fetched(
     file_store: Store, small: Path, cache: Cache, owner: Owner, stranger: Owner
 ) -> None:
     remote = file_store.open()

@@ -34,7 +34,7 @@ def random_manifest(seed: int) -> Manifest:
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_parsing_what_was_written_gives_an_equal_manifest(seed: int) -> None:
+def test_a_written_manifest_is_parsed_to_an_equal_one(seed: int) -> None:
     manifest = random_manifest(seed)
     data = manifest.to_bytes()
     again = Manifest.parse(data)
@@ -43,13 +43,13 @@ def test_parsing_what_was_written_gives_an_equal_manifest(seed: int) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"{}", b'{"format": 1}', b"\xff"])
-def test_what_is_no_manifest(data: bytes) -> None:
+def test_invalid_manifests(data: bytes) -> None:
     with pytest.raises(ManifestError):
         Manifest.parse(data)
 
 
 @pytest.mark.parametrize("path", ["manifest.json", "MANIFEST.json", "model.sig", "Model.SIG", "model.sig/x"])
-def test_names_that_are_taken_cannot_be_listed(path: str) -> None:
+def test_reserved_names_cannot_be_listed(path: str) -> None:
     with pytest.raises(ValueError, match="is not a plain relative path"):
         ManifestFile(path=path, size=0, sha256="0" * 64)
     assert ManifestFile(path=f"below/{path}", size=0, sha256="0" * 64)

@@ -24,7 +24,7 @@ MANIFEST = b'{"format": 1}\n'
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()])
 @pytest.mark.parametrize("password", [None, "gehéim"])
-def test_what_was_signed_passes(tmp_path: Path, curve: ec.EllipticCurve, password: str | None) -> None:
+def test_a_valid_signature_is_accepted(tmp_path: Path, curve: ec.EllipticCurve, password: str | None) -> None:
     pem = write_key(tmp_path, "k", ec.generate_private_key(curve), password.encode() if password else None)
     signature = Signer.from_file(pem, password).sign(MANIFEST, "xception")
     assert signed_digest(signature, "here") == digest_of(MANIFEST)
@@ -38,7 +38,7 @@ def changed(signature: bytes, change: Callable[[dict[str, Any]], object]) -> byt
 
 
 def forged(signature: bytes, manifest: bytes) -> bytes:
-    """The same signature over the statement that another manifest would have."""
+    """Return the same signature with the statement of another manifest."""
 
     def replace(document: dict[str, Any]) -> None:
         statement = json.loads(base64.b64decode(document["dsseEnvelope"]["payload"]))
@@ -50,7 +50,7 @@ def forged(signature: bytes, manifest: bytes) -> bytes:
     return changed(signature, replace)
 
 
-def test_what_was_not_signed_by_the_owner_of_the_key_is_refused(key: Path, other_key: Path) -> None:
+def test_a_signature_of_another_key_is_rejected(key: Path, other_key: Path) -> None:
     trust = trust_of(key)
     good = Signer.from_file(key).sign(MANIFEST, "xception")
     strange = Signer.from_file(other_key).sign(MANIFEST, "xception")
@@ -85,7 +85,7 @@ def test_what_was_not_signed_by_the_owner_of_the_key_is_refused(key: Path, other
         (lambda d: d.update(mediaType="text/plain"), "not valid"),
     ],
 )
-def test_signatures_that_cannot_be_read(key: Path, change: Callable[[dict[str, Any]], object], says: str) -> None:
+def test_invalid_signatures(key: Path, change: Callable[[dict[str, Any]], object], says: str) -> None:
     signature = changed(Signer.from_file(key).sign(MANIFEST, "xception"), change)
     with pytest.raises(SignatureError, match=says):
         trust_of(key).check(MANIFEST, signature, "here")
@@ -107,7 +107,7 @@ def sign_with_the_package(folder: Path, key: Path, *more: str) -> bytes:
 
 
 @pytest.mark.parametrize("names", [["other.txt"], ["manifest.json", "other.txt"]])
-def test_a_signature_of_other_files_says_nothing_of_the_manifest(tmp_path: Path, key: Path, names: list[str]) -> None:
+def test_a_signature_of_other_files_is_rejected(tmp_path: Path, key: Path, names: list[str]) -> None:
     folder = tmp_path / "signed"
     folder.mkdir()
     for name in names:
@@ -116,7 +116,7 @@ def test_a_signature_of_other_files_says_nothing_of_the_manifest(tmp_path: Path,
         trust_of(key).check(MANIFEST, sign_with_the_package(folder, key), "here")
 
 
-def test_a_signature_that_leaves_the_manifest_out_is_refused(tmp_path: Path, key: Path) -> None:
+def test_a_signature_without_the_manifest_is_rejected(tmp_path: Path, key: Path) -> None:
     folder = tmp_path / "signed"
     folder.mkdir()
     (folder / "manifest.json").write_bytes(MANIFEST)
@@ -128,7 +128,7 @@ def test_a_signature_that_leaves_the_manifest_out_is_refused(tmp_path: Path, key
         trust_of(key).check(b"anything else", signature, "here")
 
 
-def test_keys_that_cannot_be_used(tmp_path: Path, key: Path) -> None:
+def test_invalid_keys(tmp_path: Path, key: Path) -> None:
     for name, private in {
         "rsa": rsa.generate_private_key(65537, 2048),
         "edwards": ed25519.Ed25519PrivateKey.generate(),

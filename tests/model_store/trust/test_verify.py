@@ -17,7 +17,7 @@ def test_a_good_folder(folder: Path) -> None:
     assert model.path(".") == folder
 
 
-def test_only_verified_files_are_handed_out(small: Path) -> None:
+def test_only_verified_files_are_returned(small: Path) -> None:
     (small / "saved_model.pb").write_bytes(b"bad")
     model = verify_folder(small, files=["golden/pixels.npy"])
     for other in ("saved_model.pb", "manifest.json", "../secret", "/etc/passwd", ""):
@@ -25,7 +25,7 @@ def test_only_verified_files_are_handed_out(small: Path) -> None:
             model.path(other)
 
 
-def test_other_bytes_of_the_same_size(small: Path) -> None:
+def test_different_bytes_of_the_same_size(small: Path) -> None:
     (small / "golden/pixels.npy").write_bytes(b"PIXELS")
     with pytest.raises(IntegrityError, match=r"golden/pixels\.npy: expected sha256 \w{64}, found \w{64}"):
         verify_folder(small)
@@ -44,7 +44,7 @@ def test_a_missing_file(small: Path) -> None:
         verify_folder(small)
 
 
-def test_another_manifest_than_promised(small: Path) -> None:
+def test_another_manifest_than_expected(small: Path) -> None:
     with pytest.raises(IntegrityError, match=r"manifest\.json: expected sha256:0{64}, found sha256:"):
         verify_folder(small, digest=f"sha256:{0:064x}")
 
@@ -71,14 +71,14 @@ def test_a_link_to_itself(small: Path) -> None:
         verify_folder(small)
 
 
-def test_what_is_no_regular_file(small: Path) -> None:
+def test_a_file_that_is_not_regular(small: Path) -> None:
     (small / "golden/pixels.npy").unlink()
     os.mkfifo(small / "golden/pixels.npy")
     with pytest.raises(IntegrityError, match="not a regular file"):
         verify_folder(small)
 
 
-def test_folders_that_are_no_version(tmp_path: Path) -> None:
+def test_folders_without_a_version(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no such folder"):
         verify_folder(tmp_path / "none")
     with pytest.raises(NotFoundError, match=r"holds no manifest\.json"):
@@ -93,19 +93,19 @@ def test_an_unknown_format(small: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "a\\b", "manifest.json", "a//b", "./a"])
-def test_a_path_that_climbs_out(small: Path, path: str) -> None:
+def test_a_path_outside_of_the_folder(small: Path, path: str) -> None:
     text = (small / "manifest.json").read_text().replace("variables/empty", path.replace("\\", "\\\\"))
     (small / "manifest.json").write_text(text)
     with pytest.raises(ManifestError, match="not a plain relative path"):
         verify_folder(small)
 
 
-def test_a_file_that_is_not_listed_cannot_be_asked_for(small: Path) -> None:
+def test_an_unlisted_file_cannot_be_requested(small: Path) -> None:
     with pytest.raises(NotFoundError, match="lists no file 'x'"):
         verify_folder(small, files=["x"])
 
 
-def test_strays(tmp_path: Path) -> None:
+def test_unlisted_files(tmp_path: Path) -> None:
     root = write_version(tmp_path / "v")
     assert unlisted_files(root, make_manifest(FILES)) == []
     (root / "golden/.DS_Store").write_bytes(b"")
