@@ -1,4 +1,4 @@
-"""Keeping the memory of this process at what is really used, and the garbage collector at what may be garbage."""
+"""Keep the memory of this process at what is in use, and garbage collection at what may be garbage."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import sys
 _ARENAS = 2
 """Heaps that glibc's threads share; by default it makes eight for each core, and each keeps pages of its own."""
 
-_TIDY_EVERY_S = 60.0
-"""It takes some milliseconds, 20 after a storm."""
+_TRIM_EVERY_S = 60.0
+"""Trimming takes one to five milliseconds."""
 
 _M_ARENA_MAX = -8
 """The number of the option, from glibc's malloc.h."""
 
 
 def limit_heaps() -> None:
-    """Have all threads share a few heaps; to be called before threads are started.
+    """Have all threads share a few heaps; call it before threads are started.
 
     The work is done in large arrays that have pages of their own, so threads hardly meet at a heap.
     """
@@ -29,7 +29,7 @@ def limit_heaps() -> None:
 
 
 def give_back_memory() -> None:
-    """Have the C library return what it holds in reserve.
+    """Have the C library return free memory to the system.
 
     A model's memory is freed when its engine is closed, but glibc may keep the pages; without this TensorFlow's
     second version would find the process 1.5 GB larger than the first did.
@@ -40,34 +40,27 @@ def give_back_memory() -> None:
             trim(0)
 
 
-async def periodic_gc() -> None:
-    """Collect garbage and give back memory every minute, for ever.
-
-    What the largest backlog or picture took is not kept for the next one. And httpx leaves each question to the runner
-    behind in a circle, of which twenty thousand objects would add up before they are looked for.
-    """
+async def trim_periodically() -> None:
+    """Give memory back every minute, for ever: what the largest backlog or image took is not kept for the next one."""
     while True:
-        await asyncio.sleep(_TIDY_EVERY_S)
-        gc.collect()
+        await asyncio.sleep(_TRIM_EVERY_S)
         await asyncio.to_thread(give_back_memory)
 
 
-def tune_gc() -> None:
-    """Leave out of the search for garbage what the process has loaded so far, and search less often.
+def freeze_gc() -> None:
+    """Exclude what the process has loaded so far from garbage collection; call it when the process has started.
 
-    The hundred thousand objects of the libraries are never garbage; what a request leaves behind has no circles in it
-    (`drop_tracebacks`), and what little has is found by `periodic_gc`.
+    The hundred thousand objects of the libraries are never garbage, and a full collection would look at all of them.
+    Requests leave no reference cycles behind (`drop_tracebacks`), so that collections are rare, and find nothing.
     """
     gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
 
 
 def drop_tracebacks(error: BaseException) -> None:
-    """Have an error, and those that it came from, forget where they were raised; to be called when all is said of it.
+    """Remove the tracebacks of an error, and of those that it came from; call it when the error is reported.
 
     The frames on its way hold the images of a request, and some hold the error itself, as the result of work that
-    failed. Only a search for garbage finds such a circle: until then broken pictures of 16 MiB would add up to
-    gigabytes.
+    failed. Only garbage collection finds such a cycle: until then broken images of 16 MiB would add up to gigabytes.
     """
     chain: list[BaseException | None] = [error]
     seen: set[int] = set()
