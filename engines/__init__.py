@@ -1,1 +1,1 @@
-"""The engines, one a module; each has `load(model, variant, threads, lanes) -> Engine`."""
+"""Inference engines, one module each, and the registry that names them."""

@@ -1,4 +1,4 @@
-"""How many CPUs this process may really use, and what they compute in."""
+"""The CPUs available to this process, and the precisions they support."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _INSTRUCTIONS = {
     "bf16": {"avx512_bf16", "amx_bf16"},
     "int8": {"avx512_vnni", "avx_vnni", "amx_int8"},
 }
-"""What Linux calls the instructions of x86-64 for a precision; one of them is enough.
+"""CPU flags of Linux for the instructions of a precision; one of them is enough.
 
 Without them OpenVINO emulates bfloat16 at half the speed of float32, and int8 products saturate at 16 bits, so that the
 scores are not the ones whose accuracy was measured.
@@ -21,7 +21,7 @@ scores are not the ones whose accuracy was measured.
 
 
 def _cgroup_quota(root: Path) -> float | None:
-    """Return the CPU quota of the container in cores, or None where none is set (cgroup v2, then v1)."""
+    """Return the CPU quota of the container in cores, or None if there is none (cgroup v2, then v1)."""
     try:
         quota, period = (root / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)
@@ -45,7 +45,7 @@ def available_cpus(root: Path = _CGROUP) -> int:
 
 
 def cpu_features(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
-    """Return what Linux says the first CPU can do, in its words, such as `avx512_vnni`; nothing on other systems."""
+    """Return the CPU flags of Linux for the first CPU, such as `avx512_vnni`; an empty set on other systems."""
     try:
         with cpuinfo.open(encoding="utf-8") as lines:
             flags = next((line for line in lines if line.startswith("flags")), "")
@@ -55,6 +55,6 @@ def cpu_features(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
 
 
 def native_precisions(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
-    """Return the precisions that this CPU has instructions for: `fp32` always, `bf16` and `int8` where it does."""
+    """Return the precisions with native instructions: always `fp32`; `bf16` and `int8` if the CPU has them."""
     features = cpu_features(cpuinfo)
     return frozenset({"fp32"} | {name for name, any_of in _INSTRUCTIONS.items() if any_of & features})

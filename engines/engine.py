@@ -1,4 +1,4 @@
-"""What an engine is: a variant of a model, loaded and ready to run."""
+"""The interface of an engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Engine(Protocol):
     """
 
     streams: int
-    """Batches that may run side by side, each on its own share of the cores; 1 where that gains nothing."""
+    """Batches that can run in parallel, each on its own share of the cores; 1 if that gains nothing."""
 
     def run(self, pixels: NDArray[np.uint8], stream: int | None = None) -> NDArray[np.float32]:
         """Return the scores of a batch.

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.manifest import Variant
-from model_store.verify import VerifiedModel
+from model_store.trust.manifest import Variant
+from model_store.trust.verify import VerifiedModel
 
 # Where its package for that is installed, OpenVINO tells its maker of every import: it leaves an identity in the home
 # folder, and calls out from a thread. What stands here as None cannot be imported, and OpenVINO goes without it.
@@ -20,7 +20,7 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402 -- only now
 
 MAX_STREAMS = 16
-"""Lanes on a machine of many cores, unless more are asked for: each keeps the intermediate results of a batch."""
+"""Default maximum of streams on machines with many cores: each keeps the intermediate results of a batch."""
 
 
 class OpenVinoEngine:
@@ -42,7 +42,7 @@ class OpenVinoEngine:
         return np.array(request.get_output_tensor(0).data, np.float32)  # A copy; the next batch overwrites the tensor.
 
     def shrink(self) -> None:
-        """Free the buffers of all lanes; the next batch in each makes them anew."""
+        """Free the buffers of all streams; the next batch in each allocates them again."""
         for model in self._models:
             model.release_memory()
 

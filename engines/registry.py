@@ -11,8 +11,8 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from engines.engine import Engine
-from model_store.manifest import Variant
-from model_store.verify import VerifiedModel
+from model_store.trust.manifest import Variant
+from model_store.trust.verify import VerifiedModel
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from engines.cpus import native_precisions
 from engines.registry import ENGINES
-from model_store.manifest import Manifest, Variant
+from model_store.trust.manifest import Manifest, Variant
 
 _BY_SPEED = [f"{name}/{precision}" for name, engine in ENGINES.items() for precision in engine.precisions]
 """Variants, the fastest first."""
@@ -19,16 +19,16 @@ def choose_variant(
     max_accuracy_loss: float,
     native: Collection[str] | None = None,
 ) -> Variant:
-    """Return the variant to serve: the fastest that is installed, at home on this CPU and accurate enough.
+    """Return the variant to serve: the fastest that is installed, native to this CPU and accurate enough.
 
     Accuracy is compared with that of the float32 Keras model; a variant, or a model, without a measured
-    accuracy passes only in float32, where there is nothing to lose. A precision that is asked for by name is taken
-    as it is: neither its accuracy nor the CPU is looked at.
+    accuracy passes only in float32, where there is nothing to lose. An explicit precision is used as it is:
+    neither its accuracy nor the CPU is checked.
 
     Args:
         manifest: Of the model.
-        engine: The engine that is asked for.
-        precision: The precision that is asked for.
+        engine: A name, or `auto`.
+        precision: A name, or `auto`.
         max_accuracy_loss: How much top-1 a variant may lose, from 0 to 1.
         native: The precisions that this CPU computes in; looked up by default.
 

@@ -1,61 +1,37 @@
-"""The measurements that have a command: `python -m loadtest --help`."""
+"""The load test is `python -m loadtest.run`; the benchmarks that were here moved to `python -m benchmarks`."""
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
-from importlib import import_module
+from importlib.util import find_spec
+from typing import NoReturn
 
-COMMANDS = {
-    "compare": ("comparison.compare", "the service beside other serving layers and the bare engine"),
-    "engines": ("measurements.engines", "each engine and precision alone, on this machine"),
-    "batchers": ("measurements.batchers", "BentoML's batcher and that of the service, with nothing else different"),
-    "start": ("measurements.start", "from the start of a process until it is ready"),
-    "swap": ("measurements.swap", "versions swapped, rolled back and broken under load"),
-    "unload": ("measurements.unload", "what a version costs in memory, and gives back"),
-    "overload": ("measurements.overload", "what is left of the service when it is asked far more than it can answer"),
-    "refusal": ("measurements.refusal", "what it costs to refuse a request, beside a server that does nothing else"),
-    "soak": ("measurements.soak", "memory, descriptors and latency of the service over a long time"),
-    "container_start": (
-        "measurements.container_start",
-        "the same of a container, beside an image with the model in it",
-    ),
-    "container_memory": (
-        "measurements.container_memory",
-        "what memory a container takes under load, at several limits",
-    ),
-    "autoscaling": ("measurements.autoscaling", "how replicas follow a step of load, worked out from measured figures"),
-    "pull": ("measurements.pull", "a pull beside a plain download of the same bytes"),
-    "big_model": ("measurements.big_model", "make and publish the full-size model to measure with"),
-}
-"""Where the `main(arguments)` of each is, imported only when it is asked for, and what it does."""
+MOVED = (
+    *("compare", "engines", "batchers", "start", "swap", "unload", "overload", "refusal", "soak"),
+    *("container_start", "container_memory", "pull", "big_model"),
+)
+"""The commands that still work for one release."""
+
+USAGE = "The load test is `python -m loadtest.run` or `make loadtest`; benchmarks are `python -m benchmarks`."
 
 
-def main(arguments: list[str]) -> int:
-    """Run a command and return its exit status."""
-    usage = "\n".join(
-        [
-            "usage: python -m loadtest COMMAND …",
-            "",
-            *(f"  {name:<18}{meaning}" for name, (_, meaning) in COMMANDS.items()),
-            "",
-            "Each has --help. Load from Locust: make loadtest.",
-        ]
-    )
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage)
-        return 0 if arguments else 2
-    if arguments[0] not in COMMANDS:
-        print(f"python -m loadtest: no command {arguments[0]!r}\n{usage}", file=sys.stderr)
-        return 2
-    module, _ = COMMANDS[arguments[0]]
-    status: int = import_module(f".{module}", __package__).main(arguments[1:])
-    return status
+def main(arguments: list[str]) -> NoReturn:
+    """Become the benchmark of that name, after a deprecation warning on stderr."""
+    name = arguments[0] if arguments else ""
+    if name in ("-h", "--help"):
+        print(USAGE)
+        raise SystemExit(0)
+    if name not in MOVED:
+        print(USAGE, file=sys.stderr)
+        raise SystemExit(2)
+    new = f"python -m benchmarks {name}"
+    if find_spec("benchmarks") is None:
+        print(f"python -m loadtest {name} is now `{new}`, which runs in a checkout only", file=sys.stderr)
+        raise SystemExit(2)
+    print(f"python -m loadtest {name} is deprecated; use `{new}`", file=sys.stderr, flush=True)
+    os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *arguments])
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # As Ctrl-C: what a command has started ends with it.
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    main(sys.argv[1:])

@@ -1,7 +1,7 @@
-"""The load test, as Locust runs it: `make loadtest`, `make loadtest-ui`, or with workers. docs/loadtest.md tells how.
+"""The load test, as Locust runs it: `make loadtest`, `make loadtest-ui`, or workers. See docs/guides/load-testing.md.
 
-Each process that makes load has a `Sender`; the master, or the only process, has a `Conductor` that leads them all.
-An API key comes from the environment alone: options are seen in the list of processes, on the page and in reports.
+Each load generator has a `Sender`; the master, or the only process, has a `Scheduler` that directs them all. An API key
+comes from the environment only: options are visible in the list of processes, on the page and in reports.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from locust.rpc import Message
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.load.client import Client
-from loadtest.load.conductor import LEDGER, PHASE, READY, REST, Conductor, say
 from loadtest.load.objectives import ObjectivesError, read_objectives
 from loadtest.load.options import LoadOptions, add_options, read_options
-from loadtest.load.questions import Mix
 from loadtest.load.report import write_report
 from loadtest.load.report_folder import report_folder
-from loadtest.load.sender import Asked, Phase, Sender
+from loadtest.load.requests import Mix
+from loadtest.load.scheduler import PHASE, READY, REST, STATS, Scheduler, say
+from loadtest.load.sender import Phase, Sender, SentRequest
 from loadtest.load.target import TargetError, require_ready
 
 API_KEY_VARIABLE = "LOADTEST_API_KEY"
@@ -38,59 +38,59 @@ _SPAWN_RATE = 100
 
 
 @dataclass
-class Station:
-    """What this process has for the test that runs, or ran last."""
+class State:
+    """State of this process for the current or last test."""
 
     sender: Sender | None = None
-    conductor: Conductor | None = None
+    scheduler: Scheduler | None = None
 
 
-station = Station()
+state = State()
 
 
 class OpenLoop(User):
-    """All callers of an open loop, as far as this process sends for them."""
+    """All clients of an open loop that this process sends for."""
 
     wait_time = constant(0)
 
     @task
     def send(self) -> None:
-        """Send what a phase asks for, each request when it is due."""
-        if station.sender is not None:
-            station.sender.send_by_schedule()
+        """Send the requests of a phase when they are due."""
+        if state.sender is not None:
+            state.sender.send_by_schedule()
 
 
 class ClosedLoop(User):
-    """A client that asks again as soon as it has its answer."""
+    """A client that sends its next request as soon as it has its response."""
 
     wait_time = constant(0)
 
     @task
-    def ask(self) -> None:
-        """Ask once."""
-        if station.sender is not None:
-            station.sender.send_in_turn()
+    def send(self) -> None:
+        """Send one request."""
+        if state.sender is not None:
+            state.sender.send_in_turn()
 
 
-class Course(LoadTestShape):
-    """Has as many users as the conductor needs, until it is done."""
+class Shape(LoadTestShape):
+    """Run as many users as the scheduler needs, until it is done."""
 
     def tick(self) -> tuple[int, float, list[type[User]] | None] | None:
         """Return users, how many start a second, and which; None ends the test."""
         assert self.runner is not None
-        conductor = station.conductor
-        if conductor is None or conductor.over:
-            if conductor is not None or not self._begin(self.runner.environment):
+        scheduler = state.scheduler
+        if scheduler is None or scheduler.over:
+            if scheduler is not None or not self._begin(self.runner.environment):
                 return None
-            conductor = station.conductor
-            assert conductor is not None
-        if conductor.options.closed:
-            return conductor.options.clients_count, _SPAWN_RATE, [ClosedLoop]
-        return len(conductor.workers), _SPAWN_RATE, [OpenLoop]
+            scheduler = state.scheduler
+            assert scheduler is not None
+        if scheduler.options.closed:
+            return scheduler.options.clients_count, _SPAWN_RATE, [ClosedLoop]
+        return len(scheduler.workers), _SPAWN_RATE, [OpenLoop]
 
     @staticmethod
     def _begin(environment: Environment) -> bool:
-        """Start a conductor, or say what is wrong and return False."""
+        """Start a scheduler, or print the error and return False."""
         assert environment.runner is not None
         try:
             options = options_of(environment)
@@ -100,8 +100,8 @@ class Course(LoadTestShape):
             say(str(error))
             environment.process_exit_code = 2
             return False
-        station.conductor = Conductor(environment.runner, options, objectives)
-        station.conductor.start()
+        state.scheduler = Scheduler(environment.runner, options, objectives)
+        state.scheduler.start()
         return True
 
 
@@ -119,14 +119,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def register(environment: Environment, **_: Any) -> None:
-    """Listen to the messages that this process gets."""
+    """Register handlers of the messages to this process."""
     runner = environment.runner
     assert runner is not None
     if not isinstance(runner, WorkerRunner):
-        # Until a test without the page is over Locust would not notice.
+        # Locust would not notice it before a headless test is over.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         runner.register_message(READY, _ready)
-        runner.register_message(LEDGER, _ledger)
+        runner.register_message(STATS, _stats)
     if not isinstance(runner, MasterRunner):
         runner.register_message(PHASE, _phase)
         runner.register_message(REST, _rest)
@@ -135,20 +135,20 @@ def register(environment: Environment, **_: Any) -> None:
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
 def prepare(environment: Environment, **_: Any) -> None:
-    """Make the requests ready, in each process that sends some."""
+    """Prepare the requests, in each load generator."""
     runner = environment.runner
     if isinstance(runner, MasterRunner):
         return
     assert runner is not None
     options = options_of(environment)
 
-    def observe(asked: Asked) -> None:
+    def observe(sent: SentRequest) -> None:
         environment.events.request.fire(  # type: ignore[no-untyped-call]
             request_type="POST",
-            name=asked.question.name,
-            response_time=asked.ms,
-            response_length=len(asked.reply.body) if asked.reply else 0,
-            exception=CatchResponseError(asked.error) if asked.error else None,
+            name=sent.request.name,
+            response_time=sent.ms,
+            response_length=len(sent.reply.body) if sent.reply else 0,
+            exception=CatchResponseError(sent.error) if sent.error else None,
             context={},
         )
 
@@ -156,7 +156,7 @@ def prepare(environment: Environment, **_: Any) -> None:
     client = Client(environment.host or "", options.answer_timeout, api_key)
     mix = Mix.of(options.content, options.model)
     seed = f"{options.seed}/{getattr(runner, 'worker_index', 0)}"
-    station.sender = Sender(
+    state.sender = Sender(
         client, mix, options.schedule, max_in_flight=options.max_in_flight, seed=seed, observe=observe
     )
     runner.send_message(READY, {})
@@ -164,40 +164,40 @@ def prepare(environment: Environment, **_: Any) -> None:
 
 @events.test_stop.add_listener  # type: ignore[untyped-decorator]
 def finish(environment: Environment, **_: Any) -> None:
-    """Say how it went, and write the report."""
-    if station.sender is not None:
-        station.sender.rest()
+    """Print the verdict and write the report."""
+    if state.sender is not None:
+        state.sender.rest()
         _report(environment, resting=False)
-    conductor, station.conductor = station.conductor, None
-    if conductor is None:
+    scheduler, state.scheduler = state.scheduler, None
+    if scheduler is None:
         return
-    conductor.stop()
-    folder = report_folder(conductor.options)
-    met = write_report(conductor, environment.host or "", folder)
+    scheduler.stop()
+    folder = report_folder(scheduler.options)
+    met = write_report(scheduler, environment.host or "", folder)
     environment.process_exit_code = 0 if met else 1
 
 
 def _ready(msg: Message, **_: Any) -> None:
-    if station.conductor is not None:
-        station.conductor.on_ready(msg)
+    if state.scheduler is not None:
+        state.scheduler.on_ready(msg)
 
 
-def _ledger(msg: Message, **_: Any) -> None:
-    if station.conductor is not None:
-        station.conductor.on_ledger(msg)
+def _stats(msg: Message, **_: Any) -> None:
+    if state.scheduler is not None:
+        state.scheduler.on_stats(msg)
 
 
 def _phase(msg: Message, **_: Any) -> None:
-    if station.sender is not None:
-        station.sender.begin(Phase(**msg.data))
+    if state.sender is not None:
+        state.sender.begin(Phase(**msg.data))
 
 
 def _rest(environment: Environment, **_: Any) -> None:
-    gevent.spawn(_come_to_rest, environment)
+    gevent.spawn(_rest_and_report, environment)
 
 
-def _come_to_rest(environment: Environment) -> None:
-    sender = station.sender
+def _rest_and_report(environment: Environment) -> None:
+    sender = state.sender
     if sender is not None:
         sender.rest()
         sender.drain(options_of(environment).answer_timeout)
@@ -211,6 +211,6 @@ def _report_forever(environment: Environment) -> None:
 
 
 def _report(environment: Environment, *, resting: bool) -> None:
-    if station.sender is not None and environment.runner is not None:
-        ledger = station.sender.take().to_wire()
-        environment.runner.send_message(LEDGER, {"ledger": ledger, "resting": resting})
+    if state.sender is not None and environment.runner is not None:
+        stats = state.sender.take_stats().to_wire()
+        environment.runner.send_message(STATS, {"stats": stats, "resting": resting})

@@ -1,7 +1,7 @@
-"""A load test from the command line, which is what `make loadtest` runs: `python -m loadtest.run --scenario ramp`.
+"""Run a load test from the command line, as `make loadtest` does: `python -m loadtest.run --scenario ramp`.
 
-Sees to it that all is in order, then becomes Locust without its page. Exit status: 0 when all objectives were met,
-1 when one was missed, 2 when the test could not begin.
+Checks the options, the objectives and the service, then becomes a headless Locust. Exit status: 0 when all objectives
+were met, 1 when one was missed, 2 when the test could not begin.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def locust_command(arguments: list[str]) -> list[str]:
         arguments: Of this command.
 
     Raises:
-        ValueError: An option has a value that it cannot have.
+        ValueError: An option has an invalid value.
         ObjectivesError: The objectives cannot be used.
         TargetError: There is no service.
     """
@@ -61,7 +61,7 @@ def locust_command(arguments: list[str]) -> list[str]:
 
 
 def main() -> NoReturn:
-    """Become Locust, or say in one line why not."""
+    """Become Locust, or print one line with the reason why not."""
     try:
         command = locust_command(sys.argv[1:])
     except (ValueError, ObjectivesError, TargetError) as error:

@@ -1,4 +1,4 @@
-"""Writing to the local disk so that no name is visible before its content is whole."""
+"""Atomic writes to the local disk, and its errors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 @contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn what the operating system says about a local file into a `DiskError`.
+    """Turn an `OSError` about a local file into a `DiskError`.
 
     Raises:
-        DiskError: The disk is full, or refuses.
+        DiskError: The disk is full, or denies access.
     """
     try:
         yield
@@ -35,10 +35,10 @@ def disk_errors(where: Path) -> Iterator[None]:
 def write_whole(path: Path, blocks: Iterable[bytes], temporary: Path) -> None:
     """Write `blocks` to `temporary`, flush them to the disk, then rename it to `path`.
 
-    Whatever fails, an error that `blocks` raises included, `temporary` is removed and `path` is as before.
+    On any failure, an error raised by `blocks` included, `temporary` is removed and `path` is unchanged.
 
     Raises:
-        OSError: The disk is full, or refuses.
+        OSError: The disk is full, or denies access.
     """
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -55,10 +55,10 @@ def write_whole(path: Path, blocks: Iterable[bytes], temporary: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Flush the names in a folder to the disk, so that a rename survives a power cut.
+    """Flush a folder's entries to the disk, so that a rename survives a power loss.
 
     Raises:
-        OSError: The disk refuses.
+        OSError: The disk denies access.
     """
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -67,8 +67,8 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def check_room(where: Path, needed: int) -> None:
-    """Refuse to begin what the disk cannot hold.
+def check_free_space(where: Path, needed: int) -> None:
+    """Check that the disk has room.
 
     Raises:
         DiskError: Fewer than `needed` bytes are free.

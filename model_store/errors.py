@@ -1,16 +1,16 @@
-"""What can go wrong between a folder, a remote store and the cache.
+"""The errors of the model store.
 
 StoreError
-├── UsageError           a URL, name, selector or folder that cannot be meant
+├── UsageError           an invalid URL, name, selector or folder
 ├── NotFoundError        no such model, version, label or file
-│   └── ObjectNotFoundError   the store is there, this one object is not
-├── IntegrityError       bytes that are not the ones that were promised
+│   └── ObjectNotFoundError   the store exists, this object does not
+├── IntegrityError       bytes that differ from the expected ones
 │   ├── ManifestError    a manifest that cannot be read, or of an unknown format
-│   └── SignatureError   a version that is not signed, or not by the key that is trusted
-├── ConflictError        somebody else wrote first, and trying again did not help
-├── AccessDeniedError    the store refused the credentials, or what they may do
-├── UnavailableError     the store could not be reached, or failed by itself
-└── DiskError            the local disk is full, or may not be written
+│   └── SignatureError   a version that is not signed, or not with the trusted key
+├── ConflictError        another writer was first, and retries did not help
+├── AccessDeniedError    the store rejected the credentials, or their permissions
+├── UnavailableError     the store could not be reached, or failed
+└── DiskError            the local disk is full, or denies access
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import ClassVar
 
 
 class StoreError(Exception):
-    """A step of the model path failed; the message says what to do about it."""
+    """Base of all errors; the message says what to do."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(StoreError):
-    """A URL, name, selector or folder cannot be meant as it was given."""
+    """A URL, name, selector or folder is not valid."""
 
     exit_code = 2
 
@@ -37,42 +37,42 @@ class NotFoundError(StoreError):
 
 
 class ObjectNotFoundError(NotFoundError):
-    """The store answers, and does not hold this one object."""
+    """The store exists, this object does not."""
 
 
 class IntegrityError(StoreError):
-    """Bytes, or their number, differ from what the manifest or the label promised."""
+    """Bytes, or their number, differ from those in the manifest or the label."""
 
     exit_code = 4
 
 
 class ManifestError(IntegrityError):
-    """A manifest is not valid, or of a format that this release does not know."""
+    """A manifest is not valid, or of an unknown format."""
 
 
 class SignatureError(IntegrityError):
-    """A version is not signed, or not by the key that is trusted."""
+    """A version is not signed, or not with the trusted key."""
 
 
 class ConflictError(StoreError):
-    """Another writer was first, and the next attempts met another one each time."""
+    """Another writer was first, also in every retry."""
 
     exit_code = 5
 
 
 class AccessDeniedError(StoreError):
-    """The store refused the credentials, or does not let them do this."""
+    """The store rejected the credentials, or their permissions do not suffice."""
 
     exit_code = 6
 
 
 class UnavailableError(StoreError):
-    """The store could not be reached in time, or failed by itself; trying again may help."""
+    """The store could not be reached in time, or failed; a retry may help."""
 
     exit_code = 7
 
 
 class DiskError(StoreError):
-    """The local disk is full, or refuses to be read or written."""
+    """The local disk is full, or denies access."""
 
     exit_code = 8

@@ -1,4 +1,4 @@
-"""How far a transfer is: bars for a person at a terminal, one line for a log, nothing for a program."""
+"""Progress of transfers: bars on a terminal, one line each in a log, nothing for JSON output."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
 Advance = Callable[[int], None]
-"""Takes the number of bytes done since the last call; threads may share it."""
+"""Takes the number of bytes done since the last call; thread-safe."""
 
 
 class Progress(Protocol):
-    """Shows the way of one transfer after another."""
+    """Shows the progress of transfers, one after the other."""
 
     def task(self, what: str, total: int) -> AbstractContextManager[Advance]:
-        """Begin a transfer of `total` bytes, named by `what`."""
+        """Begin a transfer of `total` bytes, shown as `what`."""
 
 
 class Silent:
-    """Shows nothing."""
+    """Shows no progress."""
 
     @contextmanager
     def task(self, what: str, total: int) -> Iterator[Advance]:  # noqa: ARG002 -- the protocol's names
@@ -36,7 +36,7 @@ class Lines:
 
     @contextmanager
     def task(self, what: str, total: int) -> Iterator[Advance]:
-        """Begin a transfer; a failed one writes nothing, the error speaks for it."""
+        """Begin a transfer; a failed one writes no line."""
         start = time.monotonic()
         yield lambda _: None
         seconds = time.monotonic() - start
@@ -65,14 +65,14 @@ class Bars:
 
 
 def progress_on(stream: TextIO, *, quiet: bool) -> Progress:
-    """Return what suits a stream: bars on a terminal, lines elsewhere, nothing where quiet is asked for."""
+    """Return the progress for a stream: bars on a terminal, lines elsewhere, none if `quiet`."""
     if quiet:
         return Silent()
     return Bars(stream) if stream.isatty() else Lines(stream)
 
 
 def human_size(size: int) -> str:
-    """Return a number of bytes as a person reads it, as in `21.4 MiB`."""
+    """Return a number of bytes with its unit, as in `21.4 MiB`."""
     if size < 1024:
         return f"{size} B"
     value = float(size)

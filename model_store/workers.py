@@ -1,4 +1,4 @@
-"""A few files at a time, in threads that stop together."""
+"""A few threads at a time, cancelled together."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 THREADS = 4
-"""Files in transfer at a time: more did not help one machine, fewer leave a slow line idle."""
+"""Concurrent transfers: more did not help one machine, fewer leave a slow line idle."""
 
 
 _STOP_POLL_S = 0.1
-"""How soon a worker that waits notices that it should not any more."""
+"""Interval at which a waiting worker checks for cancellation."""
 
 
-class Stopped(Exception):  # noqa: N818 -- a sign between threads that never reaches a caller
-    """Another thread failed or the user interrupted, so this one gives up."""
+class Stopped(Exception):  # noqa: N818 -- a signal between threads, never raised to users
+    """This thread is cancelled, since another one failed or the user interrupted."""
 
 
 class Stop:
-    """Tells running workers to give up at their next block."""
+    """A cancellation token: workers check it at each block."""
 
     def __init__(self, outer: Stop | None = None) -> None:
-        """Begin without a wish to stop.
+        """Create a token that is not set.
 
         Args:
-            outer: Stops these workers too, and others besides.
+            outer: A token that cancels these workers too.
         """
         self._event = threading.Event()
         self._outer = outer
 
     def set(self) -> None:
-        """Ask every worker to give up."""
+        """Cancel every worker."""
         self._event.set()
 
     def check(self) -> None:
-        """Raise `Stopped` once somebody asked to give up.
+        """Raise `Stopped` once the token is set.
 
         Raises:
             Stopped: Caught by `for_each`.
@@ -51,7 +51,7 @@ class Stop:
             self._outer.check()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not on once somebody asked to give up.
+        """Sleep until the time is over or the token is set.
 
         Raises:
             Stopped: Caught by `for_each`.
@@ -63,9 +63,9 @@ class Stop:
 
 
 def for_each(items: Iterable[_T], work: Callable[[_T, Stop], _R], threads: int = THREADS) -> list[_R]:
-    """Return what `work` makes of each item, in order; the first failure stops the others and is raised.
+    """Return the result of `work` for each item, in order; the first failure cancels the others and is raised.
 
-    When it returns or raises, Ctrl-C included, no worker runs any more.
+    When it returns or raises, Ctrl-C included, no worker is running.
     """
     stop = Stop()
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="model-store") as pool:

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Make the image IMAGE that stands in for `python:3.11-slim` where no registry can be reached: Debian 12 with its own
-# Python 3.11, from the packages that this machine's apt gets. Takes half a minute; needs root and mmdebstrap.
+# Build IMAGE as a replacement for `python:3.11-slim` where no registry is reachable: Debian 12 with its own Python
+# 3.11, from the APT sources of this machine. Takes half a minute; needs root and mmdebstrap.
 set -euo pipefail
 
 image=${1:?the name of the image}
 podman=$(dirname "$0")/container_podman.sh
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# The sources of this machine, if it is of the same release: they lead to a mirror that it reaches.
+# Use this machine's APT sources if it runs the same release: they name a mirror that is reachable.
 sources=()
 for file in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
   if [ -e "$file" ] && grep -qw bookworm "$file"; then
@@ -15,7 +15,7 @@ for file in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
     break
   fi
 done
-# usr-is-merged instead of usrmerge, which wants Perl; without manuals and translations, as the official image.
+# usr-is-merged instead of usrmerge, which needs Perl; no manuals and translations, like the official image.
 mmdebstrap --quiet --variant=minbase --include=usr-is-merged,python3,python3-venv,ca-certificates \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \

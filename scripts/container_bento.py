@@ -1,8 +1,8 @@
 """Build the image `xception-service-bento` with podman: `bentoml build`, then `bentoml containerize`.
 
-What BentoML is told is what scripts/container_build.py tells podman for the other images: the base, the labels, and how
-pip gets to packages. The Bento is kept in a folder of its own and thrown away; `make bento` makes one that stays.
-.venv is needed, as BentoML runs here.
+The base image, the labels and pip's settings are the same as scripts/container_build.py uses for the other images. The
+Bento is built in a temporary BENTOML_HOME and deleted; `make bento` builds one that is kept. Needs .venv, because
+BentoML runs here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from container_build import PODMAN, ROOT, base_image, build_arguments, lend_pip, print_size, versioned
+from container_build import PODMAN, ROOT, base_image, build_arguments, pip_build_options, print_size, versioned
 
 IMAGE = "xception-service-bento"
 
@@ -23,7 +23,7 @@ def make_bento(environment: dict[str, str]) -> str:
     """Run `bentoml build` and return the tag of the Bento.
 
     Raises:
-        SystemExit: It failed; what it said was printed.
+        SystemExit: The command failed; its output was printed.
     """
     command = [sys.executable, "-m", "bentoml", "build", "--output", "tag"]
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
@@ -36,17 +36,17 @@ def containerize(bento: str, base: str, environment: dict[str, str], folder: Pat
     """Run `bentoml containerize` and return the name of the image.
 
     Args:
-        bento: Its tag.
+        bento: The tag of the Bento.
         base: The image to build on.
-        environment: With BENTOML_HOME, where the Bento is.
-        folder: For what lives as long as the build.
+        environment: The environment variables, with the BENTOML_HOME of the Bento.
+        folder: A temporary folder that exists during the build.
 
     Raises:
-        SystemExit: It failed; what it said was printed.
+        SystemExit: The command failed; its output was printed.
     """
     name = versioned(IMAGE)
-    lent = lend_pip(folder)
-    pairs = list(zip(lent[::2], lent[1::2], strict=True))
+    pip_options = pip_build_options(folder)
+    pairs = list(zip(pip_options[::2], pip_options[1::2], strict=True))
     options = [
         "network=host",
         *(f"build-arg={key}={value}" for key, value in build_arguments(name, base).items()),
@@ -55,13 +55,17 @@ def containerize(bento: str, base: str, environment: dict[str, str], folder: Pat
     volumes = [word for pair in pairs if pair[0] == "--volume" for word in pair]
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "bentoml", "containerize", bento, "--backend", "podman", "--image-tag", name),
+            *(sys.executable, "-P", "-m", "bentoml", "containerize", bento, "--backend", "podman", "--image-tag", name),
             *(word for option in options for word in ("--opt", option)),
         ],
-        # BentoML unpacks the Bento among the temporary files, and reads no template outside of where it was started.
+        # BentoML unpacks the Bento below the temporary folder, and only reads templates below its working directory.
         cwd=tempfile.gettempdir(),
-        # An image of the OCI's format, which BentoML asks for otherwise, has no HEALTHCHECK.
-        env={**environment, "BUILDAH_FORMAT": "docker", "PATH": f"{stand_in(folder, volumes)}:{environment['PATH']}"},
+        # An image in OCI format, BentoML's default, has no HEALTHCHECK.
+        env={
+            **environment,
+            "BUILDAH_FORMAT": "docker",
+            "PATH": f"{write_podman_wrapper(folder, volumes)}:{environment['PATH']}",
+        },
         check=False,
     )
     if done.returncode != 0:
@@ -69,21 +73,22 @@ def containerize(bento: str, base: str, environment: dict[str, str], folder: Pat
     return name
 
 
-def stand_in(folder: Path, options: list[str]) -> Path:
-    """Write a `podman` that BentoML finds on the PATH, and return the folder that it is in.
+def write_podman_wrapper(folder: Path, options: list[str]) -> Path:
+    """Write a `podman` command that adds options to every call, and return the folder to put on the PATH.
 
-    It has the settings of scripts/container_podman.sh. The options come last, as BentoML makes one volume of several.
+    It calls scripts/container_podman.sh. The options are added here because BentoML would merge several volumes into
+    one.
     """
-    written = folder / "bin" / "podman"
-    written.parent.mkdir()
+    wrapper = folder / "bin" / "podman"
+    wrapper.parent.mkdir()
     path = shlex.quote(f"PATH={os.environ['PATH']}")
-    written.write_text(f'#!/bin/sh\nexec env {path} {shlex.join([PODMAN])} "$@" {shlex.join(options)}\n')
-    written.chmod(0o755)
-    return written.parent
+    wrapper.write_text(f'#!/bin/sh\nexec env {path} {shlex.join([PODMAN])} "$@" {shlex.join(options)}\n')
+    wrapper.chmod(0o755)
+    return wrapper.parent
 
 
 def main() -> None:
-    """Build the image, and print what came out."""
+    """Build the image, and print its name and size."""
     base = base_image()
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "BENTOML_HOME": f"{folder}/bentoml", "BENTOML_DO_NOT_TRACK": "True"}

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Run podman with settings that also fit a root account within a sandbox: limits that are there to be given, and a
-# runtime that takes cgroups of both versions side by side. Whoever has a configuration of their own keeps it.
+# Run podman with settings that also work for root in a sandbox: resource limits that the account may set, and a runtime
+# that supports mixed cgroup v1 and v2. An existing configuration takes precedence.
 set -euo pipefail
 
-limit() { # NAME LETTER MOST: what this account may have, no more than MOST; of processes Linux counts to 32768 by default
-  local most
-  most=$(ulimit "-H$2")
-  { [ "$most" != unlimited ] && [ "$most" -lt "$3" ]; } || most=$3
-  echo "\"$1=$most:$most\""
+limit() { # NAME LETTER MAXIMUM: the hard limit of this account, at most MAXIMUM (32768 is Linux' default for processes)
+  local limit
+  limit=$(ulimit "-H$2")
+  { [ "$limit" != unlimited ] && [ "$limit" -lt "$3" ]; } || limit=$3
+  echo "\"$1=$limit:$limit\""
 }
 
 if [ -z "${CONTAINERS_CONF:-}" ] && [ "$(id -u)" = 0 ] && [ ! -e /etc/containers/containers.conf ]; then

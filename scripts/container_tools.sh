@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Install what building the images takes, Podman, or with `test` also what testing them does: mmdebstrap, for a base image
-# from Debian's packages where none can be pulled, and Ceph's radosgw, the S3 server. Does nothing where all of it is there.
+# Install Podman, which builds the images, or with `test` also the tools of their tests: mmdebstrap, which builds a base
+# image from Debian packages where none can be pulled, and Ceph's radosgw, an S3 server. Does nothing if all are
+# installed.
 set -euo pipefail
 
 commands=(podman)
@@ -16,7 +17,7 @@ for command in "${commands[@]}"; do
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
-  echo "The images cannot be built or tested here: ${missing[*]} missing. On Debian, as root: $0 ${1:-build}" >&2
+  echo "Cannot build or test images: ${missing[*]} not installed. On Debian, run as root: $0 ${1:-build}" >&2
   exit 1
 fi
 echo "Installing ${packages[*]}"

@@ -1,7 +1,7 @@
-"""The entry: two BentoML services, wired.
+"""The entry point: two BentoML services and their wiring.
 
 `bentoml serve` (or `bentoml serve service.app:EdgeService`) starts the edge, and the runner as a process of its
-own beside it. `bentoml serve service.app:RunnerService` starts a runner alone; an edge told `RUNNER_URL` uses it.
+own beside it. `bentoml serve service.app:RunnerService` starts a runner alone; an edge with `RUNNER_URL` uses it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import bentoml
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
-from uvicorn.config import HTTP_PROTOCOLS
 
 from model_store.errors import StoreError
 from service.auth.api_keys import ApiKeyStore
@@ -23,13 +22,15 @@ from service.http.http_edge import HttpEdge
 from service.http.middleware import JsonErrorMiddleware, RequestMiddleware
 from service.ipc.messages import FrameAddress
 from service.lifecycle.desired_state import pull_default
-from service.protocols.admin import Admin
-from service.protocols.classify.routes import Classify
-from service.protocols.open_inference.routes import OpenInference
-from service.protocols.system import System
-from service.protocols.tfserving.routes import TensorFlowServing
+from service.protocols.apis import http_routes
 from service.runner.app import Runner
-from service.server.bentoml_internals import component_name, remove_trace_filter, tracer_provider
+from service.server.bentoml_internals import (
+    component_name,
+    remove_trace_filter,
+    service_url,
+    tracer_provider,
+    use_http_protocol,
+)
 from service.server.bypass import MiddlewareBypass
 from service.server.listener import raise_open_file_limit, tune_listener
 from service.server.supervisor import close_inherited_listeners, end_with_supervisor, patch_supervisor
@@ -41,24 +42,17 @@ log = logging.getLogger("bentoml.model")
 SETTINGS = load_settings()
 
 _TIMEOUT_S = SETTINGS.request_timeout_ms / 1000 + 5
-"""BentoML's own limit stays behind ours, which answers in the right format."""
+"""BentoML's own timeout, later than ours, which responds in the right format."""
 
 _TLS = {"ciphers": "ECDHE+AESGCM:ECDHE+CHACHA20"}
-"""Of TLS 1.2; of BentoML's own choice, the suites of TLS 1.0, many clients take none. TLS 1.3 has its own."""
+"""For TLS 1.2; many clients support none of BentoML's default suites, those of TLS 1.0. TLS 1.3 has its own."""
 
 _TRACING = {"excluded_urls": ".*"}
-"""No spans unless the configuration of BentoML asks for some: making them costs more than all the rest of a refusal."""
+"""No spans of BentoML's own: they would cost more than everything else in a rejected request."""
 
-HTTP_PROTOCOLS["auto"] = "service.server.protocol:HttpProtocol"
-"""What uvicorn speaks; BentoML has no setting for it."""
+use_http_protocol("service.server.protocol:HttpProtocol")
 
 _runner = Runner(SETTINGS)
-
-
-def _runner_url() -> str | None:
-    """Return where BentoML lets the runner listen that belongs to this process, or that this process is."""
-    url: str | None = cast(Any, RunnerService).url
-    return url
 
 
 @bentoml.service(
@@ -73,12 +67,12 @@ def _runner_url() -> str | None:
 )
 @bentoml.asgi_app(_runner.app(), path="/")
 class RunnerService:
-    """Owns the engine, the queue and the versions of the model; one process a device."""
+    """Owns the engine, the queue and the versions of the model; one process for each device."""
 
     @bentoml.on_deployment
     @staticmethod
     def pull() -> None:
-        """Pull and verify the model once, before any process starts; the runner goes on trying if this fails."""
+        """Pull and verify the model once, before any process starts; the runner retries if this fails."""
         patch_supervisor()
         try:
             model = pull_default(SETTINGS)
@@ -88,17 +82,17 @@ class RunnerService:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Begin to load the model."""
+        """Start to load the model."""
         end_with_supervisor()
         log_format.configure(SETTINGS.log_format, "runner", component_name(), remove_trace_filter)
-        address = FrameAddress.beside(_runner_url() or "", SETTINGS.runner_port)
+        address = FrameAddress.beside(service_url(RunnerService) or "", SETTINGS.runner_port)
         if address.path:
             close_inherited_listeners()
         await _runner.start(address)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        """Finish what runs, then unload."""
+        """Finish the requests in flight, then unload."""
         await _runner.stop()
 
     async def __is_ready__(self) -> bool:
@@ -107,34 +101,33 @@ class RunnerService:
 
 _plane = DataPlane(SETTINGS)
 _http = HttpEdge(_plane)
-_apis = (TensorFlowServing(_http), OpenInference(_http), Classify(_http), System(_plane), Admin(_http))
 _keys = ApiKeyStore(SETTINGS.api_keys_file, SETTINGS.edge_workers) if SETTINGS.api_keys_file else None
-# Within the application, so that BentoML still sees which paths are not its own, those of the page's scripts.
+# Within the application, so that BentoML still serves its own paths, such as the scripts of the page.
 _key_middleware = [Middleware(ApiKeyMiddleware, keys=_keys)] if _keys else []
-_app = Starlette(routes=[route for api in _apis for route in api.routes()], middleware=_key_middleware)
-_app.router.redirect_slashes = False  # As in `MiddlewareBypass`.
+_app = Starlette(routes=http_routes(_http), middleware=_key_middleware)
+_app.router.redirect_slashes = False  # As in `wrap_application`.
 
 
 @bentoml.service(
     name="xception",
     workers=SETTINGS.edge_workers,
     traffic={"timeout": _TIMEOUT_S},
-    logging={"access": {"enabled": False}},  # `RequestMiddleware` writes it, so that no path can forge a line.
-    # Its labels hold the raw path, so that every unknown URL would become a new series; /metrics is our own.
+    logging={"access": {"enabled": False}},  # `RequestMiddleware` does, and no path can forge a line there.
+    # Labelled with the raw path: every unknown URL would become a new series. /metrics is our own.
     metrics={"enabled": False},
     ssl=_TLS,
     tracing=_TRACING,
 )
 @bentoml.asgi_app(_app, path="/")
 class EdgeService:
-    """Speaks HTTP, admits, decodes and answers."""
+    """Serves HTTP: admits requests, decodes images, and responds."""
 
     runner = bentoml.depends(RunnerService, url=SETTINGS.runner_url)
 
     @bentoml.on_startup
     async def start(self) -> None:
         """Connect to the runner."""
-        runner_url = SETTINGS.runner_url or _runner_url()
+        runner_url = SETTINGS.runner_url or service_url(RunnerService)
         if not runner_url:
             raise SystemExit("RUNNER_URL is not set, and no runner was started beside the edge")
         end_with_supervisor()

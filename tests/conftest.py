@@ -1,4 +1,7 @@
-"""What most tests stand on: the demo model, trained for real, and services that serve it."""
+"""What most tests share: a tiny real model, the demo model (Xception, trained on the digits), and services of both.
+
+The tiny one is for all tests to which it does not matter which network serves; it is there within seconds.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,12 @@ from typing import Any, NamedTuple
 import pytest
 from filelock import FileLock
 
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 from tests.faults.table import PROPERTY, format_table
 from tests.server import ROOT, Demo, Server
 from tests.shared import made_once
+from tests.tiny_model import XCEPTION_WORK, write_tiny_version
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
@@ -51,6 +57,14 @@ SUMMARY = "summary"
 
 RecordProperty = Callable[[str, object], None]
 """Pytest's fixture `record_property`."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Keep a file on one worker, and files that share a server on the same one."""
+    from tests.scheduler import SharedServerScheduling
+
+    return SharedServerScheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -93,19 +107,36 @@ def digits_run() -> Path:
 
     Training takes minutes, so the run is kept below .local/ until the training code or its libraries change.
     """
+
+    def make(run: Path) -> None:
+        run_module("training", "train", *DIGITS, "--output", str(run), "--resume")
+        run_module("training", "evaluate", str(run))
+
+    return kept("run", "evaluation.json", make, "training")
+
+
+def kept(name: str, last: str, make: Callable[[Path], None], *packages: str) -> Path:
+    """Return a folder below .local/ that is made anew only when its sources or the libraries have changed.
+
+    Args:
+        name: What the folder is called.
+        last: The file that is written last.
+        make: Fills the folder, also where it was left unfinished.
+        packages: The packages whose code it depends on.
+    """
     state = hashlib.sha256(repr(DIGITS).encode())
-    for source in [*sorted((ROOT / "training").glob("*.py")), ROOT / "requirements" / "dev.txt"]:
+    sources = [source for package in packages for source in sorted((ROOT / package).rglob("*.py"))]
+    for source in [*sources, ROOT / "requirements" / "dev.txt"]:
         state.update(source.read_bytes())
     home = ROOT / ".local" / "tests"
-    run = home / f"run-{state.hexdigest()[:16]}"
+    folder = home / f"{name}-{state.hexdigest()[:16]}"
     home.mkdir(parents=True, exist_ok=True)
-    with FileLock(home / "lock"):
-        if not (run / "evaluation.json").exists():
-            for old in set(home.glob("run-*")) - {run}:
+    with FileLock(home / f"{name}.lock"):
+        if not (folder / last).exists():
+            for old in set(home.glob(f"{name}-*")) - {folder}:
                 shutil.rmtree(old)
-            run_module("training", "train", *DIGITS, "--output", str(run), "--resume")
-            run_module("training", "evaluate", str(run))
-    return run
+            make(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -123,10 +154,11 @@ class Export(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def export(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
-    """The demo model, packaged through the command line."""
+def export(digits_run: Path) -> Export:
+    """The demo model, packaged through the command line; kept, as that takes a minute."""
 
     def make(home: Path) -> None:
+        shutil.rmtree(home, ignore_errors=True)
         home.mkdir()
         options = ("--output", str(home / "package"), "--calibration-images", "60")
         done = run_module("training", "export", str(digits_run), *options)
@@ -134,30 +166,78 @@ def export(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Export
         assert "╸" not in done.stdout + done.stderr  # NNCF's progress bars
         (home / "said").write_text(done.stdout)
 
-    home = made_once(tmp_path_factory, "export", make)
+    home = kept("export", "said", make, "training", "engines", "model_store")
     return Export(home / "package", (home / "said").read_text())
 
 
 @pytest.fixture(scope="session")
-def package(export: Export) -> Path:
+def xception_package(export: Export) -> Path:
     """The demo model as a version folder."""
     return export.folder
 
 
 @pytest.fixture(scope="session")
-def store_url(package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def xception_golden(xception_package: Path) -> list[Path]:
+    """Held-out digits that the demo model recognises, as PNG files; that of number n shows an n."""
+    return golden_images(xception_package)
+
+
+@pytest.fixture(scope="session")
+def xception_store_url(xception_package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store that holds the demo model as version 1, labelled `stable`."""
+    return publish_alone(xception_package, tmp_path_factory, "xception-store")
 
-    def make(folder: Path) -> None:
-        store = ("--store", f"file://{folder}")
-        run_module("model_store", "publish", str(package), *store, "--model", "xception", "--label", "stable")
 
-    return f"file://{made_once(tmp_path_factory, 'store', make)}"
+@pytest.fixture(scope="session")
+def xception_server(demo: Demo, xception_store_url: str) -> Iterator[Server]:
+    """A service of the demo model, run by OpenVINO."""
+    with demo(MODEL_STORE_URL=xception_store_url) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tensorflow_server(demo: Demo, xception_store_url: str) -> Iterator[Server]:
+    """A service of the demo model, run by TensorFlow."""
+    with demo(MODEL_STORE_URL=xception_store_url, ENGINE="tensorflow") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model of the digits as a version folder."""
+    return made_once(tmp_path_factory, "package", write_tiny_version)
+
+
+@pytest.fixture(scope="session")
+def golden(package: Path) -> list[Path]:
+    """Held-out digits that the tiny model recognises, as PNG files; that of number n shows an n."""
+    return golden_images(package)
+
+
+@pytest.fixture(scope="session")
+def store_url(package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store that holds the tiny model as version 1, labelled `stable`."""
+    return publish_alone(package, tmp_path_factory, "store")
+
+
+@pytest.fixture(scope="session")
+def slow_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with as much work for an image as Xception has, for tests in which requests have to wait."""
+    return made_once(tmp_path_factory, "slow-package", lambda folder: write_tiny_version(folder, XCEPTION_WORK))
+
+
+@pytest.fixture(scope="session")
+def slow_store_url(slow_package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store that holds the slow model as version 1, labelled `stable`."""
+    return publish_alone(slow_package, tmp_path_factory, "slow-store")
 
 
 @pytest.fixture(scope="session")
 def demo(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """Make services of the demo model with settings, each in a folder of its own; `with` runs one."""
+    """Make services of the tiny model with settings, each in a folder of its own; `with` runs one.
+
+    With another `MODEL_STORE_URL` they serve what that holds.
+    """
 
     def make(certificate: tuple[Path, Path] | None = None, **settings: str) -> Server:
         folder = tmp_path_factory.mktemp("demo")
@@ -169,7 +249,7 @@ def demo(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 @pytest.fixture(scope="session")
 def server(demo: Demo) -> Iterator[Server]:
-    """A service of the demo model with small limits, run by OpenVINO."""
+    """A service of the tiny model with small limits."""
     with demo(
         MAX_REQUEST_MIB="4",
         MAX_IMAGE_MIB="2",
@@ -180,14 +260,15 @@ def server(demo: Demo) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def tensorflow_server(demo: Demo) -> Iterator[Server]:
-    """A service of the demo model, run by TensorFlow."""
-    with demo(ENGINE="tensorflow") as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def golden(package: Path) -> list[Path]:
-    """Held-out digits as PNG files; that of number n shows an n."""
+def golden_images(package: Path) -> list[Path]:
+    """Return the golden images of a package, in the order of their names."""
     return sorted((package / "golden").glob("*.png"))
+
+
+def publish_alone(package: Path, factory: pytest.TempPathFactory, name: str) -> str:
+    """Return the URL of a store, shared by all workers, that holds a package as version 1, labelled `stable`."""
+
+    def make(folder: Path) -> None:
+        publish(package, Remote.open(f"file://{folder}", publishing=True), "xception", labels=("stable",))
+
+    return f"file://{made_once(factory, name, make)}"

@@ -17,7 +17,7 @@ _LOCK = Path(tempfile.gettempdir()) / "xception-service-apt.lock"
 
 
 def installed(commands: Sequence[str]) -> bool:
-    """Tell whether all commands are there."""
+    """Return whether all commands are installed."""
     return all(map(shutil.which, commands))
 
 

@@ -15,7 +15,7 @@ import sklearn.datasets
 from numpy.typing import NDArray
 
 from engines.cpus import native_precisions
-from model_store.verify import verify_folder
+from model_store.trust.verify import verify_folder
 from tests.server import ROOT, Server
 
 SAME_PIXELS = 1e-3
@@ -52,17 +52,17 @@ np.savez(
 
 
 @pytest.fixture(scope="module")
-def pictures(golden: list[Path]) -> list[Path]:
+def pictures(xception_golden: list[Path]) -> list[Path]:
     """Held-out digits, and two photographs that no model of digits can be sure about."""
     photographs = Path(sklearn.datasets.__file__).parent / "images"
-    return [*golden, photographs / "china.jpg", photographs / "flower.jpg"]
+    return [*xception_golden, photographs / "china.jpg", photographs / "flower.jpg"]
 
 
 @pytest.fixture(scope="module")
-def scores(package: Path, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def scores(xception_package: Path, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Scores of the pictures through Keras and through both signatures, `[n, 10]` each."""
     out = tmp_path_factory.mktemp("scores") / "scores.npz"
-    command = [sys.executable, "-c", KERAS, str(package), str(out), *map(str, pictures)]
+    command = [sys.executable, "-c", KERAS, str(xception_package), str(out), *map(str, pictures)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return np.load(out)
@@ -81,7 +81,7 @@ def test_both_signatures_agree_with_keras(scores: Any) -> None:
     np.testing.assert_allclose(scores["image_bytes"], scores["keras"], atol=PHOTOGRAPH)
 
 
-@pytest.mark.parametrize("engine", ["server", "tensorflow_server"])
+@pytest.mark.parametrize("engine", ["xception_server", "tensorflow_server"])
 def test_every_engine_over_http_agrees_with_keras(
     engine: str, request: pytest.FixtureRequest, scores: Any, pictures: list[Path]
 ) -> None:
@@ -91,7 +91,7 @@ def test_every_engine_over_http_agrees_with_keras(
     np.testing.assert_allclose(ours, scores["keras"], atol=PHOTOGRAPH)
 
 
-@pytest.mark.parametrize("engine", ["server", "tensorflow_server"])
+@pytest.mark.parametrize("engine", ["xception_server", "tensorflow_server"])
 def test_held_out_digits_over_the_wire_reach_the_reported_accuracy(
     engine: str, request: pytest.FixtureRequest, digits_run: Path, evaluation: dict[str, Any]
 ) -> None:
@@ -107,8 +107,8 @@ def test_held_out_digits_over_the_wire_reach_the_reported_accuracy(
     assert (np.array(predicted) == held_out.labels).mean() == pytest.approx(evaluation["accuracy"], abs=1e-9)
 
 
-def test_the_manifest_tells_what_was_measured(package: Path, evaluation: dict[str, Any]) -> None:
-    manifest = verify_folder(package).manifest
+def test_the_manifest_tells_what_was_measured(xception_package: Path, evaluation: dict[str, Any]) -> None:
+    manifest = verify_folder(xception_package).manifest
     assert manifest.evaluation is not None
     assert manifest.evaluation.accuracy == pytest.approx(evaluation["accuracy"])
     measured = {variant.name: variant.accuracy for variant in manifest.variants}

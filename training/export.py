@@ -7,7 +7,7 @@ openvino/fp32.xml, .bin      what the OpenVINO engine runs, in float32 or bfloat
 openvino/int8.xml, .bin      the same quantised
 classes.txt                  a name a line, in the order of the scores
 golden/                      real inputs, and the scores they must get
-manifest.json                the list of all that, with sizes and hashes (model_store.manifest)
+manifest.json                the list of all that, with sizes and hashes (model_store.trust.manifest)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 import openvino
 import tensorflow as tf
 
-from model_store.manifest import (
+from model_store.trust.manifest import (
     MANIFEST_NAME,
     Evaluation,
     Golden,

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.saved_model.fingerprinting_utils import write_fingerprint
 
-from model_store.manifest import Signature, Tensor
+from model_store.trust.manifest import Signature, Tensor
 
 from .model import MEAN, SCALE
 

@@ -15,7 +15,7 @@ from engines.cpus import available_cpus
 from engines.engine import Engine
 from engines.openvino import compile_ir
 from engines.tensorflow import freeze
-from model_store.manifest import Variant
+from model_store.trust.manifest import Variant
 
 from .errors import ExportError
 

@@ -1,1 +1,1 @@
-"""Load by Locust: what is asked, when, what came back, and whether that meets the objectives."""
+"""The load test: requests, their schedule, statistics, and objectives."""

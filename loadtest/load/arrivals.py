@@ -1,7 +1,8 @@
-"""When requests are sent in an open loop: whatever the service does, as its callers do not know one another.
+"""Schedule the requests of an open loop, independent of how the service responds.
 
-A closed loop, where each client waits for its answer, asks less of a service just when that gets slow, and so never
-sees what its callers would have waited. Here the times are set before, and latency counts from them.
+A closed loop, where each client waits for its response, sends less just when the service gets slow, and so hides the
+latency that independent clients would see (coordinated omission). Here the times are fixed in advance, and latency
+counts from them.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from itertools import count, takewhile
 from typing import Literal
 
 Arrivals = Literal["constant", "poisson"]
-"""`constant`: evenly spaced. `poisson`: at random, as those of many independent callers are."""
+"""`constant`: evenly spaced. `poisson`: at random, as those of many independent clients are."""
 
 
 def schedule(
     arrivals: Arrivals, rate: float, seconds: float, *, part: int = 0, parts: int = 1, seed: str = ""
 ) -> Iterator[float]:
-    """Yield the times of one of several processes that share a rate, in seconds from the start, in order.
+    """Yield the due times of one of several processes that share a rate, in seconds from the start, in order.
 
     Args:
-        arrivals: How they are spread.
+        arrivals: Distribution of the times.
         rate: Requests a second of all processes together.
         seconds: How long.
         part: The number of this process. Evenly spaced ones take turns; random ones differ by it.
         parts: How many processes there are.
-        seed: The same one gives the same times.
+        seed: The same seed gives the same times.
     """
     times: Iterator[float]
     if arrivals == "constant":

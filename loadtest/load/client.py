@@ -1,7 +1,7 @@
-"""HTTP at the smallest price, as the load often comes from the same cores as the service.
+"""A cheap HTTP client, as the load often comes from the same cores as the service.
 
-It posts bytes that were made ready before, over connections that stay open: about 60 µs of CPU a request of 70 kB,
-where Locust's own clients take three to four times as much.
+It posts bytes that were prepared before, over connections that stay open: about 60 µs of CPU a request of 70 kB, where
+Locust's own clients take three to four times as much.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import gevent  # type: ignore[import-untyped]
 from gevent import monkey, socket, ssl
 from httptools import HttpParserError, HttpResponseParser
 
-from .questions import Question
+from .requests import LoadRequest
 
 _BLOCK = 65536
 _POLLIN = 1
 
 
-class NoAnswerError(Exception):
-    """No answer came: no connection, cut off, too late, or no HTTP."""
+class NoResponseError(Exception):
+    """There is no response: no connection, cut off, too late, or no HTTP."""
 
 
 class Reply:
-    """An answer, as the parser brings it in."""
+    """A response, filled by the parser."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -34,39 +34,39 @@ class Reply:
         self.complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take in a header."""
+        """Add a header."""
         self.headers[name.lower()] = value
 
     def on_body(self, data: bytes) -> None:
-        """Take in a part of the body."""
+        """Add a part of the body."""
         self.body += data
 
     def on_message_complete(self) -> None:
-        """Note that this was all."""
+        """Mark the response as complete."""
         self.complete = True
 
     @property
     def version(self) -> bytes | None:
-        """Return the version of the model that answered, if it says so."""
+        """Return the version of the model, if the response names it."""
         return self.headers.get(b"x-model-version")
 
     @property
     def retry_after_s(self) -> float:
-        """Return how long a refused caller is asked to wait, in seconds; 1 where nothing is said."""
+        """Return `Retry-After` in seconds; 1 without it."""
         value = self.headers.get(b"retry-after", b"")
         return float(value) if value.isdigit() else 1.0
 
 
 class Client:
-    """Asks one service, from as many greenlets as want to, each over a connection of its own."""
+    """Send requests to one service, from any number of greenlets, each over a connection of its own."""
 
     def __init__(self, url: str, timeout_s: float, api_key: str = "") -> None:
-        """Begin; nothing is connected before it is needed.
+        """Prepare; connections are opened when they are needed.
 
         Args:
-            url: Of the service, as in `http://127.0.0.1:3000`; a path in it comes before that of every question.
-            timeout_s: How long an answer may take, in seconds.
-            api_key: Sent with every question, unless it is empty.
+            url: Of the service, as in `http://127.0.0.1:3000`; its path is a prefix of that of every request.
+            timeout_s: How long a response may take.
+            api_key: Sent with every request, unless it is empty.
         """
         parts = urlsplit(url)
         self._host = parts.hostname or ""
@@ -78,23 +78,23 @@ class Client:
         self._headers = (f"Authorization: Bearer {api_key}",) if api_key else ()
         self._tls = ssl.create_default_context() if self._secure else None
         self._idle: list[_Connection] = []
-        self._wires: dict[Question, bytes] = {}
+        self._wires: dict[LoadRequest, bytes] = {}
 
-    def ask(self, question: Question) -> Reply:
-        """Send a question and return the answer, whatever its status.
+    def send(self, request: LoadRequest) -> Reply:
+        """Send a request and return the response, whatever its status.
 
         Raises:
-            NoAnswerError: There is none, or not all of it.
+            NoResponseError: There is no complete response.
         """
         try:
             with gevent.Timeout(self._timeout_s):
                 connection = self._connect()
                 with connection:
-                    reply, reusable = connection.exchange(self._wire(question))
+                    reply, reusable = connection.exchange(self._wire(request))
         except gevent.Timeout:
-            raise NoAnswerError(f"no answer within {self._timeout_s:g} s") from None
+            raise NoResponseError(f"no response within {self._timeout_s:g} s") from None
         except (OSError, HttpParserError) as error:
-            raise NoAnswerError(f"{type(error).__name__}: {error}") from None
+            raise NoResponseError(f"{type(error).__name__}: {error}") from None
         if reusable:
             self._idle.append(connection)
         else:
@@ -102,19 +102,19 @@ class Client:
         return reply
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close idle connections."""
         while self._idle:
             self._idle.pop().close()
 
-    def _wire(self, question: Question) -> bytes:
-        wire = self._wires.get(question)
+    def _wire(self, request: LoadRequest) -> bytes:
+        wire = self._wires.get(request)
         if wire is None:
-            more = "".join(f"{line}\r\n" for line in (*self._headers, *question.headers))
+            more = "".join(f"{line}\r\n" for line in (*self._headers, *request.headers))
             head = (
-                f"POST {self._prefix}{question.path} HTTP/1.1\r\nHost: {self._netloc}\r\nAccept: */*\r\n{more}"
-                f"Content-Type: {question.content_type}\r\nContent-Length: {len(question.body)}\r\n\r\n"
+                f"POST {self._prefix}{request.path} HTTP/1.1\r\nHost: {self._netloc}\r\nAccept: */*\r\n{more}"
+                f"Content-Type: {request.content_type}\r\nContent-Length: {len(request.body)}\r\n\r\n"
             )
-            wire = self._wires[question] = head.encode() + question.body
+            wire = self._wires[request] = head.encode() + request.body
         return wire
 
     def _connect(self) -> _Connection:
@@ -131,7 +131,7 @@ class Client:
 
 
 class _Connection:
-    """A connection that is used by one request at a time; as a context it closes when that fails."""
+    """A connection for one request at a time; as a context it closes on failure."""
 
     def __init__(self, opened: Any) -> None:
         self._socket = opened
@@ -140,21 +140,21 @@ class _Connection:
         self._poll.register(opened.fileno(), _POLLIN)
 
     def usable(self) -> bool:
-        """Tell whether the service has left it open; a service closes what was idle for a while."""
+        """Return whether the service has left it open; servers close connections that were idle for a while."""
         return not self._poll.poll(0)
 
     def exchange(self, wire: bytes) -> tuple[Reply, bool]:
-        """Send a request; return the answer, and whether the connection may be used again."""
+        """Send a request; return the response, and whether the connection may be used again."""
         reply = Reply()
         parser = HttpResponseParser(reply)
         self._socket.sendall(wire)
         while not reply.complete:
             data = self._socket.recv(_BLOCK)
             if not data:
-                raise ConnectionError("the connection was closed before the answer was complete")
+                raise ConnectionError("the connection was closed before the response was complete")
             parser.feed_data(data)
         reply.status = parser.get_status_code()
-        # The parser's own word on this holds only until the answer is complete.
+        # The parser's own answer to this is valid only until the response is complete.
         closing = b"close" in reply.headers.get(b"connection", b"").lower()
         return reply, parser.get_http_version() == "1.1" and not closing
 

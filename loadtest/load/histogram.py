@@ -1,4 +1,4 @@
-"""A histogram of durations that can be added to another one, as those of several processes must be."""
+"""A mergeable histogram of durations, for statistics of several processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PER_E = 100.0
 
 
 class Histogram:
-    """Counts durations in ms, each to within half a per cent."""
+    """Count durations in ms with a resolution of half a per cent."""
 
     def __init__(self, counts: Mapping[int, int] | None = None) -> None:
         self.counts: dict[int, int] = dict(counts or {})
@@ -19,17 +19,17 @@ class Histogram:
         return sum(self.counts.values())
 
     def add(self, ms: float) -> None:
-        """Count one; what is shorter than a microsecond counts as one."""
+        """Count a duration; one below a microsecond counts as a microsecond."""
         bucket = math.floor(math.log(max(ms, 1e-3)) * _PER_E)
         self.counts[bucket] = self.counts.get(bucket, 0) + 1
 
     def merge(self, other: Histogram) -> None:
-        """Add what another one has counted."""
+        """Add another histogram."""
         for bucket, count in other.counts.items():
             self.counts[bucket] = self.counts.get(bucket, 0) + count
 
     def percentile(self, share: float) -> float:
-        """Return the duration in ms that this share of all is no longer than; NaN where nothing was counted."""
+        """Return the percentile in ms, of a share from 0 to 1; NaN of an empty histogram."""
         wanted = math.ceil(share * len(self))
         seen = 0
         for bucket, count in sorted(self.counts.items()):

@@ -1,4 +1,4 @@
-"""The objectives that a load test is judged by: `objectives.toml`, and the verdict."""
+"""The objectives of a load test, read from `objectives.toml`, and their verdicts."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .ledger import Tally
 from .options import explain
 from .scenarios import SCENARIOS
+from .stats import RequestStats
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ObjectivesError(Exception):
-    """The file of objectives cannot be used; the message is one line that says why."""
+    """The file of objectives cannot be used; the message is one line with the reason."""
 
 
 class Objectives(BaseModel):
-    """What one scenario must reach; what is left out is not judged."""
+    """The limits of one scenario; those left out are not judged."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +39,7 @@ def read_objectives(path: Path) -> dict[str, Objectives]:
     """Return the objectives of each scenario that has some.
 
     Raises:
-        ObjectivesError: The file is not there, or not what it should be.
+        ObjectivesError: The file is missing or invalid.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -63,7 +63,7 @@ def read_objectives(path: Path) -> dict[str, Objectives]:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was seen in some time; latencies in ms, NaN where there were no good answers."""
+    """Results of a span of time; latencies in ms, NaN without good responses."""
 
     seconds: float
     asked: int
@@ -75,38 +75,38 @@ class Measured:
     p50_ms: float
     p99_ms: float
     lag_p99_ms: float
-    """How much later than due requests left."""
+    """How much later than due requests were sent."""
 
     @classmethod
-    def of(cls, tally: Tally, seconds: float) -> Measured:
-        """Return what a tally of so many seconds comes to."""
+    def of(cls, entry: RequestStats, seconds: float) -> Measured:
+        """Return the results of statistics over a number of seconds."""
         return cls(
             seconds=seconds,
-            asked=tally.asked,
-            good=tally.good,
-            refused=tally.refused,
-            failed=tally.failed,
-            not_sent=tally.not_sent,
-            images_per_second=tally.images_meanwhile / seconds if seconds else 0.0,
-            p50_ms=tally.latency.percentile(0.5),
-            p99_ms=tally.latency.percentile(0.99),
-            lag_p99_ms=tally.lag.percentile(0.99),
+            asked=entry.asked,
+            good=entry.good,
+            refused=entry.refused,
+            failed=entry.failed,
+            not_sent=entry.not_sent,
+            images_per_second=entry.images_meanwhile / seconds if seconds else 0.0,
+            p50_ms=entry.latency.percentile(0.5),
+            p99_ms=entry.latency.percentile(0.99),
+            lag_p99_ms=entry.lag.percentile(0.99),
         )
 
     @property
     def error_share(self) -> float:
-        """Return the share of requests that got no good answer; all of none."""
+        """Return the share of requests without a good response; 1 without requests."""
         return (self.asked - self.good) / self.asked if self.asked else 1.0
 
     @property
     def failed_share(self) -> float:
-        """Return the share of requests that failed or were not sent; all of none."""
+        """Return the share of requests that failed or were not sent; 1 without requests."""
         return (self.failed + self.not_sent) / self.asked if self.asked else 1.0
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How one objective was met."""
+    """The verdict on one objective."""
 
     objective: str
     limit: float
@@ -116,17 +116,17 @@ class Verdict:
 
     @property
     def met(self) -> bool:
-        """Tell whether it was; what could not be measured, NaN, was not."""
+        """Return whether it was met; NaN, which could not be measured, was not."""
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
 
 
 def judge(objectives: Objectives, measured: Measured, drift: tuple[Measured, Measured] | None = None) -> list[Verdict]:
-    """Return how each objective was met.
+    """Return the verdict on each objective.
 
     Args:
         objectives: Of the scenario.
-        measured: What was seen in all.
-        drift: The first part of it and the last; without them drift is not judged.
+        measured: The results of all.
+        drift: The results of the first part and of the last; without them drift is not judged.
     """
     verdicts = [
         Verdict("images a second", objectives.min_images_per_second, measured.images_per_second, True)

@@ -1,4 +1,4 @@
-"""What a load test can be told: on the command line, through `make loadtest`, or in the form of Locust's page."""
+"""The options of a load test: on the command line, through `make loadtest`, or in the form of Locust's page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .arrivals import Arrivals
-from .questions import Content
+from .requests import Content
 from .scenarios import SCENARIOS, Loop, Scenario
 
 
 def read_seconds(text: object) -> object:
-    """Return the seconds of `90`, `90s`, `15m` or `1h30m`; anything else as it is."""
+    """Return the seconds of `90`, `90s`, `15m` or `1h30m`."""
     found = re.fullmatch(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", str(text).strip())
     if found is None:
         raise ValueError("is no duration; give it as 90, 90s, 15m or 1h30m")
@@ -24,7 +24,7 @@ def read_seconds(text: object) -> object:
 
 
 class LoadOptions(BaseModel):
-    """What is to be done; 0 and `auto` stand for what the scenario says."""
+    """The options; 0 and `auto` stand for the default of the scenario."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -49,11 +49,9 @@ class LoadOptions(BaseModel):
         if self.arrivals == "closed" and self.defaults.needs_schedule:
             raise ValueError(f"arrivals: {self.scenario} needs constant or poisson")
         if self.rate and self.closed:
-            raise ValueError(
-                "rate: needs arrivals constant or poisson; in a closed loop CLIENTS says how much is asked"
-            )
+            raise ValueError("rate: needs arrivals constant or poisson; in a closed loop CLIENTS sets the load")
         if self.clients and not self.closed:
-            raise ValueError("clients: needs arrivals closed; in an open loop RATE says how much is asked")
+            raise ValueError("clients: needs arrivals closed; in an open loop RATE sets the load")
         return self
 
     @property
@@ -63,7 +61,7 @@ class LoadOptions(BaseModel):
 
     @property
     def content(self) -> Content:
-        """Return what is asked."""
+        """Return the content of the requests."""
         return self.defaults.content if self.requests == "auto" else self.requests
 
     @property
@@ -73,22 +71,22 @@ class LoadOptions(BaseModel):
 
     @property
     def closed(self) -> bool:
-        """Tell whether each client waits for its answer before it asks again."""
+        """Return whether each client waits for its response before the next request."""
         return self.loop == "closed"
 
     @property
     def schedule(self) -> Arrivals:
-        """Return how requests of an open loop are spread."""
+        """Return the distribution of the requests of an open loop."""
         return "constant" if self.loop == "constant" else "poisson"
 
     @property
     def seconds(self) -> float:
-        """Return how long the load is counted."""
+        """Return how long the load is measured."""
         return self.duration or self.defaults.seconds
 
     @property
     def clients_count(self) -> int:
-        """Return how many clients a closed loop has."""
+        """Return the number of clients of a closed loop."""
         return self.clients or self.defaults.clients
 
     @property
@@ -101,7 +99,7 @@ def read_options(namespace: argparse.Namespace) -> LoadOptions:
     """Return the options among those of the command line.
 
     Raises:
-        ValueError: One line that names the option and what is wrong with it.
+        ValueError: One line that names the option and the reason.
     """
     try:
         return LoadOptions.model_validate(vars(namespace))
@@ -150,7 +148,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="Requests under way at once; what is due beyond counts as not sent",
     )
     parser.add_argument("--answer-timeout", type=float, default=35.0, help="Seconds that an answer may take")
-    parser.add_argument("--seed", default="1", help="The same seed gives the same times and pictures")
+    parser.add_argument("--seed", default="1", help="The same seed gives the same times and images")
     parser.add_argument("--model", default=os.environ.get("MODEL_NAME", "xception"), help="The model's name in URLs")
     parser.add_argument("--objectives", default="loadtest/objectives.toml", help="The file of objectives")
     parser.add_argument("--report", default="", help="Folder of the report (.local/loadtest/TIME-SCENARIO)")

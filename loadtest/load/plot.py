@@ -1,4 +1,4 @@
-"""Pictures of a load test: throughput and latency, over time or over the rate that was asked."""
+"""Charts of a load test: throughput and latency, over time or over the rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .conductor import Conductor
+    from .scheduler import Scheduler
 
 _SIZE = (9.0, 6.5)
 """Inches."""
@@ -16,26 +16,26 @@ _SIZE = (9.0, 6.5)
 _GOOD, _BAD, _HALF, _MOST = "#1b7837", "#b2182b", "#4393c3", "#2166ac"
 
 
-def plot_course(conductor: Conductor, path: Path) -> None:
-    """Draw each second of a test: above what came back, below how long it took."""
-    seconds = conductor.ledger.seconds
-    if not seconds or not conductor.done:
+def plot_course(scheduler: Scheduler, path: Path) -> None:
+    """Draw each second of a test: throughput above, latency below."""
+    seconds = scheduler.stats.seconds
+    if not seconds or not scheduler.done:
         return
-    start = conductor.done[0].begun
+    start = scheduler.done[0].begun
     shown = range(min(seconds), max(seconds) + 1)
-    tallies = [seconds.get(second) for second in shown]
+    entries = [seconds.get(second) for second in shown]
     times = [second + 0.5 - start for second in shown]
 
-    figure = _figure(conductor)
+    figure = _figure(scheduler)
     above, below = figure.axes
-    above.plot(times, [tally.images if tally else 0 for tally in tallies], color=_GOOD, label="images answered")
-    bad = [tally.asked - tally.good if tally else 0 for tally in tallies]
+    above.plot(times, [entry.images if entry else 0 for entry in entries], color=_GOOD, label="images answered")
+    bad = [entry.asked - entry.good if entry else 0 for entry in entries]
     if any(bad):
         above.plot(times, bad, color=_BAD, label="requests refused, failed or not sent")
     for share, color in ((0.5, _HALF), (0.99, _MOST)):
-        values = [tally.latency.percentile(share) if tally else float("nan") for tally in tallies]
+        values = [entry.latency.percentile(share) if entry else float("nan") for entry in entries]
         below.plot(times, values, color=color, label=f"p{share * 100:.0f}")
-    for done in conductor.done:
+    for done in scheduler.done:
         begun = done.begun - start
         if not done.step.counted or done.step.name == "burst":
             for axes in (above, below):
@@ -44,14 +44,14 @@ def plot_course(conductor: Conductor, path: Path) -> None:
     _save(figure, path)
 
 
-def plot_ramp(conductor: Conductor, path: Path) -> None:
+def plot_ramp(scheduler: Scheduler, path: Path) -> None:
     """Draw each step of a ramp by the rate that it asked for."""
-    steps = sorted((done for done in conductor.done if done.met is not None), key=lambda done: done.step.rate)
+    steps = sorted((done for done in scheduler.done if done.met is not None), key=lambda done: done.step.rate)
     if not steps:
         return
     rates = [done.step.rate for done in steps]
-    measured = [conductor.measure([done]) for done in steps]
-    figure = _figure(conductor)
+    measured = [scheduler.measure([done]) for done in steps]
+    figure = _figure(scheduler)
     above, below = figure.axes
     answered = [one.images_per_second for one in measured]
     above.scatter(rates, answered, color=_GOOD, label="images answered")
@@ -59,26 +59,26 @@ def plot_ramp(conductor: Conductor, path: Path) -> None:
     above.scatter(
         [rates[place] for place in missed], [answered[place] for place in missed], color=_BAD, label="objectives missed"
     )
-    if conductor.found:
+    if scheduler.found:
         above.axvline(
-            conductor.found, color="#888888", linestyle=":", label=f"highest rate held: {conductor.found:.1f}"
+            scheduler.found, color="#888888", linestyle=":", label=f"highest rate held: {scheduler.found:.1f}"
         )
     below.scatter(rates, [one.p50_ms for one in measured], color=_HALF, label="p50")
     below.scatter(rates, [one.p99_ms for one in measured], color=_MOST, label="p99")
-    objectives = conductor.objectives
+    objectives = scheduler.objectives
     if objectives is not None and objectives.max_p99_ms is not None:
         below.axhline(objectives.max_p99_ms, color=_MOST, linestyle=":", label="objective for p99")
     below.set_xlabel("requests asked a second")
     _save(figure, path)
 
 
-def _figure(conductor: Conductor) -> Figure:
+def _figure(scheduler: Scheduler) -> Figure:
     """Return two panels, one above the other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    options = conductor.options
+    options = scheduler.options
     figure = Figure(figsize=_SIZE, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(f"{options.scenario}: {options.defaults.about}")

@@ -6,14 +6,14 @@ import math
 
 
 class RampSearch:
-    """Steps up until a rate is missed, then halves the gap between the highest met and the lowest missed.
+    """Step up until a rate is missed, then halve the gap between the highest met and the lowest missed.
 
-    A rate counts as missed when it was missed so often in a row as `tries` says, so that one hiccup of the machine does
-    not end the search. No rate that is asked is higher than `factor` times one that was met, or than the first one.
+    A rate counts as missed when it was missed `tries` times in a row, so that one hiccup of the machine does not end
+    the search. No rate is higher than `factor` times one that was met, or than the first one.
     """
 
     def __init__(self, start: float, factor: float = 1.5, precision: float = 0.05, tries: int = 2) -> None:
-        """Begin.
+        """Start the search.
 
         Args:
             start: The first rate, in requests a second; when that is missed the search steps down.
@@ -33,7 +33,7 @@ class RampSearch:
         self._misses = 0
 
     def record(self, met: bool) -> None:
-        """Take in how `rate` fared, and choose the next one."""
+        """Record whether `rate` met the objectives, and choose the next rate."""
         if self.rate is None:
             raise ValueError("the search is over")
         if met:

@@ -1,4 +1,4 @@
-"""Where the report of a load test goes."""
+"""The folder of the report of a load test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .options import LoadOptions
 
 
 def report_folder(options: LoadOptions) -> Path:
-    """Return the folder for a report, which need not be there yet."""
+    """Return the folder for a report, which may not exist yet."""
     if options.report:
         return Path(options.report)
     return Path(".local/loadtest") / f"{time.strftime('%Y%m%d-%H%M%S')}-{options.scenario}"

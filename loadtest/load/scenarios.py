@@ -1,4 +1,4 @@
-"""The scenarios: what is asked, how requests arrive, and for how long."""
+"""The scenarios: content of the requests, arrivals, and length."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .arrivals import Arrivals
-from .questions import Content
+from .requests import Content
 
 Loop = Literal["closed"] | Arrivals
 
 BURST_S = 2.0
 QUIET_S = 8.0
 BURST_FACTOR = 3.0
-"""In a burst requests come at this multiple of the mean rate; between bursts at what keeps the mean."""
+"""Multiple of the mean rate in a burst; between bursts the rate keeps the mean."""
 QUIET_FACTOR = (QUIET_S + BURST_S - BURST_FACTOR * BURST_S) / QUIET_S
 
 SOAK_PARTS = 5
-"""A soak is counted in so many parts, of which the last is compared with the first."""
+"""Parts of a soak, of which the last is compared with the first."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A kind of load; what it says here is what holds unless it is told otherwise."""
+    """A kind of load with its defaults."""
 
     about: str
     content: Content
     loop: Loop
     seconds: float
-    """How long it is counted; of a ramp, each step."""
+    """How long it is measured; of a ramp, each step."""
     clients: int = 8
-    """How many ask at once, in a closed loop."""
+    """Clients of a closed loop."""
     rate: float = 20.0
     """Requests a second in an open loop: the mean; of a ramp, the first step."""
     needs_schedule: bool = False
@@ -39,10 +39,10 @@ class Scenario:
 
 
 SCENARIOS = {
-    "single": Scenario("one picture of 500 × 375 a request", "single", "closed", 30),
-    "instances": Scenario("eight pictures of 500 × 375 a request", "instances", "closed", 30, clients=4),
+    "single": Scenario("one image of 500 × 375 a request", "single", "closed", 30),
+    "instances": Scenario("eight images of 500 × 375 a request", "instances", "closed", 30, clients=4),
     "photos": Scenario("photographs of 1.2 and 12 megapixels", "photos", "closed", 30, rate=5),
-    "mixed": Scenario("all of these, mostly single pictures", "mixed", "closed", 30),
+    "mixed": Scenario("all of these, mostly single images", "mixed", "closed", 30),
     "burst": Scenario("bursts of three times the mean rate", "single", "poisson", 60, rate=40, needs_schedule=True),
     "ramp": Scenario("the highest rate that meets the objectives", "single", "poisson", 10, needs_schedule=True),
     "soak": Scenario("a steady rate for long", "mixed", "poisson", 1800, needs_schedule=True),
@@ -51,7 +51,7 @@ SCENARIOS = {
 
 @dataclass(frozen=True)
 class Step:
-    """A time in which the load stays the same."""
+    """A span of constant load."""
 
     name: str
     seconds: float
@@ -62,13 +62,13 @@ class Step:
 
 
 def steps(scenario: str, rate: float, seconds: float, warm_up_s: float) -> Iterator[Step]:
-    """Yield the steps of any scenario but a ramp, whose steps follow from what was seen.
+    """Yield the steps of any scenario but a ramp, whose steps depend on the results.
 
     Args:
         scenario: Its name.
         rate: Requests a second, the mean; 0 in a closed loop.
-        seconds: How long it is counted.
-        warm_up_s: How long it runs before that.
+        seconds: How long it is measured.
+        warm_up_s: How long it runs before.
     """
     yield Step("warm-up", warm_up_s, rate, counted=False)
     if scenario == "burst":

@@ -1,4 +1,4 @@
-"""Whether there is a service to put load on."""
+"""Check that the service under test is ready."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _TIMEOUT_S = 5.0
 
 
 class TargetError(Exception):
-    """There is no service to ask; the message is one line that says why."""
+    """There is no service at the address; the message is one line with the reason."""
 
 
 def require_ready(url: str) -> None:
-    """Return if a service is ready at `url`; one that has no `/readyz` is taken to be.
+    """Return if a service is ready at `url`; one without `/readyz` counts as ready.
 
     Raises:
-        TargetError: Nothing answers there, or it is not ready.
+        TargetError: There is no server, or it is not ready.
     """
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise TargetError(f"HOST={url}: give the address of the service, as in http://127.0.0.1:3000")

@@ -1,85 +1,60 @@
-"""Makes API keys: `python -m service.auth add shop --file keys.json --rate 50`."""
+"""Make API keys: `python -m service.auth add shop --file keys.json --rate 50`."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
-from filelock import FileLock
+import click
+from filelock import BaseFileLock, FileLock
 from pydantic import ValidationError
 
 from model_store.disk import write_whole
 from service.core.key_file import KeyEntry, KeyFile, read_keys
 
+PROGRAM = "python -m service.auth"
+
 _KEY_BYTES = 32
 """256 random bits need no slow hash: there is nothing to guess."""
 
 _OWNER_ONLY = 0o600
-"""The rights of the file."""
+"""The permissions of the file."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    options = _parser().parse_args(arguments)
+@click.group(
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120, "show_default": True},
+)
+def app() -> None:
+    """Make, list and remove API keys."""
+
+
+def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    """Run one command and return its exit code: 0 done, 2 failed.
+
+    Args:
+        arguments: The arguments after the program's name; those of the process by default.
+        program: The name of the program in help and error messages.
+    """
     try:
-        if options.command == "list":
-            return _list(options)
-        # Of two who change the file at once, the second reads what the first has written.
-        with FileLock(options.file.with_name(options.file.name + ".lock"), mode=_OWNER_ONLY):
-            return _add(options) if options.command == "add" else _remove(options)
+        with app.make_context(program, list(sys.argv[1:] if arguments is None else arguments)) as context:
+            app.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else program
+        return _fail(f"{error.format_message().rstrip('.')}; see {path} --help")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         return _fail(f"{first['loc'][0]}: {first['msg']}")
     except (ValueError, OSError) as error:
         return _fail(str(error))
-
-
-def _list(options: argparse.Namespace) -> int:
-    for entry in read_keys(options.file).keys:
-        rate = f"{entry.images_per_second:g} images/s" if entry.images_per_second else "no limit"
-        print(f"{entry.name}\t{entry.priority}\t{rate}\t{entry.sha256[:12]}")
     return 0
-
-
-def _add(options: argparse.Namespace) -> int:
-    file = read_keys(options.file) if options.file.exists() else KeyFile(keys=[])
-    key = secrets.token_urlsafe(_KEY_BYTES)
-    entry = KeyEntry(
-        name=options.name,
-        sha256=hashlib.sha256(key.encode()).hexdigest(),
-        images_per_second=options.rate,
-        priority=options.priority,
-    )
-    _write(options.file, KeyFile(keys=[*file.keys, entry]))
-    print("The key, which is kept nowhere; it will not be shown again:", file=sys.stderr)
-    print(key)
-    return 0
-
-
-def _remove(options: argparse.Namespace) -> int:
-    file = read_keys(options.file)
-    kept = [
-        entry
-        for entry in file.keys
-        if entry.name != options.name or (options.sha256 and not entry.sha256.startswith(options.sha256))
-    ]
-    if len(kept) == len(file.keys):
-        return _fail(f"{options.file} has no such key of '{options.name}'")
-    _write(options.file, KeyFile(keys=kept))
-    return 0
-
-
-def _write(path: Path, file: KeyFile) -> None:
-    """Write the keys so that nobody else may read them at any moment, and no reader finds half a file."""
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)  # Of a command that was killed.
-    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY))
-    write_whole(path, [file.model_dump_json(indent=2).encode(), b"\n"], partial)
 
 
 def _fail(text: str) -> int:
@@ -87,31 +62,67 @@ def _fail(text: str) -> int:
     return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m service.auth", description="Makes, lists and removes API keys.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("add", "make a key, print it once, and put its hash into the file"),
-        ("list", "show the keys"),
-        ("remove", "take a caller's keys out of the file"),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument(
-            "--file", type=Path, default=Path("keys.json"), help="the file of API_KEYS_FILE (%(default)s)"
-        )
-        if name != "list":
-            command.add_argument("name", help="of the caller: letters, digits, and . _ -")
-        if name == "add":
-            command.add_argument("--rate", type=float, help="images a second, on average; no limit unless given")
-            command.add_argument(
-                "--priority",
-                choices=("interactive", "bulk"),
-                default="interactive",
-                help="the best that its requests may have (%(default)s)",
-            )
-        if name == "remove":
-            command.add_argument("--sha256", help="only the one whose hash begins so, as `list` shows it")
-    return parser
+_file_option: Callable[[Callable[..., None]], Callable[..., None]] = click.option(
+    "--file", type=click.Path(path_type=Path), default=Path("keys.json"), help="The file of API_KEYS_FILE."
+)
+
+
+@app.command("list")
+@_file_option
+def list_keys(file: Path) -> None:
+    """Show the keys."""
+    for entry in read_keys(file).keys:
+        rate = f"{entry.images_per_second:g} images/s" if entry.images_per_second else "no limit"
+        print(f"{entry.name}\t{entry.priority}\t{rate}\t{entry.sha256[:12]}")
+
+
+@app.command()
+@click.argument("name", help="Name of the client: letters, digits, and . _ -")
+@_file_option
+@click.option("--rate", type=float, help="Images per second, on average; unlimited by default.", show_default=False)
+@click.option(
+    "--priority",
+    type=click.Choice(["interactive", "bulk"]),
+    default="interactive",
+    help="The highest priority that its requests may have.",
+)
+def add(name: str, file: Path, rate: float | None, priority: Literal["interactive", "bulk"]) -> None:
+    """Make a key, print it once, and add its hash to the file."""
+    with _locked(file):
+        keys = read_keys(file).keys if file.exists() else []
+        key = secrets.token_urlsafe(_KEY_BYTES)
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        entry = KeyEntry(name=name, sha256=digest, images_per_second=rate, priority=priority)
+        _write(file, KeyFile(keys=[*keys, entry]))
+    print("The key; it is stored nowhere and will not be shown again:", file=sys.stderr)
+    print(key)
+
+
+@app.command()
+@click.argument("name", help="Name of the client.")
+@_file_option
+@click.option("--sha256", metavar="PREFIX", help="Only the key whose hash begins so, as `list` shows it.")
+def remove(name: str, file: Path, sha256: str | None) -> None:
+    """Remove a client's keys from the file."""
+    with _locked(file):
+        keys = read_keys(file).keys
+        kept = [entry for entry in keys if entry.name != name or (sha256 and not entry.sha256.startswith(sha256))]
+        if len(kept) == len(keys):
+            raise ValueError(f"{file} has no such key of '{name}'")
+        _write(file, KeyFile(keys=kept))
+
+
+def _locked(file: Path) -> BaseFileLock:
+    """Return a lock on the file: of two concurrent changes, the second reads what the first has written."""
+    return FileLock(file.with_name(file.name + ".lock"), mode=_OWNER_ONLY)
+
+
+def _write(path: Path, file: KeyFile) -> None:
+    """Write the keys so that only the owner can ever read them, and no reader finds half a file."""
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)  # Of a command that was killed.
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY))
+    write_whole(path, [file.model_dump_json(indent=2).encode(), b"\n"], partial)
 
 
 if __name__ == "__main__":

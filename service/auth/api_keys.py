@@ -1,9 +1,9 @@
-"""Who may call: API keys, each with a name, a rate and a priority, kept as hashes in a file.
+"""Authenticate clients by API keys, each with a name, a rate and a priority, whose hashes are kept in a file.
 
     {"keys": [{"name": "shop", "sha256": "9f86d08…", "images_per_second": 50, "priority": "interactive"}]}
 
-The file is a secret mounted read-only, or any other; what changes in it counts within a second.
-`python -m service.auth` makes keys and their entries.
+The file may be mounted read-only, such as a secret; changes take effect within a second. `python -m service.auth`
+creates keys and their entries.
 """
 
 from __future__ import annotations
@@ -23,110 +23,110 @@ from service.telemetry import metrics
 
 log = logging.getLogger("bentoml.edge")
 
-_LOOK_EVERY_S = 1.0
+_CHECK_INTERVAL_S = 1.0
 
 
 class ApiClient:
-    """Who sent a request, and what they may still have."""
+    """A client with an API key, and its remaining quota."""
 
     def __init__(self, entry: KeyEntry, share: float) -> None:
-        """Begin with a full second's worth.
+        """Start with the quota of one second.
 
         Args:
             entry: The key.
-            share: Of its rate that this process may give.
+            share: Part of its rate that this process may grant, from 0 to 1.
         """
         self.entry = entry
         self.name = entry.name
         self.priority = Priority[entry.priority.upper()]
         self.digest = bytes.fromhex(entry.sha256)
         self._rate = entry.images_per_second * share if entry.images_per_second else math.inf
-        self._left = self._burst = max(1.0, self._rate)
-        self._at = time.monotonic()
+        self._remaining = self._burst = max(1.0, self._rate)
+        self._updated = time.monotonic()
 
     def require_quota(self) -> None:
-        """Refuse a request of a caller who has had more than their rate.
+        """Reject a request of a client over its rate.
 
         Raises:
-            OverloadedError: There is nothing left.
+            OverloadedError: The quota is used up.
         """
         now = time.monotonic()
         if math.isfinite(self._rate):
-            self._left = min(self._burst, self._left + (now - self._at) * self._rate)
-            self._at = now
-        if self._left <= 0:
+            self._remaining = min(self._burst, self._remaining + (now - self._updated) * self._rate)
+            self._updated = now
+        if self._remaining <= 0:
             raise OverloadedError(
-                f"{self.name} may have {self.entry.images_per_second:g} images a second, and has had more",
-                retry_after_s=math.ceil(-self._left / self._rate),
+                f"{self.name} is over its rate of {self.entry.images_per_second:g} images per second",
+                retry_after_s=math.ceil(-self._remaining / self._rate),
                 reason="rate",
             )
 
     def charge(self, images: int) -> None:
-        """Count images; a request that is larger than what is left is served, and paid for by those after it."""
-        self._left -= images
+        """Charge images to the quota; a request over the remaining quota is served, and delays the ones after it."""
+        self._remaining -= images
         metrics.CLIENT_IMAGES.labels(self.name).inc(images)
 
 
 class ApiKeyStore:
-    """The keys of the file, as they are now."""
+    """The keys of the file, read again when it changes."""
 
     def __init__(self, path: Path, processes: int) -> None:
         """Read the file.
 
         Args:
             path: The file.
-            processes: How many share the work, and the rates.
+            processes: Number of processes that share the rates.
 
         Raises:
-            ValueError: It is not such a file.
+            ValueError: It is not a file of API keys.
         """
         self._path = path
         self._share = 1 / processes
-        self._stamp = self._look()
-        self._looked = time.monotonic()
-        self._callers = self._made(read_keys(path), [])
+        self._signature = self._stat()
+        self._checked = time.monotonic()
+        self._clients = self._build(read_keys(path), [])
 
     def identify(self, authorization: str) -> ApiClient:
-        """Return whose key it is, in a time that does not depend on how much of it is right.
+        """Return the client of a key, in a time that does not depend on how much of it is right.
 
         Args:
-            authorization: The header of that name.
+            authorization: Value of the header `Authorization`.
 
         Raises:
-            AccessDeniedError: It is nobody's, or there is none.
+            AccessDeniedError: There is no such key, or the header is missing.
         """
         self._refresh()
         kind, _, key = authorization.partition(" ")
         digest = hashlib.sha256(key.strip().encode("latin-1", "replace")).digest()
         found: ApiClient | None = None
-        for caller in self._callers:  # To the end, whether found or not.
-            if hmac.compare_digest(caller.digest, digest):
-                found = caller
+        for client in self._clients:  # All of them, whether found or not: constant time.
+            if hmac.compare_digest(client.digest, digest):
+                found = client
         if kind.lower() != "bearer" or found is None:
             raise AccessDeniedError("send a valid API key as 'Authorization: Bearer …'")
         return found
 
     def _refresh(self) -> None:
         now = time.monotonic()
-        if now - self._looked < _LOOK_EVERY_S:
+        if now - self._checked < _CHECK_INTERVAL_S:
             return
-        self._looked = now
-        if (stamp := self._look()) == self._stamp:
+        self._checked = now
+        if (signature := self._stat()) == self._signature:
             return
-        self._stamp = stamp
+        self._signature = signature
         try:
-            self._callers = self._made(read_keys(self._path), self._callers)
+            self._clients = self._build(read_keys(self._path), self._clients)
         except ValueError as error:
-            log.error("The API keys stay as they were: %s", error)
+            log.error("The API keys are unchanged: %s", error)
         else:
-            log.info("%d API keys are valid now", len(self._callers))
+            log.info("%d API keys are valid now", len(self._clients))
 
-    def _made(self, file: KeyFile, known: Sequence[ApiClient]) -> list[ApiClient]:
-        """Return the callers of a file; those who were known keep what they have left."""
-        kept = {caller.entry: caller for caller in known}
+    def _build(self, file: KeyFile, known: Sequence[ApiClient]) -> list[ApiClient]:
+        """Return the clients of a file; known ones keep their remaining quota."""
+        kept = {client.entry: client for client in known}
         return [kept.get(entry) or ApiClient(entry, self._share) for entry in file.keys]
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _stat(self) -> tuple[int, int, int] | None:
         try:
             status = self._path.stat()
         except OSError:

@@ -1,7 +1,7 @@
-"""The micro-batcher: one bounded queue before the engine, emptied in batches as large as they pay.
+"""The micro-batcher: one bounded queue before the engine, emptied in batches of the learned size.
 
-It is work-conserving: an idle engine never waits for a batch to fill (unless `max_wait_s` says so), and while
-the engine is busy arrivals collect. docs/adr/0001-own-micro-batcher.md tells why this is not BentoML's own.
+It is work-conserving: an idle engine never waits for a batch to fill (unless `max_wait_s` is set), and requests collect
+while the engine is busy. docs/adr/0001-own-micro-batcher.md explains why BentoML's own batching is not used.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from service.host.thread_pool import ThreadPool
 
 
 class BatchObserver(Protocol):
-    """Who is told what the batcher does; the metrics are one."""
+    """Receives the events of the batcher; the metrics implement it."""
 
-    def ran(self, images: int, seconds: float) -> None:
-        """A batch of so many images took so long."""
+    def batch_finished(self, images: int, seconds: float) -> None:
+        """Record that a batch of so many images took so many seconds."""
 
-    def dropped(self, reason: str, images: int) -> None:
-        """So many images left the queue without being run, because they `expired` or were `cancelled`."""
+    def images_dropped(self, reason: str, images: int) -> None:
+        """Record images that left the queue without being run, because they `expired` or were `cancelled`."""
 
 
 _STUCK_FACTOR = 20
-"""How many times as long as expected a batch may take, on top of what the settings allow."""
+"""Multiple of the expected duration that a batch may take, in addition to the timeout of the settings."""
 
 WARMUP_TIMEOUT_S = 120.0
-"""How long a version that is not live yet waits at most for a turn of the engine, in seconds."""
+"""Seconds that a warm-up batch may wait for the engine and run."""
 
 
 class Batcher:
-    """Queue and workers before an engine."""
+    """Queue and worker threads in front of the engines."""
 
     def __init__(
         self,
@@ -54,13 +54,13 @@ class Batcher:
         max_wait_s: float = 0.0,
         timeout_s: float = 10.0,
     ) -> None:
-        """Keep the bounds.
+        """Keep the limits.
 
         Args:
-            observer: Is told what happens.
-            max_images: Images that may wait.
-            max_bytes: Bytes of pixels that may wait.
-            threads: The most lanes that an engine may have.
+            observer: Receives the events.
+            max_images: Most images in the queue.
+            max_bytes: Most bytes of pixels in the queue.
+            threads: Most streams of an engine.
             max_wait_s: How long an idle engine waits for a batch to fill.
             timeout_s: How much longer than expected a batch may take before it counts as stuck.
         """
@@ -68,7 +68,7 @@ class Batcher:
         self.max_bytes = max_bytes
         self.max_wait_s = max_wait_s
         self.images = 0
-        """Images that wait now."""
+        """Images in the queue."""
         self.bytes = 0
         """Bytes of their pixels."""
         self._timeout_s = timeout_s
@@ -78,7 +78,7 @@ class Batcher:
         self._streams = Streams()
         self._running: dict[asyncio.Task[None], BatchableModel] = {}
         self._due: dict[object, float] = {}
-        """When each of the batches in the engine must be done."""
+        """When each running batch must be done, by `time.monotonic`."""
         self._batches = 0
         self._workers = ThreadPool(threads, "engine")
         self._open = False
@@ -86,23 +86,23 @@ class Batcher:
 
     @property
     def running(self) -> int:
-        """Return the number of batches in the engine."""
+        """Return the number of running batches."""
         return self._streams.running
 
     def stuck(self) -> str | None:
-        """Return what hangs in the engine, or None where nothing does."""
+        """Return a description of a stuck batch, or None."""
         overdue_s = time.monotonic() - min(self._due.values(), default=math.inf)
         return f"a batch should have been done {overdue_s:.1f} s ago" if overdue_s > 0 else None
 
     def start(self) -> None:
-        """Open the threads in which batches run, one for each lane."""
+        """Start the threads that run batches, one per stream."""
         self._workers.start()
         self._open = True
 
     async def stop(self) -> None:
-        """Answer what waits with «not ready», let running batches end, then close the threads.
+        """Fail queued requests with `NotReadyError`, wait for running batches, then stop the threads.
 
-        In this order: nobody waits for ever, and no engine is closed under a batch.
+        In this order no request waits for ever, and no engine is closed while a batch runs.
         """
         self._open = False
         for entry in self._all_entries():
@@ -119,18 +119,18 @@ class Batcher:
         deadline: Deadline,
         priority: Priority = Priority.INTERACTIVE,
     ) -> QueuedRequest:
-        """Queue the images of a request; the entry's future is its answer.
+        """Queue the images of a request; the future of the returned object has its result.
 
-        Giving the entry up takes its images out of the queue; those in the engine are run to their end.
+        Cancelling it removes its images from the queue; those in the engine are run to the end.
 
         Args:
-            model: The version that is to answer; its images never share a batch with another's.
+            model: The version to run; images of different versions never share a batch.
             pixels: `uint8 [n, height, width, 3]`.
-            deadline: When the caller stops waiting.
+            deadline: When the client stops waiting.
             priority: Interactive requests leave the queue before bulk ones.
 
         Raises:
-            OverloadedError: The queue is full, or what waits already takes longer than the deadline.
+            OverloadedError: The queue is full, or its images take longer than the deadline.
             DeadlineExceededError: The deadline is too short even for an idle engine. If it passes later, or the
                 engine fails, or the batcher stops, the future fails.
             NotReadyError: The batcher is not running.
@@ -147,7 +147,7 @@ class Batcher:
         deadline: Deadline,
         priority: Priority = Priority.INTERACTIVE,
     ) -> Result:
-        """Queue the images of a request and wait for their scores; cancelling the call gives them up.
+        """Queue the images of a request and wait for their scores; cancelling the call cancels them.
 
         Raises:
             ServiceError: As `enqueue`, or what its future fails with.
@@ -155,12 +155,12 @@ class Batcher:
         return await _answer(self.enqueue(model, pixels, deadline, priority))
 
     async def run_warmup(self, model: BatchableModel, pixels: NDArray[np.uint8]) -> Result:
-        """Run images of a version that is not live yet, in its turn among the requests and whatever the bounds.
+        """Run images of a version that is not available yet, queued among the requests, without limits.
 
-        So a version that is warmed and checked never takes a core from a live batch that runs on it.
+        So warm-up never competes with a running batch for its cores.
 
         Raises:
-            ServiceError: The engine failed, or there was no turn within `WARMUP_TIMEOUT_S`.
+            ServiceError: The engine failed, or the images did not run within `WARMUP_TIMEOUT_S`.
         """
         if not self._open:
             raise NotReadyError("the runner is shutting down")
@@ -169,12 +169,12 @@ class Batcher:
         return await _answer(self._add(entry))
 
     async def drained(self, model: BatchableModel) -> None:
-        """Wait until nothing of this version waits or runs any more; its engine may be closed then."""
+        """Wait until no image of this version is queued or running; then its engine may be closed."""
         while pending := self._pending(model):
             await asyncio.wait(pending)
 
     def backlog_s(self, priority: Priority) -> float:
-        """Return how long the images that leave before a newcomer of `priority` take, in seconds."""
+        """Return the seconds that the images ahead of a new request of `priority` take."""
         queue_ahead: Counter[BatchableModel] = Counter()
         for level in Priority:
             if level <= priority:
@@ -182,7 +182,7 @@ class Batcher:
         return sum(model.profile.work_s(images) for model, images in queue_ahead.items())
 
     def _wait_s(self, priority: Priority) -> float:
-        """Return how long a newcomer waits, in seconds: bulk requests have their turns, whatever comes before them."""
+        """Return the seconds that a new request waits; bulk requests start every `BULK_TURN`-th batch."""
         backlog_s = self.backlog_s(priority)
         if priority is Priority.INTERACTIVE:
             return backlog_s
@@ -203,20 +203,20 @@ class Batcher:
     def _check_room(
         self, model: BatchableModel, pixels: NDArray[np.uint8], deadline: Deadline, priority: Priority
     ) -> None:
-        # An empty queue takes whatever the settings let a request hold.
+        # An empty queue accepts any request within the limits of the settings.
         max_images = max(priority.share_of(self.max_images), min(len(pixels), self.max_images))
         max_bytes = max(priority.share_of(self.max_bytes), min(pixels.nbytes, self.max_bytes))
         if self.images + len(pixels) > max_images or self.bytes + pixels.nbytes > max_bytes:
             self._drop_expired()
         if self.images + len(pixels) > max_images:
             raise OverloadedError(
-                f"{self.images} images wait; {len(pixels)} more are over the {max_images} that may",
+                f"the queue holds {self.images} images; {len(pixels)} more are over its limit of {max_images}",
                 retry_after_s=math.ceil(self.backlog_s(Priority.BULK)),
                 reason="queue_images",
             )
         if self.bytes + pixels.nbytes > max_bytes:
             raise OverloadedError(
-                f"images that wait hold {self.bytes} bytes; {pixels.nbytes} more are over the {max_bytes} that may",
+                f"the queue holds {self.bytes} bytes; {pixels.nbytes} more are over its limit of {max_bytes}",
                 retry_after_s=math.ceil(self.backlog_s(Priority.BULK)),
                 reason="queue_bytes",
             )
@@ -229,13 +229,13 @@ class Batcher:
         backlog_s = self._wait_s(priority)
         if backlog_s + own_s > remaining_s:
             raise OverloadedError(
-                f"an answer takes about {(backlog_s + own_s) * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left",
+                f"a response takes about {(backlog_s + own_s) * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left",
                 retry_after_s=math.ceil(backlog_s + own_s - remaining_s),
                 reason="late",
             )
 
     def _dispatch(self) -> None:
-        """Start batches while the cores are free and images wait."""
+        """Start batches while a stream is free and images are queued."""
         while head := self._head():
             model = head.model
             waiting = sum(counts[model] for counts in self._waiting.values())
@@ -267,7 +267,7 @@ class Batcher:
             yield from queue
 
     def _head(self) -> QueuedRequest | None:
-        """Return the request to serve next; those that nobody waits for are dropped on the way."""
+        """Return the next request; expired and cancelled ones are dropped on the way."""
         for queue in self._in_turn():
             while queue:
                 entry = queue[0]
@@ -277,7 +277,7 @@ class Batcher:
         return None
 
     def _drop_expired(self) -> None:
-        """Take all that nobody waits for any more out of the queue, and not only what comes to its head."""
+        """Drop all expired and cancelled requests, not only those at the head of the queue."""
         for priority, queue in self._queues.items():
             self._queues[priority] = deque(entry for entry in queue if not self._drop_if_dead(entry))
 
@@ -285,13 +285,13 @@ class Batcher:
         expired = entry.deadline.remaining_s() <= 0
         if not expired and not entry.future.done():
             return False
-        self._observer.dropped("expired" if expired else "cancelled", entry.waiting)
+        self._observer.images_dropped("expired" if expired else "cancelled", entry.waiting)
         self._count(entry, -entry.waiting)
         entry.taken = len(entry.pixels)
         return True
 
     def _take(self, model: BatchableModel, room: int) -> list[BatchSlice]:
-        """Take a model's next batch out of the queue, in its order; other models keep their places."""
+        """Take the next batch of a model out of the queue, in order; other models keep their places."""
         batch: list[BatchSlice] = []
         for queue in self._in_turn():
             kept: list[QueuedRequest] = []
@@ -319,7 +319,7 @@ class Batcher:
     async def _run(self, model: BatchableModel, batch: list[BatchSlice], slot: Slot) -> None:
         """Run one batch; if it fails and held several images, run each alone, so that only the bad ones fail.
 
-        Those that nobody waits for any more by then are left out.
+        Requests that have been cancelled or expired by then are left out.
         """
         try:
             error = await self._run_together(model, batch, slot)
@@ -339,7 +339,7 @@ class Batcher:
             self._dispatch()
 
     async def _run_together(self, model: BatchableModel, batch: list[BatchSlice], slot: Slot) -> Exception | None:
-        """Run the slices as one batch and hand out the scores; return what the engine raised, if it did."""
+        """Run the slices as one batch and distribute the scores; return the exception of the engine, if any."""
         images = sum(map(len, batch))
 
         def run() -> tuple[NDArray[np.float32], float]:
@@ -356,12 +356,12 @@ class Batcher:
         self._due[token] = time.monotonic() + self._allowed_s(model, batch)
         try:
             scores, seconds = await self._workers.run(run)
-        except Exception as error:  # Whatever an engine raises must not end the worker.
+        except Exception as error:  # An exception of the engine must not end the worker.
             return error
         finally:
             del self._due[token]
         model.profile.observe(images, seconds, alone=slot.stream is None)
-        self._observer.ran(images, seconds)
+        self._observer.batch_finished(images, seconds)
         at = 0
         for piece in batch:
             piece.entry.infer_s += seconds
@@ -372,13 +372,11 @@ class Batcher:
 
     def _allowed_s(self, model: BatchableModel, batch: list[BatchSlice]) -> float:
         if any(piece.entry.warmup for piece in batch):
-            return (
-                WARMUP_TIMEOUT_S  # The first batches of a version make its kernels; how long that takes is not known.
-            )
+            return WARMUP_TIMEOUT_S  # The first batches of a version create its kernels; their duration is unknown.
         return self._timeout_s + _STUCK_FACTOR * model.profile.work_s(sum(map(len, batch)))
 
     def _count(self, entry: QueuedRequest, images: int) -> None:
-        """Count images of an entry that came to the queue, or with a minus left it."""
+        """Count images that entered the queue, or with a negative number left it."""
         if not entry.warmup:
             self.images += images
             self.bytes += images * entry.pixels[:1].nbytes

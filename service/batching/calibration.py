@@ -1,4 +1,4 @@
-"""Before a version goes live: learn its batch size, and check that it still gives the answers it should."""
+"""Calibrate a version at warm-up: measure batch costs, and choose streams and batch size."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from numpy.typing import NDArray
 from service.batching.tuning import WORTH, BatchProfile
 
 Run = Callable[[NDArray[np.uint8], int], Awaitable[float]]
-"""Runs a batch, `uint8 [n, height, width, 3]`, alone on all cores, or the same in each of so many lanes at once.
+"""Runs a batch, `uint8 [n, height, width, 3]`, alone on all cores, or the same batch in so many streams at once.
 
 Returns the seconds that the engine took for one of them.
 """
 
 _AS_FAST = 0.9
-"""Share of the best throughput on all cores that one image in each lane must reach, so that lanes are used.
+"""Share of the best throughput on all cores that one image per stream must reach, so that streams are used.
 
-More than that is not asked, as batches on all cores lose more than lanes do once decoding takes its share of them.
+Not more, because batches on all cores lose more than streams do once decoding uses the same cores.
 """
 
 _REPEATS = 3
-"""Timed runs of each size; the fastest counts, since whatever else the machine does can only slow a run down."""
+"""Timed runs of each size; the fastest counts, since other load can only slow a run down."""
 
 
 async def learn(run: Run, sample: NDArray[np.uint8], *, streams: int, max_size: int, budget_s: float) -> BatchProfile:
-    """Find out what batches cost on all cores and in lanes, which of the two is better, and what size pays there.
+    """Measure batches on all cores and in streams, and choose the better of the two with its batch size.
 
-    Where the cost is in the images, lanes are: no core waits for another. Where much of it is in the batch (weights
-    that have to be read, for a small picture), one large batch for all cores is: lanes would have to share its images.
+    Streams are better if the cost is in the images: no core waits for another. One large batch on all cores is better
+    if much of the cost is in the batch (reading the weights, for small images).
 
-    Every size up to the one that pays has then been run, so that none of them is met cold.
+    Every size up to the chosen one has been run then, so that the first live batch of a size is not slow.
 
     Args:
         run: Runs batches.
         sample: Real inputs, `uint8 [n, height, width, 3]`; repeated to fill a batch.
-        streams: How many the engine has.
+        streams: Of the engine.
         max_size: The largest size to try.
-        budget_s: Time for the measurement, in seconds; the size 1 is measured whatever it takes.
+        budget_s: Time for the measurement, in seconds; the size 1 is always measured.
     """
     alone = await _learn_sizes(run, sample, 1, max_size, budget_s if streams == 1 else budget_s / 2)
     if streams == 1:
@@ -54,7 +54,7 @@ async def learn(run: Run, sample: NDArray[np.uint8], *, streams: int, max_size: 
 async def _learn_sizes(
     run: Run, sample: NDArray[np.uint8], streams: int, max_size: int, budget_s: float
 ) -> BatchProfile:
-    """Time batches of 1, 2, 4, 8, … until two in a row bring nothing, or the time is up."""
+    """Time batches of 1, 2, 4, 8, … until two in a row gain nothing, or the budget is spent."""
     until = time.perf_counter() + budget_s
     profile = BatchProfile(streams)
     size = 1
@@ -75,5 +75,5 @@ async def _learn_sizes(
 
 
 def batch_of(sample: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Return `size` images, those of the sample again and again."""
+    """Return `size` images by repeating the sample."""
     return np.resize(sample, (size, *sample.shape[1:]))

@@ -1,4 +1,4 @@
-"""A request in the runner's queue: its images, its answer in the making, and how it leaves in slices."""
+"""A request in the runner's queue: its images, its partial result, and the slices in which it leaves."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from service.core.result import Result
 
 
 class BatchableModel(Protocol):
-    """A loaded version of a model, as far as the batcher looks at it."""
+    """A loaded version of a model, as the batcher uses it."""
 
     profile: BatchProfile
-    """What is known of its costs; the batcher teaches it."""
+    """Its learned costs, which the batcher updates."""
 
     def run(self, pixels: NDArray[np.uint8], stream: int | None) -> NDArray[np.float32]:
-        """Return the scores of a batch that runs alone, or in a lane; called in a thread."""
+        """Return the scores of a batch run alone or in a stream; called in a thread."""
         ...
 
 
@@ -36,9 +36,9 @@ class QueuedRequest:
     deadline: Deadline
     priority: Priority
     future: asyncio.Future[Result]
-    """Its answer; fails with a `ServiceError`, or is cancelled when nobody waits for it any more."""
+    """Its result; fails with a `ServiceError`, or is cancelled."""
     warmup: bool = False
-    """Whether it comes from no caller, but from a version that is being warmed and checked."""
+    """Whether it is a warm-up batch and not a client's request."""
     arrived: float = field(default_factory=time.monotonic)
     taken: int = 0
     left_queue: float | None = None
@@ -50,7 +50,7 @@ class QueuedRequest:
     deadline_timer: asyncio.TimerHandle | None = None
 
     def watch_deadline(self) -> None:
-        """Fail when the deadline passes, wherever the images are then."""
+        """Start the timer that fails the request at its deadline."""
         self.deadline_timer = self.future.get_loop().call_later(max(0.0, self.deadline.remaining_s()), self._expire)
 
     @property
@@ -59,18 +59,18 @@ class QueuedRequest:
         return len(self.pixels) - self.taken
 
     def cancel(self) -> None:
-        """Say that nobody waits for the answer any more."""
+        """Cancel the request."""
         self._stop_timer()
         self.future.cancel()
 
     def fail(self, error: Exception) -> None:
-        """Answer the request with an error, unless it is answered or given up already."""
+        """Fail the request, unless it is done or cancelled already."""
         self._stop_timer()
         if not self.future.done():
             self.future.set_exception(error)
 
     def accept(self, start: int, scores: NDArray[np.float32]) -> None:
-        """Take the scores of some of its images, from number `start` on; the last ones answer the request."""
+        """Add the scores of some of its images, from number `start` on; the last ones complete the request."""
         self.parts[start] = scores
         self.answered += len(scores)
         if self.answered == len(self.pixels) and not self.future.done():

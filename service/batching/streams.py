@@ -1,7 +1,7 @@
-"""Whose turn it is on the cores: one batch on all of them, or several side by side, each in a lane of its own.
+"""Assign cores to batches: one batch on all cores, or several in parallel, each in a stream of its own.
 
-A lone image is answered soonest by all cores together; many images are answered fastest one batch a core, where no
-core waits for another. No fixed setting wins both, so the load decides, batch by batch.
+A single image has the lowest latency on all cores together. Many images have the highest throughput with one batch per
+core, where no core waits for another. No fixed setting is best for both, so the load decides, batch by batch.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from service.batching.tuning import BatchProfile
 
 _QUIET_S = 0.05
-"""For so long after there was more than one image a lone one takes a lane only: others are likely to follow it."""
+"""Seconds after several images were queued in which a single image takes one stream: others may follow."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Leave to run a batch now."""
+    """Permission to run a batch now."""
 
     stream: int | None
-    """Where it runs: alone on all cores, or in this lane."""
+    """None runs alone on all cores; a number is the stream."""
     images: int
-    """How many images it takes at most, so that the lanes that are free get equal shares."""
+    """Most images in the batch, so that free streams get equal shares."""
 
 
 class Streams:
-    """Which batches run."""
+    """Tracks the running batches."""
 
     def __init__(self) -> None:
         self._alone = False
@@ -36,15 +36,15 @@ class Streams:
 
     @property
     def running(self) -> int:
-        """Return the number of batches that run."""
+        """Return the number of running batches."""
         return len(self._taken) + self._alone
 
     def next(self, profile: BatchProfile, waiting: int) -> Slot | None:
-        """Return where the next batch may run now, or None while the cores are taken.
+        """Return the slot of the next batch, or None while the cores are busy.
 
         Args:
-            profile: What is known of the engine that would run it.
-            waiting: Images that wait for that engine, at least 1.
+            profile: Of the engine that would run it.
+            waiting: Images queued for that engine, at least 1.
         """
         now = time.monotonic()
         if waiting > 1 or self.running:
@@ -62,14 +62,14 @@ class Streams:
         return Slot(stream, min(profile.room(waiting), math.ceil(waiting / free)))
 
     def enter(self, slot: Slot) -> None:
-        """Take the place of a turn."""
+        """Occupy a slot."""
         if slot.stream is None:
             self._alone = True
         else:
             self._taken.add(slot.stream)
 
     def leave(self, slot: Slot) -> None:
-        """Give it back."""
+        """Free a slot."""
         if slot.stream is None:
             self._alone = False
         else:

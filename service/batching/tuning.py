@@ -1,7 +1,7 @@
-"""What is known of an engine on this machine: what a batch costs, and how large a batch pays.
+"""The learned profile of an engine on this machine: what a batch costs, and the batch size to use.
 
-Warm-up measures it, and live batches keep it true: a neighbour on the same cores, a lower clock or another container
-limit change it at any time.
+Warm-up measures it, and live batches update it: other processes on the same cores, the clock rate and container limits
+change it at any time.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ _FORGET = 0.98
 """Weight of the past at each new batch: about the last 50 batches count."""
 
 _MIN_SPREAD = 0.05
-"""Relative variance of the sizes below which a slope cannot be told from noise."""
+"""Relative variance of the sizes below which a slope cannot be distinguished from noise."""
 
 WORTH = 0.95
-"""Share of the best throughput that a smaller batch must reach to be preferred: it makes nobody wait for others."""
+"""Share of the best throughput that a smaller batch must reach to be preferred, since it has the lower latency."""
 
 _LEARN = 0.1
-"""Weight of the newest batch in what is known of the speed of this machine, at whatever size."""
+"""Weight of the newest batch in the rates of all sizes."""
 
 _LEARN_PROBE = 0.7
-"""Weight of a probe in how its size compares with the others."""
+"""Weight of a probe in the rate of its size."""
 
 _PROBE_EVERY = 256
-"""Batches between two that are half or twice as large as pays by what is known, to see whether that has changed."""
+"""Batches between two probes, which have half or twice the learned size, to detect a change."""
 
 
 class CostModel:
@@ -42,11 +42,11 @@ class CostModel:
 
     @property
     def known(self) -> bool:
-        """Tell whether any batch was seen."""
+        """Return whether any batch was observed."""
         return self._weight > 0
 
     def observe(self, images: int, seconds: float) -> None:
-        """Learn from one batch that took `seconds`."""
+        """Update the line with one batch that took `seconds`."""
         self._weight = self._weight * _FORGET + 1
         self._n = self._n * _FORGET + images
         self._nn = self._nn * _FORGET + images * images
@@ -57,7 +57,7 @@ class CostModel:
         if variance > _MIN_SPREAD * mean_n**2:
             slope = (self._nt / self._weight - mean_n * mean_t) / variance
             self.per_image_s = min(max(slope, 0.0), mean_t / mean_n)
-            self.fixed_s = max(0.0, mean_t - self.per_image_s * mean_n)  # Rounding may take it just below.
+            self.fixed_s = max(0.0, mean_t - self.per_image_s * mean_n)  # Rounding may make it negative.
         elif (predicted := self.latency_s(mean_n)) > 0:
             self.per_image_s *= mean_t / predicted
             self.fixed_s *= mean_t / predicted
@@ -65,47 +65,47 @@ class CostModel:
             self.per_image_s = mean_t / mean_n
 
     def latency_s(self, images: float) -> float:
-        """Return how long a batch of so many images takes, in seconds."""
+        """Return the seconds that a batch of so many images takes."""
         return self.per_image_s * images + self.fixed_s
 
     def work_s(self, images: int, batch_size: int) -> float:
-        """Return how long so many images take in batches of at most `batch_size`, in seconds."""
+        """Return the seconds that so many images take in batches of at most `batch_size`."""
         return self.per_image_s * images + self.fixed_s * math.ceil(images / batch_size)
 
 
 @dataclass
 class BatchProfile:
-    """The costs of one engine, and the batch size that follows from them."""
+    """The costs of one engine, and the batch size derived from them."""
 
     streams: int = 1
-    """Batches that run side by side under load; 1 where one after the other on all cores is as fast."""
+    """Batches run in parallel under load; 1 if one after the other on all cores is as fast."""
     batch_size: int = 1
-    """The largest batch that pays: the smallest size that reaches 95 % of the best throughput."""
+    """The batch size to use: the smallest that reaches 95 % of the best throughput."""
     cost: CostModel = field(default_factory=CostModel)
-    """What a batch costs in a lane."""
+    """Cost of a batch in a stream."""
     alone: CostModel = field(default_factory=CostModel)
-    """What a batch costs that has all cores; the same object where there is only one lane."""
+    """Cost of a batch on all cores; the same object if there is only one stream."""
     rates: dict[int, float] = field(default_factory=dict)
-    """Images a second in one lane, by batch size, a power of two; only sizes that were measured at warm-up."""
+    """Images per second in one stream, by batch size, a power of two; only sizes measured at warm-up."""
     batches: int = 0
-    """Batches seen since the last probe."""
+    """Batches observed since the last probe."""
     probe: int = 0
-    """The size of the probe that is under way; 0 where none is."""
+    """Size of the current probe; 0 if there is none."""
     last_probe: int = 0
-    """The size of the last one."""
+    """Size of the last probe."""
 
     def __post_init__(self) -> None:
-        """Know one cost where there is one way to run."""
+        """Share one cost model if there is one stream."""
         if self.streams == 1:
             self.alone = self.cost
 
     def measured(self, size: int, seconds: float) -> None:
-        """Take in what warm-up measured of a size: how long one batch took, in seconds."""
+        """Record a measurement of warm-up: the seconds that one batch of a size took."""
         self.rates[size] = size / seconds
         self._choose()
 
     def observe(self, images: int, seconds: float, *, alone: bool) -> None:
-        """Learn from a live batch, run alone on all cores or in a lane."""
+        """Update the profile with a live batch, run alone on all cores or in a stream."""
         (self.alone if alone else self.cost).observe(images, seconds)
         self.batches += 1
         size = 1 << (images.bit_length() - 1)
@@ -115,15 +115,14 @@ class BatchProfile:
         if images == self.probe != self.batch_size:
             self.rates[size] *= 1 + _LEARN_PROBE * change
             self.probe = 0
-        else:  # Whatever slows this size slows the others, too; how they compare is for probes to find out.
+        else:  # What slows this size slows the others, too; only probes compare sizes.
             self.rates = {size: rate * (1 + _LEARN * change) for size, rate in self.rates.items()}
         self._choose()
 
     def room(self, waiting: int) -> int:
-        """Return how many images the next batch may hold while so many wait.
+        """Return the most images of the next batch while so many are queued.
 
-        Every now and then, if so many wait, that is twice what pays as far as is known, or half of it in turn: what
-        has come to pay is not noticed otherwise.
+        Periodically, if enough are queued, it is a probe of twice or half the learned size, in turn.
         """
         if self.batches < _PROBE_EVERY or waiting < 2 * self.batch_size * self.streams:
             return self.batch_size
@@ -133,15 +132,15 @@ class BatchProfile:
         return self.probe or self.batch_size
 
     def work_s(self, images: int) -> float:
-        """Return how long so many images take on all lanes, in seconds."""
+        """Return the seconds that so many images take on all streams."""
         return self.cost.work_s(images, self.batch_size) / self.streams
 
     def own_s(self, images: int) -> float:
-        """Return how long the images of one request take where nothing else waits, in seconds."""
+        """Return the seconds that the images of one request take with an empty queue."""
         if images == 1:
             return self.alone.latency_s(1)
-        in_a_lane = min(math.ceil(images / self.streams), self.batch_size)
-        return max(self.work_s(images), self.cost.latency_s(in_a_lane))
+        in_a_stream = min(math.ceil(images / self.streams), self.batch_size)
+        return max(self.work_s(images), self.cost.latency_s(in_a_stream))
 
     def _choose(self) -> None:
         best = max(self.rates.values())

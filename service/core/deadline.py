@@ -23,23 +23,23 @@ class Priority(IntEnum):
     BULK = 1
 
     def share_of(self, bound: int) -> int:
-        """Return how much of a bound requests of this priority may fill."""
+        """Return how much of a limit requests of this priority may use."""
         return bound if self is Priority.INTERACTIVE else math.ceil(bound * _BULK_SHARE)
 
 
 class Deadline:
-    """The moment, on the monotonic clock, after which nobody waits for the answer any more."""
+    """The time, by the monotonic clock, after which the client no longer waits for a response."""
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self.at = time.monotonic() + timeout_s
 
     def remaining_s(self) -> float:
-        """Return the seconds that are left; negative once the deadline has passed."""
+        """Return the remaining seconds; negative after the deadline."""
         return self.at - time.monotonic()
 
     def check(self) -> None:
-        """Stop work that nobody waits for.
+        """Stop work after the deadline.
 
         Raises:
             DeadlineExceededError: The deadline has passed.

@@ -1,4 +1,4 @@
-"""What a request can run into, each with its HTTP status.
+"""The errors of a request, each with its HTTP status.
 
     ServiceError
     ├── BadRequestError            400  the request is not what the API takes
@@ -12,7 +12,7 @@
     ├── OverloadedError            429  a queue is full, or the answer would come too late
     ├── InferenceError             500  the engine failed on this input
     ├── NotReadyError              503  no checked model yet, no memory, runner away, or draining
-    │   └── RunnerLostError        503  the runner went away with the question
+    │   └── RunnerLostError        503  the runner was lost with the request
     └── DeadlineExceededError      504  the deadline passed before the answer was there
 
 Paths and methods that do not exist are Starlette's to refuse; `service.http.middleware` puts that into the same form.
@@ -27,7 +27,7 @@ from typing import ClassVar
 
 
 class ServiceError(Exception):
-    """A request was not answered; the message tells its caller why, and which field or limit it was."""
+    """A request was rejected or failed; the message says why, and names the field or limit."""
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
     reason: str = "internal"
@@ -56,7 +56,7 @@ class ServiceError(Exception):
 
 
 class ClientDisconnectedError(Exception):
-    """The client disconnected before its response was sent; nobody reads it any more."""
+    """The client disconnected before its response was sent."""
 
 
 class BadRequestError(ServiceError):
@@ -104,7 +104,7 @@ class SlowRequestError(ServiceError):
 
 
 class ReloadFailedError(ServiceError):
-    """A version that a label points to cannot be served; what served before still does."""
+    """A version that a label points to cannot be served; the previous version still serves."""
 
     status = HTTPStatus.CONFLICT
     reason = "reload_failed"
@@ -152,7 +152,7 @@ class NotReadyError(ServiceError):
 
 
 class RunnerLostError(NotReadyError):
-    """The runner went away with the question, or before it could be asked; asking again does no harm."""
+    """The runner was lost with the request, or before it was sent; a retry is safe."""
 
     reason = "runner_lost"
 

@@ -1,4 +1,4 @@
-"""What the runner answered to a request, with the times of its steps."""
+"""The result of a request, with the durations of its steps."""
 
 from __future__ import annotations
 

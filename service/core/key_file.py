@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class KeyEntry(BaseModel):
-    """A key as it stands in the file; two with one name let a caller change from one to the other."""
+    """A key in the file; two keys of one name let a client change from one to the other."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -22,7 +22,7 @@ class KeyEntry(BaseModel):
     images_per_second: Annotated[float, Field(gt=0)] | None = None
     """How many it may have classified, on average; None sets no limit."""
     priority: Literal["interactive", "bulk"] = "interactive"
-    """The best that its requests may have, whatever they ask for."""
+    """The highest priority of its requests."""
 
 
 class KeyFile(BaseModel):

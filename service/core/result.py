@@ -1,4 +1,4 @@
-"""The scores of one request, and what it waited for."""
+"""The scores of one request, and its durations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of one request, and what it waited for."""
+    """The scores of one request, and its durations."""
 
     scores: NDArray[np.float32]
     """`float32 [n, classes]`, in the order of the images."""

@@ -1,4 +1,4 @@
-"""What the runner says of itself: the versions it knows, and those that answer."""
+"""The state that the runner reports: its versions, their routes, and the batcher."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from model_store.manifest import InputContract, Signature
+from model_store.trust.manifest import InputContract, Signature
 from service.core.errors import ModelNotFoundError, NotReadyError
 
 
 class VersionState(StrEnum):
-    """Where a version is in its life."""
+    """The state of a version in its life cycle."""
 
     PULLING = "pulling"
     LOADING = "loading"
@@ -27,7 +27,7 @@ class VersionState(StrEnum):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a request asks for: a model, and perhaps one version of it, by number or by label."""
+    """The model of a request, and optionally its version, by number or by label."""
 
     model: str
     version: int | None = None
@@ -35,13 +35,13 @@ class ModelSpec:
 
 
 class VersionStatus(BaseModel):
-    """What is known of a version, for those who ask."""
+    """The status of a version."""
 
     version: int
     digest: str
     """Of its manifest."""
     labels: tuple[str, ...] = ()
-    """The labels that lead to it now."""
+    """The labels that route to it."""
     state: VersionState = VersionState.PULLING
     error_code: str = "OK"
     """The canonical name of a gRPC status, as TensorFlow Serving gives it."""
@@ -65,7 +65,7 @@ class ModelInfo(BaseModel):
 
 
 class RunnerState(BaseModel):
-    """All that an edge can ask a runner about its model."""
+    """The state of a runner's model."""
 
     name: str
     process: str
@@ -75,7 +75,7 @@ class RunnerState(BaseModel):
     default: int | None
     """The version that answers a request which names none."""
     labels: Mapping[str, int]
-    """Where each label leads now."""
+    """The version of each label."""
     versions: tuple[VersionStatus, ...]
     """The highest first."""
     served: tuple[ModelInfo, ...]
@@ -90,7 +90,7 @@ class RunnerState(BaseModel):
             raise NotReadyError(f"no model is available yet: {self.waiting_for}")
 
     def find(self, target: ModelSpec) -> ModelInfo | None:
-        """Return the version that answers a request, or None where there is none such."""
+        """Return the version that serves a request, or None."""
         if target.model != self.name:
             return None
         version = target.version
@@ -99,7 +99,7 @@ class RunnerState(BaseModel):
         return next((model for model in self.served if model.version == version), None)
 
     def require(self, target: ModelSpec, missing: str) -> ModelInfo:
-        """Return the version that answers a request.
+        """Return the version that serves a request.
 
         Args:
             target: What the request asks for.
@@ -117,7 +117,7 @@ class RunnerState(BaseModel):
 
 
 class VersionBatching(BaseModel):
-    """How the batches of one version are made, as far as that is learned."""
+    """The learned batching of one version."""
 
     version: int
     variant: str
@@ -127,23 +127,23 @@ class VersionBatching(BaseModel):
     batch_size: int
     """The largest batch that pays."""
     image_seconds: float
-    """What one more image adds to a batch in a lane."""
+    """Seconds that one more image adds to a batch in a stream."""
     fixed_seconds: float
-    """What a batch in a lane costs without its images."""
+    """Seconds of a batch in a stream without its images."""
     lone_image_seconds: float
-    """What an image costs that has all cores."""
+    """Seconds of a single image on all cores."""
     images_per_second: Mapping[int, float]
-    """In one lane, by batch size; of the sizes that were measured."""
+    """In one stream, by measured batch size."""
 
 
 class BatchingState(BaseModel):
-    """What the batcher does at this moment."""
+    """The current state of the batcher."""
 
     queue_images: int
     queue_images_max: int
     queue_bytes: int
     queue_bytes_max: int
     queue_seconds: float
-    """How long what waits will take."""
+    """Seconds that the queued images will take."""
     running_batches: int
     versions: tuple[VersionBatching, ...]

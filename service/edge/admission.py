@@ -1,4 +1,4 @@
-"""Who may come in: the bounds of an edge process, and the permit that proves a request is within them."""
+"""Admission control: the limits of an edge process, and the permit that proves a request is within them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _HEADROOM = 0.8
 
 
 _BULK_MARGIN = 2
-"""How many times longer than its turns alone would make it a bulk request is expected to wait."""
+"""Factor on the expected wait of a bulk request, compared with its share of batches alone."""
 
 
 class ClientQuota(Protocol):
-    """Who sent a request, as far as bounds go."""
+    """The client of a request, as admission sees it."""
 
     priority: Priority
     """The best that their requests may have."""
 
     def require_quota(self) -> None:
-        """Refuse a request of one who has had what they may have."""
+        """Reject a request over the client's rate."""
 
     def charge(self, images: int) -> None:
         """Count images."""
 
 
 class Permit:
-    """Proof that a request was admitted: a block that holds its place, and gives back what it takes of the bounds."""
+    """Proof of admission: a context manager that holds the slot of a request and releases what it reserved."""
 
     def __init__(
         self, admission: Admission, deadline: Deadline, priority: Priority, client: ClientQuota | None
@@ -59,16 +59,16 @@ class Permit:
         self._admission.bytes -= self.bytes
 
     def release_slot(self) -> None:
-        """Give the place back while the body is waited for: who sends none must not keep others out for long."""
+        """Release the slot while the body is read, so that slow clients do not block others."""
         self.count_images(0)
         self._admission.requests -= self._placed
         self._placed = False
 
     def reacquire_slot(self) -> None:
-        """Take a place again, now that the body is there; who never stepped aside has theirs.
+        """Acquire a slot again after the body was read, unless it was never released.
 
         Raises:
-            OverloadedError: There is none, or the answer would come too late by now.
+            OverloadedError: No slot is free, or the response would be too late by now.
         """
         if not self._placed:
             self._admission.require_place(self.deadline, self.priority)
@@ -91,19 +91,19 @@ class Permit:
         self.bytes += size
 
     def override(self, timeout_s: float | None, priority: Priority | None) -> None:
-        """Take over what the body of the request asks for, if it does; of two deadlines the earlier one counts."""
+        """Apply deadline and priority from the body of the request; of two deadlines the earlier one counts."""
         if timeout_s is not None:
             self.deadline = min(self.deadline, Deadline(timeout_s), key=lambda deadline: deadline.at)
         if priority is not None and self._client:
             priority = max(priority, self._client.priority)
         if priority is not None and priority != self.priority:
             images = self.images
-            self.count_images(0)  # What it was counted for until now was of the other priority.
+            self.count_images(0)  # Counted for the other priority until now.
             self.priority = priority
             self.count_images(images)
 
     def count_images(self, images: int) -> None:
-        """Say how many images the request has, once that is known; one until then."""
+        """Set the number of images of the request once it is known; one until then."""
         if self._client and images > self._spent:
             self._client.charge(images - self._spent)
             self._spent = images
@@ -112,7 +112,7 @@ class Permit:
         self._queue_ahead = self._admission.queue_ahead(self.priority)
 
     def record_response(self) -> None:
-        """Say that the request has its answer; how long that took teaches what newcomers have to expect."""
+        """Record the response; its duration updates the estimate for new requests."""
         self._admission.learn(self.priority, (time.monotonic() - self._began) / self._queue_ahead)
 
 
@@ -132,13 +132,13 @@ class Admission:
         self.bytes = 0
         self.images = dict.fromkeys(Priority, 0)
         self.seconds_per_image = dict.fromkeys(Priority, 0.0)
-        """Seconds an image, as seen lately; 0 until the first answer."""
+        """Estimated seconds per image; 0 until the first response."""
         self.refused_at = -math.inf
-        """When a request was last refused for want of room or time, on the monotonic clock."""
+        """When a request was last rejected, by the monotonic clock."""
         self._open = True
 
     def close(self) -> None:
-        """Admit nobody any more; those inside go on."""
+        """Stop admitting requests; those in flight continue."""
         self._open = False
 
     def admit(
@@ -148,17 +148,17 @@ class Admission:
         size: int = 0,
         client: ClientQuota | None = None,
     ) -> Permit:
-        """Return the block that holds a place for as long as it runs, and what it reserves of the bytes.
+        """Return the context manager that holds a slot, and the bytes that it reserves.
 
         Args:
-            deadline: When the caller stops waiting.
+            deadline: When the client stops waiting.
             priority: Which queue to wait in.
             size: Bytes of the body as its sender announced them; 0 where it did not. They must be free, and are not
                 taken yet: else a few who announce much and send nothing would shut out all others.
-            client: Who asks, where that is known.
+            client: The client, if API keys are used.
 
         Raises:
-            OverloadedError: No place is left, or too few bytes, or the answer would come too late, or the caller has
+            OverloadedError: No slot is free, or too few bytes, or the response would be too late, or the client has
                 had what they may have.
             NotReadyError: The process is draining.
         """
@@ -176,31 +176,31 @@ class Admission:
         return Permit(self, deadline, priority, client)
 
     def queue_ahead(self, priority: Priority) -> int:
-        """Return the images under way that are answered before a newcomer of this priority."""
+        """Return the images in flight ahead of a new request of this priority."""
         return sum(images for level, images in self.images.items() if level <= priority)
 
     def learn(self, priority: Priority, seconds: float) -> None:
-        """Take in how long an image took of late."""
+        """Update the estimate of the seconds per image."""
         known = self.seconds_per_image[priority]
         self.seconds_per_image[priority] = known + _LEARN * (seconds - known) if known else seconds
 
     def require_place(self, deadline: Deadline, priority: Priority) -> None:
-        """Refuse a request for which there is no place, or no time.
+        """Reject a request for which there is no slot or no time.
 
         Raises:
-            OverloadedError: No place is left, or the answer would come too late.
+            OverloadedError: No slot is free, or the response would be too late.
         """
         if self.requests >= priority.share_of(self.max_requests):
             raise OverloadedError(
-                f"{self.requests} requests are in flight, the most that are taken at once"
-                + (" of low priority" if priority else ""),
+                f"{self.requests} requests are in flight, which is the limit"
+                + (" for bulk requests" if priority else ""),
                 retry_after_s=self._wait_s(),
                 reason="requests",
             )
         self._check_time(deadline, priority)
 
     def require_bytes(self, size: int, priority: Priority, own: int = 0) -> None:
-        """Refuse `size` more bytes of a body for which there is no room.
+        """Reject `size` more bytes of a body over the limit.
 
         Args:
             size: How many.
@@ -214,7 +214,7 @@ class Admission:
         if held > bound and (self.bytes > own or held > self.max_bytes):
             raise OverloadedError(
                 f"request bodies in flight hold {self.bytes} bytes; "
-                f"{size} more are over the {bound} that are taken at once" + (" of low priority" if priority else ""),
+                f"{size} more are over the limit of {bound}" + (" for bulk requests" if priority else ""),
                 retry_after_s=self._wait_s(),
                 reason="body_bytes",
             )
@@ -223,18 +223,18 @@ class Admission:
         queue_ahead = self.queue_ahead(priority)
         expected_s, remaining_s = (queue_ahead + 1) * self.seconds_per_image[priority], deadline.remaining_s()
         if priority is Priority.BULK and (seconds_per_image := self.seconds_per_image[Priority.INTERACTIVE]):
-            # What it learns of itself while others come first, it could not unlearn while it is refused for it.
+            # An estimate made behind interactive requests could otherwise never be corrected.
             expected_s = min(expected_s, (self.images[priority] + 1) * _BULK_MARGIN * BULK_TURN * seconds_per_image)
         if queue_ahead and expected_s > _HEADROOM * remaining_s:
             raise OverloadedError(
-                f"an answer takes about {expected_s * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left, "
+                f"a response takes about {expected_s * 1000:.0f} ms now; {remaining_s * 1000:.0f} ms are left, "
                 f"of which {_HEADROOM:.0%} may be planned for",
                 retry_after_s=math.ceil(expected_s - _HEADROOM * remaining_s),
                 reason="late",
             )
 
     def _wait_s(self) -> int:
-        """Return how long what is under way will take at the pace seen lately, in whole seconds."""
+        """Return the whole seconds that the images in flight will take, by the estimate."""
         return math.ceil(
             max(
                 self.queue_ahead(priority) * seconds_per_image

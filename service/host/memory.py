@@ -1,4 +1,4 @@
-"""Keep the memory of this process at what is in use, and garbage collection at what may be garbage."""
+"""Tune memory allocation and garbage collection of this process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def limit_heaps() -> None:
 
 
 def give_back_memory() -> None:
-    """Have the C library return free memory to the system.
+    """Return the free memory of the C library to the system.
 
     A model's memory is freed when its engine is closed, but glibc may keep the pages; without this TensorFlow's
     second version would find the process 1.5 GB larger than the first did.
@@ -41,26 +41,29 @@ def give_back_memory() -> None:
 
 
 async def trim_periodically() -> None:
-    """Give memory back every minute, for ever: what the largest backlog or image took is not kept for the next one."""
+    """Return free memory to the system every minute.
+
+    The memory of the largest backlog or image is not kept for the next one.
+    """
     while True:
         await asyncio.sleep(_TRIM_EVERY_S)
         await asyncio.to_thread(give_back_memory)
 
 
 def freeze_gc() -> None:
-    """Exclude what the process has loaded so far from garbage collection; call it when the process has started.
+    """Exclude the objects loaded so far from garbage collection.
 
-    The hundred thousand objects of the libraries are never garbage, and a full collection would look at all of them.
-    Requests leave no reference cycles behind (`drop_tracebacks`), so that collections are rare, and find nothing.
+    The hundred thousand objects of the libraries are never garbage. Requests leave no reference cycles
+    (`drop_tracebacks`), so that collections are rare and find nothing.
     """
     gc.freeze()
 
 
 def drop_tracebacks(error: BaseException) -> None:
-    """Remove the tracebacks of an error, and of those that it came from; call it when the error is reported.
+    """Remove the tracebacks of an error and of its causes; to be called once it has been reported.
 
-    The frames on its way hold the images of a request, and some hold the error itself, as the result of work that
-    failed. Only garbage collection finds such a cycle: until then broken images of 16 MiB would add up to gigabytes.
+    The frames of a traceback hold the images of a request, and some hold the error itself. Only garbage collection
+    frees such a cycle: until then broken images of 16 MiB would add up to gigabytes.
     """
     chain: list[BaseException | None] = [error]
     seen: set[int] = set()

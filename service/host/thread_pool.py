@@ -1,4 +1,4 @@
-"""Threads that work for an event loop: cheaper a call than an executor, and in the order in which they were asked."""
+"""Threads that work for an event loop: a lower cost per call than an executor, and strictly in order of submission."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ log = logging.getLogger("bentoml.workers")
 T = TypeVar("T")
 
 WORK_NICENESS = 10
-"""Decoding and inference: a tenth of the share of a thread at 0 where both want the same core, else all of it."""
+"""Niceness of decoding and inference: a tenth of the share of a thread at 0 that competes for the same core."""
 
 BACKGROUND_NICENESS = 15
-"""What nobody waits for: a third of that."""
+"""Niceness of work that no request waits for: a third of that."""
 
 _PATIENCE_S = 5.0
-"""How long `ThreadPool.stop` waits in all; the largest picture takes about 2 s of a core."""
+"""Seconds that `ThreadPool.stop` waits in total; the largest image takes about 2 s of a core."""
 
 _Job = tuple["asyncio.Future[Any]", Callable[[], Any]]
 
 
 def set_niceness(niceness: int) -> None:
-    """Lower the claim of this thread, and of those that it starts; nobody without privileges takes that back.
+    """Raise the niceness of this thread and of those it starts; only a privileged process can lower it again.
 
     Linux only: there each thread has a niceness of its own. A thread that is as nice already, as in a service that was
     started with `nice`, stays as it is. Where the system forbids it the work is done all the same.
@@ -49,7 +49,7 @@ class ThreadPool:
     """A few threads, and the queue before them. Everything but the work itself happens in the event loop's thread."""
 
     def __init__(self, threads: int, name: str) -> None:
-        """Keep the number of threads, and what they are called in a dump."""
+        """Keep the number of threads, and their name in a stack dump."""
         self._number = threads
         self._name = name
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -64,13 +64,13 @@ class ThreadPool:
             self._threads.append(thread)
 
     async def stop(self, patience_s: float = _PATIENCE_S) -> None:
-        """End the threads, each after the work that it has in hand; what waits is cancelled.
+        """Stop the threads after their current work; queued work is cancelled.
 
         Args:
             patience_s: How long that may take; what is not done by then ends with the process, and is logged.
         """
         with suppress(Empty):
-            while True:  # A thread may take the last one meanwhile, so that nothing is waited for here.
+            while True:  # A thread may take the last item concurrently, so this does not block.
                 if job := self._jobs.get_nowait():
                     job[0].cancel()
         for _ in self._threads:
@@ -83,10 +83,10 @@ class ThreadPool:
             log.warning(Event("threads left at their work", threads=",".join(busy), waited_s=patience_s))
 
     def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Have a thread do `work`; a future that is cancelled before its turn keeps it from being begun.
+        """Run `work` in a thread; cancelling the future before it starts prevents it.
 
         Raises:
-            NotReadyError: The threads are not running: nobody would do it.
+            NotReadyError: The threads are not running.
         """
         if not self._threads:
             raise NotReadyError("the service is shutting down")
@@ -104,11 +104,11 @@ class ThreadPool:
             result, error = None, None
             try:
                 result = work()
-            except BaseException as raised:  # Whatever it is, whoever waits for the work is told.
+            except BaseException as raised:  # Passed on to the future, whatever it is.
                 error = raised
-            with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            with suppress(RuntimeError):  # The loop is closed.
                 loop.call_soon_threadsafe(_settle, future, result, error)
-            del job, future, work, result, error  # Nothing of it stays in memory while the thread waits.
+            del job, future, work, result, error  # Free them while the thread waits.
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
@@ -146,7 +146,7 @@ async def run_in_background(work: Callable[[], T], niceness: int = BACKGROUND_NI
             result, error = work(), None
         except Exception as raised:
             result, error = None, raised
-        with suppress(RuntimeError):  # The loop has closed meanwhile: nobody waits any more.
+        with suppress(RuntimeError):  # The loop has been closed.
             loop.call_soon_threadsafe(finish, result, error)
 
     threading.Thread(target=run, name="background", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Refuse requests without an API key, where keys are required."""
+"""Reject requests without an API key, where keys are required."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.http.responses import error_response
 from service.http.scope import set_client
 
 _OPEN = re.compile(
-    r"/|/docs\.json|/favicon\.ico|/metrics|/readyz|/v2/health/(live|ready)|/debug/batching|/v1/models/[^/]+/reload"
+    r"/|/docs\.json|/example\.png|/favicon\.ico|/metrics|/readyz|/v2/health/(live|ready)|/debug/batching|/v1/models/[^/]+/reload"
 )
 """API description, probes and metrics, which need no key; and the routes that need the token of `ADMIN_TOKEN`."""
 
@@ -26,7 +26,7 @@ class ApiKeyMiddleware:
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it before anything of it is read."""
+        """Pass a request on, or reject it before its body is read."""
         if scope["type"] == "http" and not _OPEN.fullmatch(scope["path"]):
             try:
                 set_client(scope, self._keys.identify(Headers(scope=scope).get("authorization", "")))

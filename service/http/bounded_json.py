@@ -1,7 +1,7 @@
-"""Reading JSON within bounds, and without looking for garbage in it.
+"""Parse JSON within limits, and without garbage collections meanwhile.
 
-What a document takes once it is read has little to do with its bytes: a list in a list is 5 of them, and then 150; and
-reading holds up everybody else in the process. So what it would unfold to is counted before it is read.
+The memory of a parsed document has little to do with its bytes: a list in a list takes 5 bytes, and 150 when parsed.
+Parsing also blocks the event loop. So the values of a document are counted before it is parsed.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ import orjson
 from service.core.errors import PayloadTooLargeError
 
 MAX_VALUES: Final = 2**22
-"""Lists, objects and what commas part, of one document: about 11 images of 299 × 299 as pixels, 200 of 71 × 71.
+"""Lists, objects and elements of one document: about 11 images of 299 × 299 as pixels, 200 of 71 × 71.
 
-The worst document within this and `MAX_TEXTS` takes half a second to read, and twelve times `MAX_REQUEST_MIB` for as
-long (measured: 374 MiB of 31)."""
+The worst document within this and `MAX_STRINGS` takes half a second to parse, and meanwhile twelve times
+`MAX_REQUEST_MIB` of memory (measured: 374 MiB for 31)."""
 
-MAX_TEXTS: Final = 2**17
-"""Texts and keys of one document, an encoded image being one; as many as 64 examples of a thousand features have."""
+MAX_STRINGS: Final = 2**17
+"""Strings and keys of one document; an encoded image is one. 64 examples of a thousand features have as many."""
 
-_UNCOUNTED = 2**20
-"""Bytes of a document that may hold anything: 33 MiB and a tenth of a second at worst."""
+_MAX_UNCOUNTED_BYTES = 2**20
+"""Size up to which nothing is counted: at worst 33 MiB of memory, and a tenth of a second."""
 
-_PIECE = 2**18
-"""Bytes counted at a time, so that what is made of them meanwhile stays in the cache of the CPU."""
+_COUNT_BYTES = 2**18
+"""Bytes counted at a time; temporary arrays then stay in the cache of the CPU."""
 
 
 def parse_json(data: bytes | memoryview) -> Any:
-    """Return the document that `data` holds.
+    """Return the parsed document.
 
-    The garbage collector rests meanwhile: pixels in JSON make a million lists, none of them garbage, and looking
-    through them takes longer than reading them.
+    The garbage collector is disabled meanwhile: pixels in JSON make a million lists, none of them garbage, and
+    scanning them takes longer than parsing.
 
     Raises:
         orjson.JSONDecodeError: It is not JSON.
-        PayloadTooLargeError: It would unfold to more than the limits.
+        PayloadTooLargeError: It has more values or strings than the limits.
     """
-    if len(data) > _UNCOUNTED:
+    if len(data) > _MAX_UNCOUNTED_BYTES:
         _require_bounded(data)
     was_enabled = gc.isenabled()
     gc.disable()
@@ -52,19 +52,19 @@ def parse_json(data: bytes | memoryview) -> Any:
 
 
 def _require_bounded(data: bytes | memoryview) -> None:
-    """Count what a document is made of; what looks like it within a text counts, too, of which base64 has none."""
-    values, texts = _count(data, b"[{,"), _count(data, b'"') // 2
+    """Count values and strings; the same characters within strings count, too, but base64 has none of them."""
+    values, strings = _count(data, b"[{,"), _count(data, b'"') // 2
     if values > MAX_VALUES:
         raise PayloadTooLargeError(
             f"the JSON has {values} numbers, lists and other values; the limit is {MAX_VALUES} "
             "(encoded images, in base64, are one each)"
         )
-    if texts > MAX_TEXTS:
-        raise PayloadTooLargeError(f"the JSON has {texts} texts and keys; the limit is {MAX_TEXTS}")
+    if strings > MAX_STRINGS:
+        raise PayloadTooLargeError(f"the JSON has {strings} strings and keys; the limit is {MAX_STRINGS}")
 
 
 def _count(data: bytes | memoryview, characters: bytes) -> int:
-    """Return how often any of the characters stands in the data."""
+    """Return how often any of the characters occurs in the data."""
     octets = np.frombuffer(data, np.uint8)
-    pieces = (octets[at : at + _PIECE] for at in range(0, len(octets), _PIECE))
+    pieces = (octets[at : at + _COUNT_BYTES] for at in range(0, len(octets), _COUNT_BYTES))
     return sum(int(np.count_nonzero(piece == character)) for piece in pieces for character in characters)

@@ -1,4 +1,4 @@
-"""Learn that an HTTP client has disconnected."""
+"""Detect that an HTTP client has disconnected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.edge.cancellation import Disconnected
 
 
 def disconnected(request: Request) -> Disconnected:
-    """Return what waits until the client of `request`, whose body has been read to its end, disconnects."""
+    """Return a function that waits until the client disconnects; the body of `request` must have been read."""
     return partial(_wait, request)
 
 

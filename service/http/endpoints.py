@@ -1,7 +1,7 @@
 """ASGI applications at the end of a route: call an endpoint, turn its error into a response, send it.
 
-A route calls them with nothing of Starlette's in between. They only note in the request's record what came of it; the
-record is finished in one place, `service.http.middleware.RequestMiddleware`.
+A route calls them without Starlette's wrappers in between. They note the outcome in the request's record; the record
+is finished in one place, `service.http.middleware.RequestMiddleware`.
 """
 
 from __future__ import annotations

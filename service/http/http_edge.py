@@ -16,7 +16,7 @@ from service.settings import MIB, Settings
 
 
 class HttpEdge:
-    """What all HTTP protocols share: admit, read, infer."""
+    """The steps that all HTTP protocols share: admit, read, infer."""
 
     def __init__(self, plane: DataPlane) -> None:
         self.plane = plane

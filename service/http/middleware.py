@@ -19,17 +19,17 @@ from service.telemetry.request_log import finish
 _HEADER = b"x-request-id"
 
 _REASONS = {404: "no_such_path", 405: "no_such_method", 503: "not_ready"}
-"""What Starlette and BentoML refuse."""
+"""Reasons for the errors of Starlette and BentoML, by status."""
 
 _VALID_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-"""What is accepted from a client: printable ASCII, so that it can stand in any log line or header."""
+"""Accepted from a client: printable ASCII, which is safe in log lines and headers."""
 
 
 class RequestMiddleware:
     """Accepts the client's `X-Request-Id` or makes one, sends it back, and finishes the record of the request."""
 
     def __init__(self, app: ASGIApp, *, access_log: bool) -> None:
-        """Keep what handles the requests, and whether each is logged."""
+        """Keep the application, and whether each request is logged."""
         self.app = app
         self._access_log = access_log
 
@@ -87,7 +87,7 @@ class JsonErrorMiddleware:
 
         try:
             await self.app(scope, receive, send_json)
-        except HTTPException as error:  # From a router without Starlette's own middleware around it.
+        except HTTPException as error:  # Raised by a router without Starlette's middleware around it.
             await PlainTextResponse(error.detail, error.status_code, error.headers)(scope, receive, send_json)
 
 

@@ -1,4 +1,7 @@
-"""Reading the body of a request within its limits, and the image out of a form."""
+"""Read the body of a request within its limits, decompress it, and take the image out of a form.
+
+The form parser is Starlette's; `tests/service/http/test_request_body.py` fails when a release moves what is used here.
+"""
 
 from __future__ import annotations
 
@@ -21,45 +24,45 @@ from service.core.errors import (
 )
 from service.edge.admission import Permit
 
-BROKEN = "body_broken"
-"""What `service.server.protocol` writes into the scope of a request whose body ends in what is no HTTP."""
+INVALID_BODY = "xception.invalid_body"
+"""Key that `service.server.protocol` sets in the scope of a request whose chunked body is not valid HTTP."""
 
-_PLAIN_CURL = "application/x-www-form-urlencoded"
-"""What curl calls the body of `-d` and `--data-binary` unless it is told otherwise."""
+_CURL_DEFAULT = "application/x-www-form-urlencoded"
+"""curl's content type for `-d` and `--data-binary`."""
 
-_PATIENCE_S = 1.0
-"""How long a request holds its place while its body arrives; ordinary ones need some ms."""
+_SLOT_HOLD_S = 1.0
+"""Time for which a request holds its slot while its body arrives; usually that takes some ms."""
 
-_PIECE = 2**20
-"""Bytes inflated at a time, in a thread; between two pieces the bounds are looked at, and others get their turn."""
+_DECOMPRESS_BYTES = 2**20
+"""Bytes decompressed at a time, in a thread; limits are checked, and other requests served, in between."""
 
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""What zlib has to be told for each encoding; HTTP's `deflate` is zlib's own format."""
+"""`wbits` of zlib for each encoding; HTTP's `deflate` is the zlib format."""
 
-_JSON_TYPES = {"", "application/json", "application/octet-stream", "text/plain", _PLAIN_CURL}
-_RAW_TYPES = {"", "application/octet-stream", _PLAIN_CURL}
+_JSON_TYPES = {"", "application/json", "application/octet-stream", "text/plain", _CURL_DEFAULT}
+_RAW_TYPES = {"", "application/octet-stream", _CURL_DEFAULT}
 
 
 def content_type(request: Request) -> str:
-    """Return the media type of the body without its parameters, in small letters; empty where none is named."""
+    """Return the media type of the body without its parameters, in lower case; empty if there is none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def read_body(request: Request, permit: Permit, max_bytes: int, timeout_s: float) -> bytes:
-    """Read the body, reserving memory for what of it has come.
+    """Read the body, and reserve memory for each chunk that arrives.
 
-    A request whose body is slow gives its place back meanwhile: there is nothing to do for it yet. So callers who
-    send heads and nothing else do not shut out others by being many.
+    A request whose body is slow releases its slot meanwhile, so that many clients which send nothing but heads do not
+    keep others out.
 
     Raises:
-        BadRequestError: Its chunks are no HTTP.
+        BadRequestError: Its chunked encoding is invalid.
         PayloadTooLargeError: It is longer than the limit.
-        OverloadedError: The process holds too many bytes already, or the body was slow and the places are taken.
+        OverloadedError: The memory limit is reached, or the body was slow and no slot is free.
         SlowRequestError: It has not arrived within `timeout_s`, or the deadline of the request.
-        ClientDisconnectedError: The caller hung up before its end.
+        ClientDisconnectedError: The client disconnected before its end.
     """
     body = bytearray()
-    patience = asyncio.get_running_loop().call_later(_PATIENCE_S, permit.release_slot)
+    slot_timer = asyncio.get_running_loop().call_later(_SLOT_HOLD_S, permit.release_slot)
     try:
         async with asyncio.timeout(min(timeout_s, permit.deadline.remaining_s())):
             async for chunk in request.stream():
@@ -72,51 +75,51 @@ async def read_body(request: Request, permit: Permit, max_bytes: int, timeout_s:
     except TimeoutError:
         raise SlowRequestError(f"the body did not arrive in time; {len(body)} bytes of it did") from None
     finally:
-        patience.cancel()
-    if BROKEN in request.scope:
-        raise BadRequestError(f"the chunks of the body are no HTTP/1.1 behind its first {len(body)} bytes")
+        slot_timer.cancel()
+    if INVALID_BODY in request.scope:
+        raise BadRequestError(f"the chunked encoding of the body is invalid after its first {len(body)} bytes")
     permit.reacquire_slot()
     return bytes(body)
 
 
-async def inflate(request: Request, body: bytes, permit: Permit, max_bytes: int) -> bytes:
-    """Return the body as it was before its `Content-Encoding`, reserving memory for it.
+async def decompress(request: Request, body: bytes, permit: Permit, max_bytes: int) -> bytes:
+    """Undo the `Content-Encoding` of a body, and reserve memory for the result.
 
     Raises:
-        UnsupportedMediaTypeError: The encoding is another one than gzip and deflate, or more than one.
-        BadRequestError: The body is broken, or goes on behind its end.
-        PayloadTooLargeError: Inflated it is longer than the limit.
-        OverloadedError: The process holds too many bytes already.
+        UnsupportedMediaTypeError: The encoding is neither gzip nor deflate, or there are several.
+        BadRequestError: The compressed data is invalid, or other bytes follow it.
+        PayloadTooLargeError: The result is over the limit.
+        OverloadedError: The memory limit is reached.
     """
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding not in _WINDOWS:
         raise UnsupportedMediaTypeError(f"Content-Encoding: {encoding!r} is not taken; send gzip, deflate or none")
-    inflater = zlib.decompressobj(_WINDOWS[encoding])
-    inflated, rest = bytearray(), body
-    while not inflater.eof:
+    decompressor = zlib.decompressobj(_WINDOWS[encoding])
+    decompressed, rest = bytearray(), body
+    while not decompressor.eof:
         try:
-            piece = await asyncio.to_thread(inflater.decompress, rest, _PIECE)
+            piece = await asyncio.to_thread(decompressor.decompress, rest, _DECOMPRESS_BYTES)
         except zlib.error as error:
             raise BadRequestError(f"the body is not {encoding}: {error}") from None
-        rest = inflater.unconsumed_tail
-        if not piece and not rest and not inflater.eof:
+        rest = decompressor.unconsumed_tail
+        if not piece and not rest and not decompressor.eof:
             raise BadRequestError(f"the body is not {encoding}: it ends too early")
-        if len(inflated) + len(piece) > max_bytes:
-            raise PayloadTooLargeError(f"the body has more than {max_bytes} bytes when inflated, which is the limit")
+        if len(decompressed) + len(piece) > max_bytes:
+            raise PayloadTooLargeError(f"the decompressed body is over the limit of {max_bytes} bytes")
         permit.reserve(len(piece))
-        inflated += piece
-    if inflater.unused_data:
-        raise BadRequestError(f"the body goes on behind the end of its {encoding} data")
-    return bytes(inflated)
+        decompressed += piece
+    if decompressor.unused_data:
+        raise BadRequestError(f"bytes follow the {encoding} data of the body")
+    return bytes(decompressed)
 
 
 def require_json(request: Request) -> None:
-    """Refuse a body that says it is something else than JSON; what HTTP clients say by default is fine.
+    """Reject a body whose content type is not JSON; the defaults of HTTP clients are accepted.
 
     Raises:
-        UnsupportedMediaTypeError: The content type is another one.
+        UnsupportedMediaTypeError: It has another content type.
     """
     if content_type(request) not in _JSON_TYPES:
         raise UnsupportedMediaTypeError(f"Content-Type: {content_type(request)!r} is not taken; send application/json")
@@ -126,7 +129,7 @@ async def extract_image(request: Request, body: bytes) -> bytes:
     """Return the image of a `multipart/form-data` body, or the body itself where it is the image.
 
     Raises:
-        UnsupportedMediaTypeError: The body is said to be something else.
+        UnsupportedMediaTypeError: The content type is something else.
         BadRequestError: The form cannot be read, or does not have exactly one file named `image`.
     """
     kind = content_type(request)
@@ -159,11 +162,11 @@ async def extract_image(request: Request, body: bytes) -> bytes:
 def _form_headers(request: Request) -> Headers:
     """Return the content type of a form without its `charset`: names are UTF-8.
 
-    Else the sender could choose any codec of Python, of which some fail in ways of their own, and some make text that
-    no answer can hold.
+    A client could otherwise choose any codec of Python; some raise errors of their own, some return text that cannot
+    be encoded in a response.
 
     Raises:
-        BadRequestError: It names no boundary.
+        BadRequestError: It has no boundary.
     """
     _, options = parse_options_header(request.headers["content-type"])
     if (boundary := options.get(b"boundary")) is None:
@@ -173,6 +176,6 @@ def _form_headers(request: Request) -> Headers:
 
 
 class _InMemoryParser(MultiPartParser):
-    """Keeps parts in memory, where the whole body already is, instead of in temporary files."""
+    """Keeps parts in memory, as the whole body already is, and not in temporary files."""
 
     spool_max_size = 2**31

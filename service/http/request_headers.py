@@ -1,4 +1,4 @@
-"""Read what the headers of a request say: deadline, priority and size of the body."""
+"""Parse the headers of a request: deadline, priority and size of the body."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from starlette.requests import Request
 from service.core.deadline import Deadline, Priority
 from service.core.errors import BadRequestError, PayloadTooLargeError
 
-_MOST = 18
-"""Digits of the longest number; Python refuses thousands of them with an error of its own."""
+_MAX_DIGITS = 18
+"""Python raises an error of its own for thousands of digits."""
 
 
 def parse_decimal(text: str) -> int | None:
-    """Return the number that ASCII digits spell, without a sign; None where `text` is anything else, or too long."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST else None
+    """Return the number of ASCII digits without a sign; None if `text` is anything else, or too long."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS else None
 
 
 def read_deadline(request: Request, max_ms: int) -> Deadline:
-    """Return the deadline that the header `X-Request-Timeout-Ms` asks for, or the longest one.
+    """Return the deadline of the header `X-Request-Timeout-Ms`, or the longest one.
 
     Raises:
         BadRequestError: The header is not a whole number of ms from 1 to `max_ms`.
@@ -30,7 +30,7 @@ def read_deadline(request: Request, max_ms: int) -> Deadline:
 
 
 def read_priority(request: Request) -> Priority:
-    """Return the priority that the header `X-Request-Priority` asks for; interactive unless it says `bulk`.
+    """Return the priority of the header `X-Request-Priority`; interactive without it.
 
     Raises:
         BadRequestError: The header is something else.
@@ -43,7 +43,7 @@ def read_priority(request: Request) -> Priority:
 
 
 def announced_size(request: Request, max_bytes: int) -> int:
-    """Return the size that the sender announced, in bytes; 0 where it did not.
+    """Return the `Content-Length`, in bytes; 0 without it.
 
     Raises:
         BadRequestError: `Content-Length` is not a number.

@@ -18,10 +18,10 @@ from service.http.scope import record_of
 log = logging.getLogger("bentoml.edge")
 
 CLIENT_CLOSED_REQUEST = 499
-"""nginx's status for a client that disconnected; only logs and metrics see it."""
+"""nginx's status for a client that disconnected; it appears in logs and metrics only."""
 
 _MAX_ERROR_CHARS = 2000
-"""Characters of the text of an error; it may quote what a client sent, however long that is."""
+"""Length of an error message, in characters; it may quote values of any length from the request."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ class InferenceResponse:
 def error_response(error: Exception, scope: Scope) -> Response:
     """Return `{"error": "…"}` with the status of the error, and note it in the record of the request.
 
-    An error that is not a `ServiceError` is logged and answered with 500. Nothing of the request stays in memory with
-    the error.
+    An error that is not a `ServiceError` is logged, and becomes 500. The error keeps no data of the request in memory.
     """
     response = _respond(error, scope)
     drop_tracebacks(error)

@@ -1,4 +1,4 @@
-"""Where the scope of an HTTP request keeps its record and its client."""
+"""Keep the record and the API client of an HTTP request in its ASGI scope."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def record_of(scope: Scope) -> RequestRecord:
 
 
 def set_client(scope: Scope, client: ApiClient) -> None:
-    """Keep whose API key a request came with."""
+    """Keep the API client of a request."""
     scope[_CLIENT] = client
     record_of(scope).client = client.name
 
 
 def client_of(scope: Scope) -> ApiClient | None:
-    """Return whose API key a request came with; None where none is asked for."""
+    """Return the API client of a request; None where no keys are required."""
     client: ApiClient | None = scope.get(_CLIENT)
     return client

@@ -1,4 +1,4 @@
-"""From encoded bytes to the pixels that a model's input contract asks for; opens no file and no socket."""
+"""Decode images to the pixels of a model's input contract; opens no file and no socket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 from service.core.deadline import Deadline
 from service.core.errors import DeadlineExceededError, InvalidImageError, NotReadyError
 from service.host.thread_pool import ThreadPool
@@ -21,24 +21,24 @@ from service.images.format_limits import check_file, check_size
 from service.images.resize import upright_rgb
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-"""What is decoded; of animated pictures the first frame counts."""
+"""Supported formats; of animated images the first frame is used."""
 
 _DRAFT_MARGIN = 2
 """A JPEG is decoded at the smallest of its scales (1, 1/2, 1/4, 1/8) that is at least this many times the target.
 
-Of a picture of 12 megapixels this saves four fifths of the time; on average a level differs by 0.1 to 1.3 of 255.
+For an image of 12 megapixels this saves four fifths of the time; on average a level differs by 0.1 to 1.3 of 255.
 """
 
 _WEBP_WEIGHT = 2
-"""How often a pixel of a WebP counts: libwebp keeps two canvases and gives a third, 16 bytes a pixel with Pillow's."""
+"""Weight of a WebP pixel: libwebp keeps two canvases and gives a third, 16 bytes a pixel with Pillow's."""
 
-warnings.filterwarnings("ignore", module=r"PIL\.")  # Callers could fill the log with what is odd about their pictures.
-Image.MAX_IMAGE_PIXELS = None  # ImageLimits refuses large pictures, with a message that names the limit.
+warnings.filterwarnings("ignore", module=r"PIL\.")  # Clients could fill the log with warnings about their images.
+Image.MAX_IMAGE_PIXELS = None  # ImageLimits rejects large images, with a message that names the limit.
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What one image may take."""
+    """Limits of one image."""
 
     max_bytes: int
     """Encoded size."""
@@ -47,7 +47,7 @@ class ImageLimits:
 
 
 def decode_image(data: bytes, contract: InputContract, limits: ImageLimits) -> NDArray[np.uint8]:
-    """Decode one picture: orientation applied, converted to RGB, resized.
+    """Decode one image: apply the orientation, convert to RGB, resize.
 
     Transparent parts come out on white. The resize is Pillow's bilinear one, which anti-aliases; training
     uses the same.
@@ -82,7 +82,7 @@ def decode_image(data: bytes, contract: InputContract, limits: ImageLimits) -> N
     except UnidentifiedImageError:
         names = ", ".join(FORMATS)
         raise InvalidImageError(f"the bytes are not an image of a known format ({names})") from None
-    except Exception as error:  # Pillow's decoders raise whatever a broken file makes them stumble over.
+    except Exception as error:  # Pillow's decoders raise any exception for a broken file.
         if isinstance(error, MemoryError) or "out of memory" in str(error):
             raise NotReadyError("there is not enough memory now to decode the image", reason="memory") from None
         raise InvalidImageError(f"the image cannot be decoded: {error}") from error
@@ -100,7 +100,7 @@ class Decoder:
         self._workers.start()
 
     async def stop(self) -> None:
-        """End the threads; images that wait are let go."""
+        """Stop the threads; queued images are cancelled."""
         await self._workers.stop()
 
     async def decode(self, images: Sequence[bytes], contract: InputContract, deadline: Deadline) -> NDArray[np.uint8]:
@@ -134,5 +134,5 @@ class Decoder:
         finally:
             for future in futures:
                 if not future.cancel() and not future.cancelled():
-                    future.exception()  # The first error is the one that is told; the others have been seen.
+                    future.exception()  # Only the first error is reported.
         return pixels

@@ -1,7 +1,7 @@
-"""What the file of a picture says before Pillow sees it: a few bytes of it may ask for much time or memory.
+"""Check the structure of an image file before Pillow reads it: a few bytes can cost much time or memory.
 
-Pillow walks in Python through what stands before the pixels, and may make room before it tells how many they are.
-Honest files have a few dozen such parts; one of 16 MiB can have millions. Each check goes the way that Pillow goes.
+Pillow parses in Python what precedes the pixels, and may allocate memory before the size is known. Ordinary files have
+a few dozen such parts; a file of 16 MiB can have millions. Each check parses the file as Pillow does.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import struct
 from service.core.errors import InvalidImageError
 
 _LONGEST_SIDE = 65_535
-"""Pixels; JPEG and GIF know no more. Pillow's resize takes 16 bytes a pixel of a side, beside the picture."""
+"""Pixels; the maximum of JPEG and GIF. Pillow's resize takes 16 bytes per pixel of a side, besides the image."""
 
 _MOST_SCANS = 200
-"""Of a JPEG; progressive ones have about ten. Each passes over all pixels, and takes a few bytes to ask for."""
+"""Of a JPEG; progressive ones have about ten. Each decodes all pixels, for a few bytes of the file."""
 
 _MOST_SEGMENTS = 2_000
 """Of a JPEG; 16 MiB hold 256 of full size, and each scan brings about two."""
@@ -77,13 +77,13 @@ def check_file(data: bytes, max_pixels: int) -> None:
 
 
 def check_size(width: int, height: int, max_pixels: int, kind: str = "") -> None:
-    """Refuse a picture of too many pixels, in all or on a side.
+    """Reject an image with too many pixels, in total or per side.
 
     Args:
         width: As its file says.
         height: The same.
         max_pixels: In all; see `kind`.
-        kind: For the message, where they are not all pictures, as in " of a WebP".
+        kind: For the message, if the limit is not that of all images, as in " of a WebP".
 
     Raises:
         InvalidImageError: The message names the limit.

@@ -1,6 +1,6 @@
-"""From a picture as its file holds it to the size of a model, in RGB: in strips, so that little more memory is taken.
+"""Orient, convert to RGB and resize an image, in strips, to save memory.
 
-Turning it upright, converting it and laying it on white take a copy each; of a whole picture they are 16 bytes a pixel.
+Orientation, conversion and composition on white take a copy each; for a whole image these are 16 bytes per pixel.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 _STRIP = 2**20
-"""Pixels; smaller pictures are one strip."""
+"""Pixels of a strip; smaller images are one strip."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -22,21 +22,21 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture upright, by the orientation of Exif: 1 is upright."""
+"""The transpose for each Exif orientation; 1 is upright."""
 
 _Box = tuple[int, int, int, int]
 """Left, top, right and bottom, in pixels."""
 
 
 def upright_rgb(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Turn a loaded picture as its Exif says, lay it on white, convert it to RGB, and resize it (bilinear).
+    """Apply the Exif orientation, compose on white, convert to RGB, and resize (bilinear).
 
     Args:
         image: Of any mode; stays as it is.
         size: Width and height of what is returned.
 
     Returns:
-        The same pixels that each of these steps would give if done with the whole picture.
+        The same pixels as if each step were applied to the whole image.
     """
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     if orientation not in _TURNS:
@@ -78,7 +78,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _columns_first(before: tuple[int, int], after: tuple[int, int]) -> bool:
-    """Return whether Pillow's resize would go over the columns first; the order is worth a level of 255."""
+    """Return whether Pillow's resize would process the columns first; the order makes a difference of 1 of 255."""
     shorter = before[1] - after[1]
     return shorter > 0 and shorter > 2 * (before[0] - after[0])
 
@@ -95,7 +95,7 @@ def _strips(width: int, height: int, by_columns: bool) -> Iterator[_Box]:
 
 
 def _in_file(box: _Box, size: tuple[int, int], orientation: int) -> _Box:
-    """Return where a part of the upright picture is in the file's, which has this size."""
+    """Return the box in the stored image, which has this size, of a box in the oriented image."""
     left, top, right, bottom = box
     if orientation >= 5:
         left, top, right, bottom = top, left, bottom, right

@@ -125,7 +125,7 @@ class Connection(FrameProtocol):
             NotReadyError: The store, or the runner, does not answer.
             DeadlineExceededError: It is not done within `timeout_s`; the runner goes on with it.
         """
-        late = f"not done within {timeout_s * 1000:.0f} ms, and going on; the status tells how far it is"
+        late = f"not done within {timeout_s * 1000:.0f} ms, and continuing; the status shows the progress"
         await self._control(messages.RELOAD, timeout_s, DeadlineExceededError(late))
 
     async def batching(self) -> BatchingState:

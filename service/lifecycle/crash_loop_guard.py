@@ -1,7 +1,7 @@
-"""Versions that took the process with them: remembered on disk, so that a restart does not try them for ever.
+"""Record on disk which versions crashed the process, so that a restart does not try them again and again.
 
 A graph that makes the engine crash, or one version too many for the memory limit, ends the runner without a word.
-While a version is loaded a file in the cache says so; whoever finds it at the next start knows what happened.
+A file in the cache exists while a version is loaded; if the next start finds it, the load crashed the process.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ATTEMPTS = 2
-"""Deaths after which a version is refused; a single one may have had another reason."""
+"""Crashes after which a version is rejected; a single one may have had another cause."""
 
 _FORGET_S = 3600.0
-"""Deaths longer ago count no more: by then the limits may have changed."""
+"""Seconds after which a crash no longer counts: the limits may have changed."""
 
 
 class LoadCrashedError(Exception):
-    """The process died each time while this version was loaded."""
+    """The process crashed each time while this version was loaded."""
 
 
 class CrashLoopGuard:
-    """Counts, in a folder that outlives the process, the loads that never ended."""
+    """Counts the loads that never ended, in a folder that outlives the process."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.expanduser()
 
     @contextmanager
     def loading(self, digest: str) -> Iterator[None]:
-        """Hold the mark of a version while the block runs; ends of every kind but sudden death take it away.
+        """Hold the marker of a version while the block runs; every end but a crash removes it.
 
         A folder that cannot be written guards nothing, and stops nothing.
 
@@ -54,7 +54,7 @@ class CrashLoopGuard:
                 mark.unlink()
 
     def reset(self) -> None:
-        """Forget all deaths; of a folder that may not be read, none."""
+        """Forget all crashes; none if the folder cannot be read."""
         with suppress(OSError):
             for mark in list(self._folder.iterdir()):
                 with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Which versions are to be served: the default one, and every other that a label points to."""
+"""The versions to serve: the default one, and every other that a label points to."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from engines.selection import choose_variant
-from model_store.cache import Cache
+from model_store.catalog.label_watch import LabelWatch
+from model_store.catalog.labels import LabelRecord
+from model_store.catalog.reference import Resolved, parse_selector, resolve
 from model_store.errors import UnavailableError
-from model_store.label_watch import LabelWatch
-from model_store.labels import LabelRecord
-from model_store.manifest import Manifest, is_digest
-from model_store.pull import pull
-from model_store.reference import Resolved, parse_selector, resolve
-from model_store.remote import Remote
-from model_store.signing import Trust
-from model_store.verify import VerifiedModel
+from model_store.store.remote import Remote
+from model_store.transfer.cache import Cache
+from model_store.transfer.pull import pull
+from model_store.trust.manifest import Manifest, is_digest
+from model_store.trust.signing import Trust
+from model_store.trust.verify import VerifiedModel
 from service.settings import Settings
 
 
 @dataclass(frozen=True)
 class DesiredVersions:
-    """What the store, and the settings, ask for at one time."""
+    """The desired versions, by the store and the settings, at one time."""
 
     default: Resolved
-    """What answers a request that names no version."""
+    """The version of requests that name none."""
     labels: Mapping[str, Resolved]
-    """Where each label of the model points."""
+    """The version of each label."""
 
     def versions(self, loaded: Container[int] = ()) -> list[Resolved]:
-        """Return the distinct versions: the default one, those that live already, then by the names of their labels."""
+        """Return the distinct versions: the default one, then loaded ones, then by the names of their labels."""
         found: dict[int, Resolved] = {}
         for label in sorted(self.labels):
             found.setdefault(self.labels[label].version, self.labels[label])
@@ -38,13 +38,13 @@ class DesiredVersions:
         return [self.default, *sorted(others, key=lambda resolved: resolved.version not in loaded)]
 
     def targets(self) -> dict[str, int]:
-        """Return the version that each label is to lead to; an empty label stands for the default."""
+        """Return the version of each label; the empty label stands for the default."""
         return {"": self.default.version, **{label: found.version for label, found in self.labels.items()}}
 
     def limited(self, most: int, loaded: Container[int] = ()) -> tuple[DesiredVersions, list[Resolved]]:
-        """Return what remains when at most so many versions are served, and the versions left out.
+        """Return the desired versions limited to `most`, and the versions left out.
 
-        A version that lives is not left out for one that does not.
+        A loaded version is not left out in favour of one that is not loaded.
         """
         versions = self.versions(loaded)
         allowed = {resolved.version for resolved in versions[:most]}
@@ -75,10 +75,10 @@ class VersionSource:
         return Trust.from_file(key) if key else None
 
     def read(self) -> DesiredVersions:
-        """Ask the store what is wanted now; cheap where nothing has changed.
+        """Read the desired versions from the store; two small requests if nothing has changed.
 
         Raises:
-            NotFoundError: The store holds no such model, version or label; the message says what there is.
+            NotFoundError: The store holds no such model, version or label; the message lists what exists.
             StoreError: The store refused, or could not be reached.
         """
         name, selector = self._settings.model_name, parse_selector(self._settings.model_version)
@@ -89,7 +89,7 @@ class VersionSource:
         }
         if selector in labels:
             return DesiredVersions(labels[str(selector)], labels)
-        if isinstance(selector, int) or is_digest(selector):  # Stands for the same version for ever.
+        if isinstance(selector, int) or is_digest(selector):  # Always the same version.
             self._pinned = self._pinned or resolve(self._remote, name, selector)
             return DesiredVersions(self._pinned, labels)
         return DesiredVersions(resolve(self._remote, name, selector), labels)
@@ -107,7 +107,7 @@ class VersionSource:
         self._cache.remember(model, self._settings.model_version)
 
     def prune_cache(self, in_use: Collection[str]) -> None:
-        """Let go of the oldest versions in the cache beyond `MODEL_CACHE_VERSIONS`.
+        """Delete the oldest versions in the cache beyond `MODEL_CACHE_VERSIONS`.
 
         Args:
             in_use: Digests of all versions in memory.
@@ -118,10 +118,10 @@ class VersionSource:
         self._cache.shrink(self._settings.model_name, self._settings.model_cache_versions, in_use)
 
     def pull(self, resolved: Resolved) -> VerifiedModel:
-        """Bring the files that this machine needs into the cache, and return the proof that they are right.
+        """Pull the files that this machine needs into the cache, and return the proof that they are verified.
 
         Raises:
-            StoreError: They are not what was promised, not signed as they must be, or not to be had.
+            StoreError: They do not match their digests, are not signed as required, or are not available.
             LookupError: No variant of the version can be served here.
         """
         settings = self._settings
@@ -135,10 +135,10 @@ class VersionSource:
 
 
 def pull_default(settings: Settings) -> VerifiedModel:
-    """Pull the default version, or take the one that served last from the cache while the store is away.
+    """Pull the default version, or the one that served last from the cache while the store is unavailable.
 
     Raises:
-        StoreError: No verified version is to be had; the message says why.
+        StoreError: No verified version is available; the message says why.
         LookupError: No variant of the version can be served here.
     """
     source = VersionSource(settings)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.manifest import Variant
-from model_store.verify import VerifiedModel
+from model_store.trust.manifest import Variant
+from model_store.trust.verify import VerifiedModel
 
 
 class GoldenMismatchError(Exception):
-    """The engine does not give the answers that the model gave when it was packaged."""
+    """The engine does not reproduce the scores that the model gave when it was packaged."""
 
 
 def golden_pixels(model: VerifiedModel) -> NDArray[np.uint8]:
@@ -46,10 +46,10 @@ def check_golden(scores: NDArray[np.float32], model: VerifiedModel, variant: Var
                 f"its tolerance is {variant.tolerance:g}"
             )
         if scores[index].argmax() != expected[index].argmax() and _clear_winner(expected[index], variant.tolerance):
-            raise GoldenMismatchError(f"{variant.name} takes golden image {index} for another class")
+            raise GoldenMismatchError(f"{variant.name} has another top class for golden image {index}")
 
 
 def _clear_winner(scores: NDArray[np.float32], tolerance: float) -> bool:
-    """Tell whether the best class leads by more than the tolerance can turn round."""
+    """Return whether the lead of the best class is larger than the tolerance can reverse."""
     second, first = np.partition(scores, -2)[-2:]
     return bool(first - second > 2 * tolerance)

@@ -1,4 +1,4 @@
-"""A version of the model that is loaded: what the batcher runs, and what the edge is told of it."""
+"""A loaded version of the model: what the batcher runs, and what is reported to the edge."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.engine import Engine
-from model_store.manifest import Variant
-from model_store.verify import VerifiedModel
+from model_store.trust.manifest import Variant
+from model_store.trust.verify import VerifiedModel
 from service.batching.tuning import BatchProfile
 from service.core.serving_state import ModelInfo, VersionBatching
 
 
 @dataclass(eq=False)
 class LoadedVersion:
-    """A version in memory; the same number loaded anew is another one."""
+    """A version in memory; the same number loaded again is another object."""
 
     model: VerifiedModel
     variant: Variant
     engine: Engine
     profile: BatchProfile
-    """What is known of its costs on this machine."""
+    """Its learned costs on this machine."""
 
     @property
     def version(self) -> int:
@@ -34,7 +34,7 @@ class LoadedVersion:
         return self.engine.run(pixels, stream)
 
     def resembles(self, other: LoadedVersion) -> bool:
-        """Tell whether a batch costs as much as one of `other`: the same network, engine and input."""
+        """Return whether its batches cost as much as those of `other`: the same network, engine and input."""
         mine, its = self.model.manifest, other.model.manifest
         return (
             self.variant.name == other.variant.name
@@ -43,7 +43,7 @@ class LoadedVersion:
         )
 
     def describe_batching(self) -> VersionBatching:
-        """Return what has been learned of its batches."""
+        """Return its learned batching."""
         profile = self.profile
         return VersionBatching(
             version=self.version,
@@ -57,7 +57,7 @@ class LoadedVersion:
         )
 
     def describe(self, labels: tuple[str, ...]) -> ModelInfo:
-        """Return what an edge needs to know of it."""
+        """Return what an edge needs to serve it."""
         manifest = self.model.manifest
         return ModelInfo(
             name=self.model.model,

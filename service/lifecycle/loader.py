@@ -1,4 +1,4 @@
-"""One version from the store to its first answer: pull → load → warm → check, or the reason why not."""
+"""Load one version: pull → load → warm up → check, or the reason why not."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from engines.cpus import available_cpus
 from engines.engine import Engine
 from engines.registry import load_engine
 from engines.selection import choose_variant
+from model_store.catalog.reference import Resolved
 from model_store.errors import (
     AccessDeniedError,
     DiskError,
@@ -21,8 +22,7 @@ from model_store.errors import (
     StoreError,
     UnavailableError,
 )
-from model_store.reference import Resolved
-from model_store.verify import VerifiedModel
+from model_store.trust.verify import VerifiedModel
 from service.batching.batcher import Batcher
 from service.batching.calibration import batch_of, learn
 from service.batching.tuning import BatchProfile
@@ -38,11 +38,11 @@ from service.settings import Settings
 
 
 class LoadTimeoutError(Exception):
-    """An engine was not there in time."""
+    """An engine was not loaded in time."""
 
 
 _FINAL = (IntegrityError, GoldenMismatchError, LookupError, LoadCrashedError, LoadTimeoutError)
-"""What is wrong with the version itself: trying again would only take time from those that serve."""
+"""Errors of the version itself; a retry would fail again and take time from the versions that serve."""
 
 _CODES: tuple[tuple[type[Exception], str], ...] = (
     (IntegrityError, "DATA_LOSS"),
@@ -57,21 +57,21 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (LoadTimeoutError, "DEADLINE_EXCEEDED"),
     (LookupError, "FAILED_PRECONDITION"),
 )
-"""Canonical names of gRPC's statuses, which TensorFlow Serving gives as `error_code`."""
+"""Canonical gRPC status names, which TensorFlow Serving uses as `error_code`."""
 
 
 def error_code(error: Exception) -> str:
-    """Return the canonical name of what went wrong with a version."""
+    """Return the canonical status name of an error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), "INTERNAL")
 
 
 def is_final(error: Exception) -> bool:
-    """Tell whether the same version would fail again."""
+    """Return whether the same version would fail again."""
     return isinstance(error, _FINAL)
 
 
 class Loader:
-    """Brings versions into the memory of this process, and out of it."""
+    """Loads and unloads versions."""
 
     def __init__(self, settings: Settings, source: VersionSource, batcher: Batcher) -> None:
         self._settings = settings
@@ -79,35 +79,35 @@ class Loader:
         self._batcher = batcher
         self._threads = settings.engine_threads or available_cpus()
         self._guard = CrashLoopGuard(settings.model_cache_dir / ".loading")
-        self._remembered = ProfileStore(settings.model_cache_dir / ".learned", self._threads, settings.max_batch_size)
+        self._profiles = ProfileStore(settings.model_cache_dir / ".learned", self._threads, settings.max_batch_size)
 
     def reset(self) -> None:
-        """Try versions again that took the process with them."""
+        """Allow versions again that crashed the process."""
         self._guard.reset()
 
     async def load(
         self, resolved: Resolved, entered: Callable[[VersionState], None], loaded: Callable[[], list[LoadedVersion]]
     ) -> LoadedVersion:
-        """Take every step, in order, from the store to the check against the golden set.
+        """Take every step from the store to the check against the golden set.
 
-        Files, graph and weights are handled in other threads; what the engine runs takes its turn among the
+        Files, graph and weights are handled in other threads. The warm-up batches are queued like the
         batches of the versions that serve.
 
         Args:
             resolved: The version.
-            entered: Is told of each state.
-            loaded: Returns the versions that serve; one that is alike spares the measurement of batch sizes.
+            entered: Called with each state.
+            loaded: Returns the versions that serve; the profile of a similar one replaces the calibration.
 
         Raises:
-            Exception: Whatever stood in the way; nothing of the version is left in memory.
+            Exception: Whatever failed; nothing of the version stays in memory.
         """
         entered(VersionState.PULLING)
         model = await run_in_background(lambda: self._source.pull(resolved))
         with self._guard.loading(resolved.manifest_digest):
             entered(VersionState.LOADING)
-            served = await self._into_memory(model, parallel_compile=not loaded())
+            served = await self._load_engine(model, parallel_compile=not loaded())
             try:
-                await self._rehearse(served, entered, loaded)
+                await self._warm_up_and_check(served, entered, loaded)
             except BaseException:
                 await self.unload(served)
                 raise
@@ -115,18 +115,18 @@ class Loader:
         return served
 
     async def unload(self, served: LoadedVersion) -> None:
-        """Wait for the last batch of a version, then give its memory back."""
+        """Wait for the last batch of a version, then free its memory."""
         await self._batcher.drained(served)
         served.engine.close()
         await asyncio.to_thread(give_back_memory)
 
     async def _shrink(self, served: LoadedVersion) -> None:
-        """Give back what the largest batches of warm-up needed, beyond what those that pay will."""
+        """Free the memory of the largest warm-up batches."""
         await self._batcher.drained(served)
         served.engine.shrink()
         await asyncio.to_thread(give_back_memory)
 
-    async def _into_memory(self, model: VerifiedModel, *, parallel_compile: bool) -> LoadedVersion:
+    async def _load_engine(self, model: VerifiedModel, *, parallel_compile: bool) -> LoadedVersion:
         settings = self._settings
         variant = choose_variant(model.manifest, settings.engine, settings.precision, settings.max_accuracy_loss)
         pixels = golden_pixels(model)
@@ -135,37 +135,37 @@ class Loader:
             engine = load_engine(
                 model, variant, self._threads, settings.engine_streams, parallel_compile=parallel_compile
             )
-            # The very first run makes the kernels, ten times as long as the next: live batches need not wait for it.
+            # The first run creates the kernels, ten times as slow as the next; live batches do not wait for it.
             for stream in (None, *(range(engine.streams) if engine.streams > 1 else ())):
                 engine.run(pixels[:1], stream)
             return engine
 
-        # The threads that an engine starts are as low as the one that loads it, for ever.
+        # The threads of an engine inherit the niceness of the thread that loads it.
         try:
             engine = await asyncio.wait_for(run_in_background(load, WORK_NICENESS), settings.load_timeout_s)
-        except TimeoutError:  # The thread cannot be stopped; what it still makes is let go.
+        except TimeoutError:  # The thread cannot be stopped; its result is dropped.
             raise LoadTimeoutError(
                 f"{variant.name} was not loaded within LOAD_TIMEOUT_S={settings.load_timeout_s:g}"
             ) from None
         return LoadedVersion(model, variant, engine, BatchProfile(engine.streams))
 
-    async def _rehearse(
+    async def _warm_up_and_check(
         self, served: LoadedVersion, entered: Callable[[VersionState], None], loaded: Callable[[], list[LoadedVersion]]
     ) -> None:
-        """Warm a version up, then have it answer the golden set."""
+        """Warm a version up, then check it against the golden set."""
         entered(VersionState.WARMING)
         pixels = golden_pixels(served.model)
         alike = next((other.profile for other in loaded() if served.resembles(other)), None)
-        await self._warm(served, pixels, alike or await asyncio.to_thread(self._remembered.load, served))
+        await self._warm(served, pixels, alike or await asyncio.to_thread(self._profiles.load, served))
         entered(VersionState.CHECKING)
         results = [await self._batcher.run_warmup(served, pixels[at : at + 1]) for at in range(len(pixels))]
         check_golden(np.concatenate([result.scores for result in results]), served.model, served.variant)
 
     async def _warm(self, served: LoadedVersion, pixels: NDArray[np.uint8], known: BatchProfile | None) -> None:
-        """Learn the largest batch that pays, running every size on the way; or take over what was learned before.
+        """Calibrate the batch size, which runs every size; or reuse a known profile.
 
-        What is taken over is not measured again, and not every size is run: beside a version that serves, or before
-        the first answer of a process, all of them from 1 to 32 would take seconds.
+        A known profile is not measured again, and not every size is run: beside a version that serves, or before the
+        first response of a process, all sizes from 1 to 32 would take seconds.
         """
 
         async def run(batch: NDArray[np.uint8], streams: int) -> float:
@@ -189,4 +189,4 @@ class Loader:
             max_size=settings.max_batch_size,
             budget_s=settings.warmup_budget_s,
         )
-        await asyncio.to_thread(self._remembered.keep, served)
+        await asyncio.to_thread(self._profiles.keep, served)

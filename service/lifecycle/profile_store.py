@@ -1,4 +1,4 @@
-"""What warm-up has learned, kept beside the cached versions, so that the next start need not measure it again."""
+"""Batch profiles on disk, beside the cached versions, so that the next start does not calibrate again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Cost(BaseModel):
 
 
 class _Record(BaseModel):
-    """What is known of one kind of engine on one kind of machine."""
+    """The profile of one kind of engine on one kind of machine."""
 
     streams: Annotated[int, Field(ge=1, le=1024)]
     cost: _Cost
@@ -47,10 +47,10 @@ class _Record(BaseModel):
 
 
 class ProfileStore:
-    """A folder with a small file for each kind of engine and machine; what cannot be read is learned anew."""
+    """A folder with a small file per kind of engine and machine; an unreadable file leads to a new calibration."""
 
     def __init__(self, folder: Path, threads: int, max_batch_size: int) -> None:
-        """Keep what the learning depends on beside the engine.
+        """Keep what a profile depends on besides the engine.
 
         Args:
             folder: Where the files lie.
@@ -61,7 +61,7 @@ class ProfileStore:
         self._limits = f"{threads} threads, batches of {max_batch_size}"
 
     def load(self, served: LoadedVersion) -> BatchProfile | None:
-        """Return what an engine like this one has taught before on a machine like this one."""
+        """Return the stored profile of an equal engine on an equal machine, or None."""
         try:
             with self._path(served).open("rb") as file:
                 record = _Record.model_validate_json(file.read(_MAX_BYTES))
@@ -75,7 +75,7 @@ class ProfileStore:
         return profile
 
     def keep(self, served: LoadedVersion) -> None:
-        """Write down what an engine has taught; where that is not possible, the next start takes longer."""
+        """Store the profile of an engine; if that fails, the next start takes longer."""
         profile = served.profile
         path = self._path(served)
         try:
@@ -90,15 +90,15 @@ class ProfileStore:
             beside.write_text(record.model_dump_json())
             beside.replace(path)
         except (OSError, ValidationError) as error:
-            log.warning("What was learned of batches cannot be kept for the next start: %s", error)
+            log.warning("The batch profile cannot be stored for the next start: %s", error)
 
     def _path(self, served: LoadedVersion) -> Path:
-        """Return the file for everything that decides what a batch costs."""
+        """Return the file of everything that determines the cost of a batch."""
         manifest, variant = served.model.manifest, served.variant
         release = getattr(sys.modules.get(variant.engine), "__version__", "")  # Loaded, as the engine is.
         kind = (
             f"{manifest.architecture} {manifest.input.height} × {manifest.input.width}, {len(manifest.classes)}",
-            f"{variant.name} {release}, {served.engine.streams} lanes, {self._limits}",
+            f"{variant.name} {release}, {served.engine.streams} streams, {self._limits}",
             f"{platform.machine()} {platform.processor()} {' '.join(sorted(cpu_features()))}",
         )
         return self._folder / f"{hashlib.sha256(chr(10).join(kind).encode()).hexdigest()[:32]}.json"

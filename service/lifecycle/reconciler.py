@@ -1,11 +1,11 @@
-"""The life of the model's versions in the runner, from the remote store to the last answer.
+"""Reconcile the loaded versions with the labels in the store. This is the model path inside the runner.
 
     pulling (and verifying) → loading → warming → checking → available → draining → unloaded   (or failed)
 
-One task does all of it. It looks at the labels every now and then, and when it is told to; brings what they point to
-to life, one version after the other; leads requests to a new version only when every step before has succeeded; and
-lets the old one go only then. Whatever fails is said in the version's status, and what served before goes on serving.
-docs/adr/0002-versions-in-one-process.md tells why the versions share a process.
+One task does all of it. It polls the labels periodically and on request, loads the versions that they point to one
+after the other, routes requests to a new version only when every step has succeeded, and unloads the old version only
+then. A failure is recorded in the status of the version, and the previous version keeps serving.
+docs/adr/0002-versions-in-one-process.md explains why the versions share a process.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from model_store.catalog.reference import Resolved
 from model_store.errors import NotFoundError, StoreError, UnavailableError
-from model_store.reference import Resolved
 from service.batching.batcher import Batcher
 from service.core.errors import NotReadyError, ReloadFailedError, ServiceError
 from service.core.serving_state import RunnerState, VersionState, VersionStatus
@@ -35,45 +35,45 @@ log = logging.getLogger("bentoml.model")
 _FIRST_PAUSE_S = 1.0
 
 _DRAIN_S = 1.0
-"""How long a version that nothing leads to any more still answers edges that have not heard of it."""
+"""Seconds that a version without a label still serves edges that have not received the new state."""
 
 _RECORD_S = 5.0
-"""How long a stop waits for a disk to take which version served last."""
+"""Seconds that a stop waits until the disk has recorded which version served last."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What stood in the way of what the labels say."""
+    """Why the loaded versions are not those of the labels."""
 
     error: ServiceError
-    """What somebody who asked for a reload is told."""
-    passes: bool
-    """Whether it may pass by itself, so that trying again makes sense."""
+    """The error of a reload."""
+    transient: bool
+    """Whether a retry may succeed."""
 
     @classmethod
     def of(cls, problems: Sequence[Problem]) -> Problem | None:
-        """Return several problems as one that tells of all, or None where there are none."""
+        """Return several problems as one, or None if there are none."""
         if len(problems) < 2:
             return next(iter(problems), None)
         kind = type(next((one.error for one in problems if isinstance(one.error, NotReadyError)), problems[0].error))
-        return cls(kind("; ".join(str(one.error) for one in problems)), any(one.passes for one in problems))
+        return cls(kind("; ".join(str(one.error) for one in problems)), any(one.transient for one in problems))
 
 
 class ReconcilerObserver(VersionsObserver, Protocol):
-    """Who is told of what happens; the metrics are one."""
+    """Receives the events of the reconciler; the metrics implement it."""
 
     def version_failed(self, model: str, status: VersionStatus) -> None:
-        """A version could not be brought to life."""
+        """Record that a version could not be loaded."""
 
-    def store_asked(self, model: str, answered: bool) -> None:
-        """The store was asked what the labels point to."""
+    def store_polled(self, model: str, answered: bool) -> None:
+        """Record a poll of the labels in the store."""
 
-    def wanted(self, model: str, versions: Mapping[str, int]) -> None:
-        """The store wants each label, or under an empty one the default, to lead to this version."""
+    def desired_changed(self, model: str, versions: Mapping[str, int]) -> None:
+        """Record which version each label has in the store; the empty label is the default version."""
 
 
 class Reconciler:
-    """Keeps what is served at what the labels in the store say."""
+    """Keeps the loaded versions in line with the labels in the store."""
 
     def __init__(self, settings: Settings, observer: ReconcilerObserver, batcher: Batcher) -> None:
         self.versions = VersionRegistry(settings.model_name, observer)
@@ -82,7 +82,7 @@ class Reconciler:
         self._source = VersionSource(settings)
         self._loader = Loader(settings, self._source, batcher)
         self._permanently_failed: set[str] = set()
-        """Digests of manifests whose versions would fail again."""
+        """Digests of the manifests of versions that would fail again."""
         self._wake = asyncio.Event()
         self._reloads: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
@@ -91,15 +91,15 @@ class Reconciler:
 
     @property
     def ready(self) -> bool:
-        """Tell whether a checked version answers requests that name none."""
+        """Return whether a checked default version serves."""
         return self.versions.default is not None
 
     def start(self) -> None:
-        """Begin to pull and load, beside whatever else the process does."""
+        """Start the task that pulls and loads."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Give up what is under way, then unload; the batcher must have stopped before."""
+        """Cancel the task, then unload all versions; the batcher must have stopped before."""
         tasks = [task for task in (self._task, *self._draining.values()) if task]
         for task in tasks:
             task.cancel()
@@ -111,11 +111,11 @@ class Reconciler:
             await self._unload(served)
 
     async def reload(self) -> RunnerState:
-        """Look at the labels now, try again what failed, and return once all of it is done.
+        """Poll the labels now, retry failed versions, and return once that is done.
 
         Raises:
             ReloadFailedError: A version that a label points to cannot be served; the message says why.
-            NotReadyError: The store cannot be asked.
+            NotReadyError: The store cannot be reached.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reloads.append(done)
@@ -133,12 +133,12 @@ class Reconciler:
                     self._permanently_failed.clear()
                     await asyncio.to_thread(self._loader.reset)
                 problem = await self._follow_labels()
-            except Exception as error:  # Nothing may end this task, or no label would ever be followed again.
+            except Exception as error:  # This task must not end, or labels would never be followed again.
                 problem = self._report("following the labels failed", error)
             for reload in reloads:
                 if not reload.done():
                     reload.set_exception(problem.error) if problem else reload.set_result(None)
-            if (problem and problem.passes) or not self.ready:
+            if (problem and problem.transient) or not self.ready:
                 wait_s, pause_s = pause_s, min(pause_s * 2, self._settings.load_retry_max_s)
             else:
                 wait_s, pause_s = self._settings.model_poll_s, _FIRST_PAUSE_S
@@ -146,18 +146,18 @@ class Reconciler:
                 await asyncio.wait_for(self._wake.wait(), wait_s or None)
 
     async def _follow_labels(self) -> Problem | None:
-        """Do what the labels say; return what stood in the way, where something did."""
+        """Load and route the versions that the labels point to; return what failed, if anything did."""
         try:
-            wanted = await asyncio.to_thread(self._source.read)
-        except Exception as error:  # Whatever it is, the process stays up, says so, and serves what it has.
-            self._observer.store_asked(self.versions.model, False)
+            desired = await asyncio.to_thread(self._source.read)
+        except Exception as error:  # Whatever it is, the process stays up and serves the versions it has.
+            self._observer.store_polled(self.versions.model, False)
             problem = self._report("what to serve cannot be read from the store", error)
             await self._fall_back()
             return problem
-        self._observer.store_asked(self.versions.model, True)
-        self._observer.wanted(self.versions.model, wanted.targets())
+        self._observer.store_polled(self.versions.model, True)
+        self._observer.desired_changed(self.versions.model, desired.targets())
         loaded = {served.version for served in self.versions.loaded()}
-        allowed, left_out = wanted.limited(self._settings.max_versions, loaded)
+        allowed, left_out = desired.limited(self._settings.max_versions, loaded)
         problems: list[Problem] = []
         for resolved in allowed.versions():
             if failed := await self._load_version(resolved):
@@ -170,19 +170,19 @@ class Reconciler:
         return Problem.of(problems)
 
     async def _load_version(self, resolved: Resolved) -> Problem | None:
-        """Make a version available unless it is; return why it is not, where that failed."""
+        """Load a version unless it is available; return why that failed, if it did."""
         if self.versions.serves(resolved):
             return None
         status = self.versions.status(resolved)
         if resolved.manifest_digest in self._permanently_failed and self.ready:
             text = f"{_named(resolved)} cannot be served: {status.error_message}"
-            return Problem(ReloadFailedError(text), passes=False)
+            return Problem(ReloadFailedError(text), transient=False)
         started = time.monotonic()
         try:
             served = await self._loader.load(
                 resolved, lambda state: self.versions.enter(status, state), self.versions.loaded
             )
-        except Exception as error:  # A version that cannot be served must not end those that are.
+        except Exception as error:  # A failed version must not affect those that serve.
             self.versions.enter(status, VersionState.FAILED, error_code(error), str(error))
             self._observer.version_failed(self.versions.model, status)
             if is_final(error):
@@ -190,7 +190,7 @@ class Reconciler:
             return self._report(f"{_named(resolved)} cannot be served", error)
         before = self.versions.add(served, status, time.monotonic() - started)
         log.info(
-            "%s: version %d is available: %s, %d at once in batches of at most %d, %.1f ms a lone image",
+            "%s: version %d is available: %s, streams=%d, batch_size=%d, %.1f ms for a single image",
             self.versions.model,
             served.version,
             served.variant.name,
@@ -198,33 +198,33 @@ class Reconciler:
             served.profile.batch_size,
             1000 * served.profile.alone.latency_s(1),
         )
-        if before:  # The same number with other bytes: somebody has made the store anew.
+        if before:  # The same number with another digest: the store was recreated.
             await self._loader.unload(before)
         return None
 
     async def _fall_back(self, failed: Resolved | None = None) -> None:
-        """Serve the version that served here last, where nothing answers by default yet."""
+        """Serve the version that served last, unless a default version serves."""
         if self.ready:
             return
         try:
             resolved = await asyncio.to_thread(self._source.last_served)
         except StoreError as error:
-            log.warning("%s: which version served here last cannot be read: %s", self.versions.model, error)
+            log.warning("%s: the record of the version that served last cannot be read: %s", self.versions.model, error)
             return
         if resolved is None or (failed and failed.manifest_digest == resolved.manifest_digest):
             return
         if not await self._load_version(resolved):
-            log.warning("%s: version %d, which served here last, serves on", self.versions.model, resolved.version)
+            log.warning("%s: falling back to version %d, which served last", self.versions.model, resolved.version)
             self.versions.route(resolved.version, self.versions.labels)
 
-    async def _route(self, wanted: DesiredVersions) -> None:
-        """Lead default and labels to what is wanted, as far as that lives; let go what nothing leads to then."""
+    async def _route(self, desired: DesiredVersions) -> None:
+        """Route default and labels to the desired versions that are loaded; drain the versions without a route."""
         default, labels = self.versions.default, dict(self.versions.labels)
         before = default
-        if self.versions.serves(wanted.default):
-            default = wanted.default.version
-        labels = {label: version for label, version in labels.items() if label in wanted.labels}
-        labels |= {label: found.version for label, found in wanted.labels.items() if self.versions.serves(found)}
+        if self.versions.serves(desired.default):
+            default = desired.default.version
+        labels = {label: version for label, version in labels.items() if label in desired.labels}
+        labels |= {label: found.version for label, found in desired.labels.items() if self.versions.serves(found)}
         self.versions.route(default, labels)
         unreferenced = self.versions.unreferenced()
         for served in unreferenced:
@@ -237,7 +237,7 @@ class Reconciler:
             await self._record_last_served(self.versions.get(default))
 
     async def _drain(self, served: LoadedVersion) -> None:
-        """Let a version answer what is under way, then unload it; cancelled where it is wanted again before."""
+        """Let a version finish its requests, then unload it; cancelled if a label points to it again."""
         self.versions.enter(self._status(served), VersionState.DRAINING)
         await asyncio.sleep(_DRAIN_S)
         del self._draining[served]
@@ -249,7 +249,7 @@ class Reconciler:
         self.versions.removed(served)
 
     async def _record_last_served(self, served: LoadedVersion) -> None:
-        """Keep for the next start which version serves; done even if this one is told to stop at the same moment."""
+        """Record for the next start which version serves; completed even if the process stops at the same moment."""
         try:
             self._recording = asyncio.ensure_future(asyncio.to_thread(self._source.record_last_served, served.model))
             await asyncio.shield(self._recording)
@@ -257,28 +257,28 @@ class Reconciler:
             await run_in_background(lambda: self._source.prune_cache(in_use))
         except StoreError as error:
             log.warning(
-                "%s: after a restart version %d may not be found: %s", served.model.model, served.version, error
+                "%s: version %d is not recorded as the last served one: %s", served.model.model, served.version, error
             )
 
     def _leave_out(self, resolved: Resolved) -> Problem:
-        """Say in the status of a version that there are too many of them."""
+        """Record in the status of a version that there are too many versions."""
         status = self.versions.status(resolved)
-        text = f"more versions are labelled than MAX_VERSIONS={self._settings.max_versions} lets be served"
+        text = f"more versions are labelled than MAX_VERSIONS={self._settings.max_versions} allows"
         if not self.versions.serves(resolved) and status.error_message != text:
             self.versions.enter(status, VersionState.FAILED, "RESOURCE_EXHAUSTED", text)
             self._observer.version_failed(self.versions.model, status)
             log.error("%s: %s cannot be served: %s", resolved.model, _named(resolved), text)
-        return Problem(ReloadFailedError(f"{_named(resolved)} cannot be served: {text}"), passes=False)
+        return Problem(ReloadFailedError(f"{_named(resolved)} cannot be served: {text}"), transient=False)
 
     def _report(self, what: str, error: Exception) -> Problem:
-        """Log what stood in the way, and keep it for those who ask why nothing answers."""
+        """Log what failed, and keep it as the reason why nothing serves."""
         hint = " (publish one, or correct MODEL_VERSION or MODEL_STORE_URL)" if isinstance(error, NotFoundError) else ""
         text = f"{what}: {error}{hint}"
         expected = isinstance(error, StoreError) or is_final(error)
         log.error("%s: %s", self.versions.model, text, exc_info=not expected)
         self.versions.wait_for(text)
-        away = isinstance(error, UnavailableError)
-        return Problem(NotReadyError(text) if away else ReloadFailedError(text), passes=not is_final(error))
+        unavailable = isinstance(error, UnavailableError)
+        return Problem(NotReadyError(text) if unavailable else ReloadFailedError(text), transient=not is_final(error))
 
     def _status(self, served: LoadedVersion) -> VersionStatus:
         model = served.model

@@ -1,4 +1,4 @@
-"""The versions that a runner knows: the state of each, where default and labels lead, and what changed when."""
+"""The versions that a runner knows: their states, and the routes of the default and the labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from model_store.reference import Resolved
+from model_store.catalog.reference import Resolved
 from service.core.errors import ModelNotFoundError, NotReadyError
 from service.core.serving_state import RunnerState, VersionBatching, VersionState, VersionStatus
 from service.lifecycle.loaded_version import LoadedVersion
@@ -15,24 +15,24 @@ from service.lifecycle.loaded_version import LoadedVersion
 log = logging.getLogger("bentoml.model")
 
 _KEPT = 16
-"""Versions of which the status tells, those that are gone or have failed included."""
+"""Versions in the status, including unloaded and failed ones."""
 
 
 class VersionsObserver(Protocol):
-    """Who is told of every change; the metrics are one."""
+    """Receives every change; the metrics implement it."""
 
     def version_changed(self, model: str, status: VersionStatus) -> None:
-        """A version entered another state."""
+        """Record the new state of a version."""
 
     def version_available(self, model: str, batching: VersionBatching, seconds: float) -> None:
-        """A version went live, so many seconds after its first step."""
+        """Record that a version is available, so many seconds after its load began."""
 
-    def routed(self, model: str, label: str, version: int) -> None:
-        """A label, or under an empty one the default, leads to this version now; 0 where it leads nowhere any more."""
+    def label_routed(self, model: str, label: str, version: int) -> None:
+        """Record the version that a label routes to; the empty label is the default, 0 means none."""
 
 
 class VersionRegistry:
-    """What is in memory, and what leads there. Changed by the life cycle, read by requests, all in one thread."""
+    """Loaded versions and their routes. Written by the reconciler, read by requests, all in one thread."""
 
     def __init__(self, model: str, observer: VersionsObserver) -> None:
         self.model = model
@@ -46,11 +46,11 @@ class VersionRegistry:
         self._subscribers: list[Callable[[], None]] = []
 
     def get(self, version: int) -> LoadedVersion:
-        """Return the version that answers under this number.
+        """Return the loaded version of this number.
 
         Raises:
-            NotReadyError: Nothing is available yet; the message says what is waited for.
-            ModelNotFoundError: Something is, but not this version.
+            NotReadyError: No version is available yet; the message says why.
+            ModelNotFoundError: Others are available, but not this version.
         """
         if version in self._served:
             return self._served[version]
@@ -59,21 +59,21 @@ class VersionRegistry:
         raise ModelNotFoundError(f"version {version} is not available")
 
     def serves(self, resolved: Resolved) -> bool:
-        """Tell whether exactly this version, by number and digest, is in memory."""
+        """Return whether exactly this version, by number and digest, is loaded."""
         served = self._served.get(resolved.version)
         return served is not None and served.model.digest == resolved.manifest_digest
 
     def loaded(self) -> list[LoadedVersion]:
-        """Return the versions in memory."""
+        """Return the loaded versions."""
         return list(self._served.values())
 
     def unreferenced(self) -> list[LoadedVersion]:
-        """Return the versions in memory that nothing leads to."""
-        led_to = {self.default, *self.labels.values()}
-        return [served for version, served in self._served.items() if version not in led_to]
+        """Return the loaded versions without a route."""
+        routed = {self.default, *self.labels.values()}
+        return [served for version, served in self._served.items() if version not in routed]
 
     def describe(self) -> RunnerState:
-        """Return what is known of every version, and what answers."""
+        """Return the state of every version, and the routes."""
         statuses = [self._statuses[version] for version in sorted(self._statuses, reverse=True)]
         return RunnerState(
             name=self.model,
@@ -88,16 +88,16 @@ class VersionRegistry:
         )
 
     def subscribe(self, changed: Callable[[], None]) -> None:
-        """Have `changed` called after every change, before anything else happens in this thread."""
+        """Call `changed` synchronously after every change."""
         self._subscribers.append(changed)
 
     def wait_for(self, what: str) -> None:
-        """Record what is waited for while nothing is available."""
+        """Record why no version is available."""
         self.waiting_for = what
         self._notify()
 
     def status(self, resolved: Resolved) -> VersionStatus:
-        """Return the status of a version, a new one where it is not known."""
+        """Return the status of a version; a new one if it is unknown."""
         known = self._statuses.get(resolved.version)
         if known is None or known.digest != resolved.manifest_digest:
             known = VersionStatus(version=resolved.version, digest=resolved.manifest_digest)
@@ -108,7 +108,7 @@ class VersionRegistry:
     def enter(
         self, status: VersionStatus, state: VersionState, error_code: str = "OK", error_message: str = ""
     ) -> None:
-        """Put a version into a state, and tell everybody."""
+        """Set the state of a version, and notify the subscribers."""
         status.state, status.error_code, status.error_message = state, error_code, error_message
         if state != VersionState.FAILED:
             self.waiting_for = f"version {status.version} is {state}"
@@ -116,7 +116,7 @@ class VersionRegistry:
         self._notify()
 
     def add(self, served: LoadedVersion, status: VersionStatus, seconds: float) -> LoadedVersion | None:
-        """Make a version available; return the one that had its number before, if one did."""
+        """Make a version available; return the one that had its number before, if any."""
         before = self._served.get(served.version)
         self._served[served.version] = served
         self.enter(status, VersionState.AVAILABLE)
@@ -124,37 +124,37 @@ class VersionRegistry:
         return before
 
     def remove(self, served: LoadedVersion) -> None:
-        """Let no request find a version any more."""
+        """Remove a version, so that no request finds it."""
         if self._served.get(served.version) is served:
             del self._served[served.version]
         self._notify()
 
     def removed(self, served: LoadedVersion) -> None:
-        """Record that a version is out of memory, unless it is on its way back already."""
+        """Record that a version is unloaded, unless it is being loaded again."""
         status = self._statuses.get(served.version)
         if status and status.state == VersionState.DRAINING:
             self.enter(status, VersionState.UNLOADED)
 
     def route(self, default: int | None, labels: Mapping[str, int]) -> None:
-        """Lead requests to other versions, all at once."""
+        """Change all routes at once."""
         before: dict[str, int | None] = {"": self.default, **self.labels}
         self.default, self.labels = default, dict(labels)
         for label, version in {"": default, **labels}.items():
             was = before.get(label)
             if version is not None and was != version:
                 what = f"label {label!r}" if label else "the default"
-                log.info("%s: %s leads to version %d (before: %s)", self.model, what, version, was or "none")
-                self._observer.routed(self.model, label, version)
+                log.info("%s: %s routes to version %d (before: %s)", self.model, what, version, was or "none")
+                self._observer.label_routed(self.model, label, version)
         for label in before.keys() - {"", *labels}:
             log.warning("%s: label %r is not served any more (before: version %s)", self.model, label, before[label])
-            self._observer.routed(self.model, label, 0)
+            self._observer.label_routed(self.model, label, 0)
         if before != {"": default, **labels}:
             self._notify()
 
     def close(self) -> None:
-        """Lead nowhere any more, as the process ends: that is nobody's decision about labels, and has no line."""
+        """Remove all routes at the end of the process, without log lines: no label was moved."""
         for label in self.labels:
-            self._observer.routed(self.model, label, 0)
+            self._observer.label_routed(self.model, label, 0)
         self.default, self.labels = None, {}
         self._notify()
 

@@ -1,1 +1,1 @@
-"""What is served over HTTP: one package or module for each API."""
+"""The APIs served over HTTP: a package or module for each; `apis` lists them."""

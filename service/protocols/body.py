@@ -12,6 +12,7 @@ class Body(BaseModel):
 
 
 class Error(Body):
-    """Why a request was not answered."""
+    """An error."""
 
     error: str
+    """The reason; it names the field or the limit."""

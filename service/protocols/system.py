@@ -1,55 +1,57 @@
-"""Endpoints that belong to no inference protocol: readiness, metrics, and the description of the API."""
+"""Probes and metrics, which belong to no inference protocol."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from service.edge.data_plane import DataPlane
+from service.edge.runner_client import RunnerClient
 from service.http.endpoints import JsonEndpoint
-from service.protocols.openapi import INDEX_PAGE, openapi_document
+from service.http.http_edge import HttpEdge
+from service.protocols.description import Describer, Description
 from service.telemetry import metrics
 
 
 class System:
-    """The endpoints."""
+    """Readiness and metrics; `/livez` is BentoML's own."""
 
-    def __init__(self, plane: DataPlane) -> None:
-        self._plane = plane
+    def __init__(self, edge: HttpEdge) -> None:
+        self._runner: RunnerClient = edge.runner
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
             Route("/readyz", JsonEndpoint(self.ready), methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
-            Route("/docs.json", self.openapi, methods=["GET"]),
-            Route("/favicon.ico", self.favicon, methods=["GET"]),
-            Route("/", self.index, methods=["GET"]),
         ]
 
+    def describe(self, describer: Describer) -> Description:
+        """Return the description of the probes and of the metrics."""
+
+        def get(operation_id: str, summary: str, *errors: str) -> dict[str, Any]:
+            text = {"text/plain": {"schema": {"type": "string"}}}
+            return {"get": describer.operation(operation_id, summary, text, *errors, access=None)}
+
+        paths = {
+            "/livez": get("live", "Whether the process runs"),
+            "/readyz": get("ready", "Whether a checked version is available", "503"),
+            "/metrics": get("metrics", "Metrics in Prometheus' text format"),
+        }
+        return Description("System", "Probes and metrics, which need no key.", paths)
+
     async def ready(self, _: Request) -> Response:
-        """Respond with 200 while a checked version serves.
+        """Respond with 200 while a checked version is available.
 
         Raises:
-            NotReadyError: None does; the message says what is waited for.
+            NotReadyError: None is; the message gives the reason.
         """
-        (await self._plane.runner.state()).require_ready()
+        (await self._runner.state()).require_ready()
         return Response(b"ready\n", media_type="text/plain")
 
     async def metrics(self, _: Request) -> Response:
         """Respond with the metrics of edge and runner, in Prometheus' text format."""
-        text = metrics.exposition(ready=self._plane.runner.ready)
+        text = metrics.exposition(ready=self._runner.ready)
         return Response(text, headers={"content-type": metrics.CONTENT_TYPE})
-
-    async def openapi(self, _: Request) -> Response:
-        """Respond with the OpenAPI description of this API."""
-        return JSONResponse(openapi_document(self._plane.settings))
-
-    async def favicon(self, _: Request) -> Response:
-        """Respond that there is no icon; browsers ask for one."""
-        return Response(status_code=204)
-
-    async def index(self, _: Request) -> Response:
-        """Respond with a page that shows the description and can send its requests."""
-        return HTMLResponse(INDEX_PAGE)

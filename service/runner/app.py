@@ -74,7 +74,7 @@ class Runner:
     async def _publish(self) -> None:
         """Record the state of the batcher at intervals: doing so at every change would cost each request."""
         while True:
-            self._metrics.batching(self._model, self.describe_batching())
+            self._metrics.batching_changed(self._model, self.describe_batching())
             await asyncio.sleep(_PUBLISH_S)
 
     def enqueue(self, request: InferenceRequest) -> QueuedRequest:

@@ -24,7 +24,7 @@ class Watchdog:
     """Looks after this process from inside."""
 
     def __init__(self, stuck: Callable[[], str | None]) -> None:
-        """Keep what tells why the process cannot go on, or None while it can."""
+        """Keep the function that returns why the process cannot continue, or None."""
         self._stuck = stuck
 
     async def run(self) -> None:

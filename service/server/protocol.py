@@ -1,4 +1,8 @@
-"""One caller's connection: uvicorn's HTTP/1.1, with bounds and in a form for which it has no settings."""
+"""The HTTP/1.1 protocol of a connection: uvicorn's, with limits and timeouts for which uvicorn has no settings.
+
+It overrides methods and uses attributes that uvicorn does not document; `tests/service/server/test_protocol.py` fails
+when a release of uvicorn moves them. The only other place is `transport.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,65 +16,65 @@ import orjson
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.http.request_body import BROKEN
+from service.http.request_body import INVALID_BODY
 from service.server.transport import ResponseTransport
 from service.telemetry.request_log import finish
 from service.telemetry.request_record import RequestRecord
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Of a head, of what stands behind a body in chunks, and between the chunks; what one read brings may exceed it."""
+"""Limit of a request head, of chunk headers and of trailers; exceeded by at most one read."""
 
-_FIRST_S = 60.0
-"""How long a connection may stay without a request; gateways open some in advance."""
+_FIRST_REQUEST_TIMEOUT_S = 60.0
+"""Time until the first request of a connection; gateways open some in advance."""
 
-_HEAD_S = 10.0
-"""How long a head may take, once it has begun."""
+_HEAD_TIMEOUT_S = 10.0
+"""Time from the first byte of a head to its end."""
 
-_LINGER_S = 5.0
-"""How long what is left of a request is still taken, and thrown away, once its answer has ended the connection."""
+_LINGER_TIMEOUT_S = 5.0
+"""Time for which the rest of a request is read and discarded after the response that closes the connection."""
 
-_TAKE_S = 20.0
-"""How long a caller may leave an answer lying."""
+_WRITE_TIMEOUT_S = 20.0
+"""Time for which a client may leave a response unread."""
 
-_MOST_AHEAD = 16
-"""Requests that may come before the one ahead of them is answered; browsers and clients send none."""
+_MAX_PIPELINED = 16
+"""Pipelined requests behind the one in progress; browsers and HTTP clients send none."""
 
-_KEEP_S = 75.0
-"""How long a connection stays after an answer.
+_KEEP_ALIVE_S = 75.0
+"""Time for which an idle connection is kept after a response.
 
-Longer than gateways keep theirs (60 s), so that none sends a request, which it may not repeat, into one that is being
-closed; uvicorn's 5 s are for callers on the open Internet.
+Longer than gateways keep theirs (60 s): otherwise a gateway may send a request, which it must not retry, on a
+connection that is just being closed. uvicorn's 5 s are meant for clients on the open Internet.
 """
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Reads requests, and closes where nothing comes of it: heads without an end, callers who send or take nothing.
+    """Parses requests, and closes connections that are idle, or whose client stalls in a head or in reading a response.
 
-    All of this is before admission: nobody has been asked for a key yet, and no deadline runs.
+    All of this happens before admission: no API key has been checked yet, and no deadline runs.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.timeout_keep_alive = _KEEP_S  # type: ignore[assignment]
-        self.ws_protocol_class = None  # No route speaks WebSocket; a request for it is a request like others.
-        self._unread = 0
-        """Bytes since the last that were part of something complete, or of a body."""
-        self._due = math.inf
-        """When nothing has come of it, on the loop's clock."""
+        self.timeout_keep_alive = _KEEP_ALIVE_S  # type: ignore[assignment]
+        self.ws_protocol_class = None  # No route speaks WebSocket; such a request is handled like any other.
+        self._incomplete = 0
+        """Bytes received since the last complete head or part of a body."""
+        self._expires_at = math.inf
+        """When the idle timer expires, on the clock of the event loop."""
         self._idle_timer: asyncio.TimerHandle | None = None
-        """Rings when that is due, or before; then it is set anew. To set one for each request costs more."""
-        self._left_lying: asyncio.TimerHandle | None = None
-        self._broken = False
-        """Whether the body that comes is no HTTP, so that all behind it means nothing."""
+        """Fires at `_expires_at` or before, and is then restarted; one timer for each request would cost more."""
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._invalid = False
+        """Whether a body was not valid HTTP, so that nothing after it can be parsed."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, and wait for the first request."""
-        self._answers = ResponseTransport(transport, _TAKE_S, _LINGER_S)
-        super().connection_made(self._answers)  # type: ignore[arg-type]
-        self._wait(_FIRST_S)
+        """Start the timeout for the first request."""
+        self._response_transport = ResponseTransport(transport, _WRITE_TIMEOUT_S, _LINGER_TIMEOUT_S)
+        super().connection_made(self._response_transport)  # type: ignore[arg-type]
+        self._set_timeout(_FIRST_REQUEST_TIMEOUT_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Release what the connection holds."""
         self._reset_timer()
         self._start_timer()
         self.resume_writing()
@@ -78,109 +82,111 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless what came before makes no sense without an end."""
-        if self._broken:
+        """Parse what was received, within the limits of a head."""
+        if self._invalid:
             return
-        self._unread += len(data)
+        self._incomplete += len(data)
         super().data_received(data)
-        if not self._unread or self._broken or self.transport.is_closing():
+        if not self._incomplete or self._invalid or self.transport.is_closing():
             return
-        if self._unread > MAX_HEAD_BYTES:
-            self._refuse(
+        if self._incomplete > MAX_HEAD_BYTES:
+            self._reject(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head is over the limit of {MAX_HEAD_BYTES} bytes"
             )
-        elif self._unread == len(data) and not self._has_rest():  # It has begun with these.
-            self._wait(_HEAD_S)
+        elif self._incomplete == len(data) and not self._discards_body():  # The first bytes of a head.
+            self._set_timeout(_HEAD_TIMEOUT_S)
 
     def on_headers_complete(self) -> None:
-        """Begin to answer."""
+        """Start to handle the request."""
         self._reset_timer()
-        self._answers.receiving = True
+        self._response_transport.receiving = True
         if self.parser.should_upgrade() and not self._should_upgrade() and _has_body(self.headers):
-            self._refuse(
+            self._reject(
                 HTTPStatus.BAD_REQUEST,
-                "Upgrade: this is HTTP/1.1 only, and would lose the body of a request that asks for more; send it "
+                "Upgrade: only HTTP/1.1 is supported, and the body of a request to upgrade would be lost; send it "
                 "without (in Java choose HttpClient.Version.HTTP_1_1)",
             )
             raise ValueError("a body that cannot be read")
         super().on_headers_complete()
-        if len(self.pipeline) > _MOST_AHEAD:
+        if len(self.pipeline) > _MAX_PIPELINED:
             self.transport.abort()
-            raise ValueError(f"more than {_MOST_AHEAD} requests before the first is answered")
+            raise ValueError(f"more than {_MAX_PIPELINED} requests before the first is answered")
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
-        self._unread = 0
-        if not self.cycle.response_complete:  # How long a body may take, who answers the request sees to.
-            self._due = math.inf
+        """Pass on a part of the body."""
+        self._incomplete = 0
+        if not self.cycle.response_complete:  # The endpoint limits the time of its body.
+            self._expires_at = math.inf
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Take the end of the request."""
+        """Note the end of the request."""
         self._reset_timer()
-        self._answers.receiving = False
+        self._response_transport.receiving = False
         super().on_message_complete()
         if not self.cycle.response_complete:
             return
         if self.transport.is_closing():
-            self._answers.finish()
+            self._response_transport.finish()
         else:
-            self._wait(_KEEP_S)  # uvicorn's clock for idle connections stopped when this came.
+            self._set_timeout(_KEEP_ALIVE_S)  # uvicorn's own timer stopped when this request came.
 
     def on_response_complete(self) -> None:
-        """Go over to the next request; what is left of this one is not waited for as if it mattered."""
+        """Go on to the next request; the rest of this one is discarded, within the timeout of a head."""
         super().on_response_complete()
-        if self._has_rest():
+        if self._discards_body():
             self.flow.resume_reading()
-            self._wait(_HEAD_S)
+            self._set_timeout(_HEAD_TIMEOUT_S)
 
     def pause_writing(self) -> None:
-        """Stop sending, and give the caller some time to take what was sent."""
+        """Stop sending, and start the timeout for the client to read."""
         super().pause_writing()
-        self._left_lying = self.loop.call_later(_TAKE_S, self.transport.abort)
+        self._write_timer = self.loop.call_later(_WRITE_TIMEOUT_S, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Send on."""
-        if self._left_lying:
-            self._left_lying.cancel()
-            self._left_lying = None
+        """Continue to send."""
+        if self._write_timer:
+            self._write_timer.cancel()
+            self._write_timer = None
         super().resume_writing()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # Says less than ours.
-        """Refuse what is no HTTP, as a body by the request that it belongs to."""
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # The error message says more.
+        """Reject what is not valid HTTP; an invalid body is rejected by the response to its request."""
         if self.transport.is_closing():
             return
-        if self._answers.receiving and self.cycle.more_body and not self.cycle.response_complete:
-            self._broken = True
-            cast(Scope, self.cycle.scope)[BROKEN] = True
+        if self._response_transport.receiving and self.cycle.more_body and not self.cycle.response_complete:
+            self._invalid = True
+            cast(Scope, self.cycle.scope)[INVALID_BODY] = True
             self.cycle.keep_alive = self.cycle.more_body = False
             self.cycle.message_event.set()
             return
-        self._refuse(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request")
+        self._reject(HTTPStatus.BAD_REQUEST, "this is not an HTTP/1.1 request")
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Leave it at the answer; uvicorn would write a line of its own."""
+        """Log nothing; the response says enough."""
 
-    def _has_rest(self) -> bool:
-        """Tell whether the newest request is answered, and still coming."""
-        return self._answers.receiving and self.cycle.response_complete
+    def _discards_body(self) -> bool:
+        """Return whether the newest request was responded to, and its body is still being received."""
+        return self._response_transport.receiving and self.cycle.response_complete
 
-    def _wait(self, seconds: float) -> None:
-        self._due = self.loop.time() + seconds
-        if self._idle_timer is None or self._idle_timer.when() > self._due:
+    def _set_timeout(self, seconds: float) -> None:
+        self._expires_at = self.loop.time() + seconds
+        if self._idle_timer is None or self._idle_timer.when() > self._expires_at:
             self._start_timer()
 
     def _reset_timer(self) -> None:
-        self._unread = 0
-        self._due = math.inf
+        self._incomplete = 0
+        self._expires_at = math.inf
 
     def _start_timer(self) -> None:
         if self._idle_timer:
             self._idle_timer.cancel()
-        self._idle_timer = None if self._due == math.inf else self.loop.call_at(self._due, self._on_timeout)
+        self._idle_timer = (
+            None if self._expires_at == math.inf else self.loop.call_at(self._expires_at, self._on_timeout)
+        )
 
     def _on_timeout(self) -> None:
-        if self.loop.time() < self._due:
+        if self.loop.time() < self._expires_at:
             self._start_timer()
         else:
             self._idle_timer = None
@@ -189,15 +195,15 @@ class HttpProtocol(HttpToolsProtocol):
     def _close_idle(self) -> None:
         if self.transport.is_closing():
             return
-        if self._unread and not self._has_rest():
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"the head did not arrive within {_HEAD_S:.0f} s")
+        if self._incomplete and not self._discards_body():
+            self._reject(HTTPStatus.REQUEST_TIMEOUT, f"the head did not arrive within {_HEAD_TIMEOUT_S:.0f} s")
         else:
-            self._answers.finish()
+            self._response_transport.finish()
 
-    def _refuse(self, status: HTTPStatus, text: str) -> None:
+    def _reject(self, status: HTTPStatus, text: str) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle and not self.cycle.response_complete:  # It would stand before, or in, that answer.
+        if self.cycle and not self.cycle.response_complete:  # An error would be taken for a part of that response.
             self.transport.abort()
             return
         record = RequestRecord()
@@ -205,9 +211,9 @@ class HttpProtocol(HttpToolsProtocol):
         finish(record, status)
         body = orjson.dumps({"error": text})
         length = str(len(body)).encode()
-        self._answer(status, [(b"content-type", b"application/json"), (b"content-length", length)], body, close=True)
+        self._respond(status, [(b"content-type", b"application/json"), (b"content-length", length)], body, close=True)
 
-    def _answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, close: bool) -> None:
+    def _respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, close: bool) -> None:
         parts = [STATUS_LINE[status]]
         for name, value in (*self.server_state.default_headers, *headers):
             parts += (name, b": ", value, b"\r\n")

@@ -1,9 +1,10 @@
-"""What BentoML's supervisor does for the processes that it starts, and they for it.
+"""Adjust BentoML's supervisor, circus, and how the processes that it starts depend on it.
 
-`bentoml serve` has circus look after its processes, and has it look every 10 s only. A runner that crashed would be
-missed for that long. When it stops it keeps the socket that it opened for the edge until all have stopped: callers who
-come meanwhile would be connected to nobody, and be cut off at the end. Told to stop while it starts a process, it
-forgets that. There are no settings for any of these; this is the only place that reaches into that supervisor.
+`bentoml serve` runs circus, which looks after its processes every 10 s only: a crashed runner would be missed for that
+long. While it stops, it keeps the edge's listening socket open until all processes have ended: clients that connect
+meanwhile reach nobody, and are cut off at the end. A signal to stop that arrives while it starts a process is lost.
+There are no settings for these. This is the only place that reaches into circus; `test_supervisor.py` fails when a
+release moves what is used here.
 """
 
 from __future__ import annotations
@@ -18,51 +19,52 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_EVERY_S = 0.25
+_CHECK_INTERVAL_S = 0.25
 
-_AGAIN_S = 0.01
+_STOP_RETRY_S = 0.01
 
 _PR_SET_PDEATHSIG = 1
 """The number of the option, from Linux' prctl.h."""
 
 
 def patch_supervisor() -> None:
-    """Make the supervisor that this process is about to start look four times a second, and stop when it is told to.
+    """Make the supervisor that this process is about to start check its processes four times a second, and stop.
 
-    It then stops listening at once; where it is starting or stopping a process at that moment, as soon as that is done.
+    On a signal to stop it closes its listening sockets at once, and retries where it starts or stops a process at that
+    moment.
     """
     from circus.arbiter import Arbiter  # type: ignore[import-untyped]  # Only the supervisor needs it.
     from circus.exc import ConflictError  # type: ignore[import-untyped]
 
-    start, look, stop = Arbiter.__init__, Arbiter.manage_watchers, Arbiter.stop
+    original_init, original_manage, original_stop = Arbiter.__init__, Arbiter.manage_watchers, Arbiter.stop
 
-    def start_looking(arbiter: Any, *args: Any, **kwargs: Any) -> None:
-        start(arbiter, *args, **{**kwargs, "check_delay": _EVERY_S})
+    def init(arbiter: Any, *args: Any, **kwargs: Any) -> None:
+        original_init(arbiter, *args, **{**kwargs, "check_delay": _CHECK_INTERVAL_S})
 
-    def look_unless_busy(arbiter: Any) -> Any:
+    def manage_watchers(arbiter: Any) -> Any:
         try:
-            return look(arbiter)
+            return original_manage(arbiter)
         except ConflictError:  # It starts or stops processes at this moment.
             return None
 
-    def stop_in_its_turn(arbiter: Any) -> Any:
+    def stop(arbiter: Any) -> Any:
         try:
-            stopping = stop(arbiter)
+            stopping = original_stop(arbiter)
         except ConflictError:
             if not arbiter._stopping:
-                arbiter.loop.call_later(_AGAIN_S, stop_in_its_turn, arbiter)
+                arbiter.loop.call_later(_STOP_RETRY_S, stop, arbiter)
             return None
         arbiter.sockets.close_all()
         return stopping
 
-    Arbiter.__init__, Arbiter.manage_watchers, Arbiter.stop = start_looking, look_unless_busy, stop_in_its_turn
+    Arbiter.__init__, Arbiter.manage_watchers, Arbiter.stop = init, manage_watchers, stop
 
 
 def close_inherited_listeners() -> None:
-    """Close the ports that this process was handed and does not serve; held open they would connect callers to nobody.
+    """Close the TCP listeners that this process inherited and does not serve; clients would connect to nobody.
 
-    The supervisor hands the sockets of all its processes to each of them. A runner that it has started beside an edge
-    is asked through Unix sockets alone.
+    The supervisor passes the sockets of all its processes to each of them. A runner beside an edge is reached through
+    Unix sockets only.
     """
     if sys.platform != "linux":
         return
@@ -70,13 +72,13 @@ def close_inherited_listeners() -> None:
         with suppress(OSError):
             if not stat.S_ISSOCK(os.fstat(number).st_mode):
                 continue
-        with suppress(OSError), socket.socket(fileno=os.dup(number)) as held:
-            listens = held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-            if listens and held.family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError), socket.socket(fileno=os.dup(number)) as inherited:
+            listens = inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if listens and inherited.family in (socket.AF_INET, socket.AF_INET6):
                 os.close(number)
 
 
 def end_with_supervisor() -> None:
-    """Have the system tell this process to stop when its parent is gone, killed perhaps: nobody else would."""
+    """Have the kernel send SIGTERM to this process when its parent ends, even if that was killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""An answer in one write: its head goes out together with the beginning of its body."""
+"""Write a response in one system call: its head is sent together with the beginning of its body."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 
 class ResponseTransport:
-    """Stands between uvicorn and the transport of a connection, and keeps a head until the body follows.
+    """Wraps the transport of a connection for uvicorn, and buffers a head until the body follows.
 
-    uvicorn writes one after the other, and each write would be a system call here and a wake-up of the caller. What is
-    followed by nothing goes out in the next turn of the event loop. All else is the transport's own.
+    uvicorn writes one after the other; each write would be a system call here and a wake-up of the client. A head
+    without a body is sent in the next turn of the event loop. Everything else is delegated to the transport.
     """
 
-    def __init__(self, transport: asyncio.Transport, take_s: float, linger_s: float) -> None:
+    def __init__(self, transport: asyncio.Transport, write_timeout_s: float, linger_timeout_s: float) -> None:
         """Keep the transport.
 
         Args:
             transport: Of the connection.
-            take_s: How long after the end of an answer a caller may still fetch it; then the connection is cut.
-            linger_s: How long a connection that is to be closed still takes what it is receiving.
+            write_timeout_s: Time for which a client may leave the last response unread; then the connection is aborted.
+            linger_timeout_s: Time for which a connection that is to be closed still reads the rest of a request.
         """
         self.receiving = False
-        """Whether a request has begun to come and has not come to its end."""
+        """Whether a request is being received."""
         self._transport = transport
-        self._take_s = take_s
-        self._linger_s = linger_s
+        self._write_timeout_s = write_timeout_s
+        self._linger_timeout_s = linger_timeout_s
         self._lingers = False
         self._loop = asyncio.get_running_loop()
         self._head = b""
@@ -38,11 +38,11 @@ class ResponseTransport:
         return getattr(self._transport, name)
 
     def is_closing(self) -> bool:
-        """Tell whether nothing is sent any more."""
+        """Return whether nothing is sent any more."""
         return self._lingers or self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Send, or keep what ends like a head; to a connection that is gone nothing."""
+        """Send data, or buffer it where it ends like a head; do nothing once the connection is closing."""
         if self.is_closing():
             return
         if self._head:
@@ -55,27 +55,27 @@ class ResponseTransport:
             self._transport.write(data)
 
     def close(self) -> None:
-        """Close once all is sent, and what is being received is there, or when either takes too long.
+        """Close once everything is sent, and the request being received is complete or timed out.
 
-        Where a connection is closed while something comes, the system resets it, and the caller loses the answer.
+        If a socket with unread data is closed, the kernel resets the connection, and the client loses the response.
         """
         self._send_head()
         if not self.receiving or self.is_closing():
             self.finish()
             return
         self._lingers = True
-        self._loop.call_later(self._linger_s, self.finish)
+        self._loop.call_later(self._linger_timeout_s, self.finish)
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
     def finish(self) -> None:
-        """Close, whatever is still to come."""
+        """Close, whatever is still being received."""
         if self._transport.is_closing():
             return
         self._send_head()
         self._transport.close()
         if self._transport.get_write_buffer_size():
-            self._loop.call_later(self._take_s, self._transport.abort)
+            self._loop.call_later(self._write_timeout_s, self._transport.abort)
 
     def _send_head(self) -> None:
         if self._head:

@@ -1,4 +1,4 @@
-"""Log lines that a machine can read: fields behind the text, or JSON."""
+"""Format log lines for machines: `key=value` fields after the text, or JSON."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from typing import Any, Literal
 
 import orjson
 
-_BARE = re.compile(r"[\w./:+@%-]+", re.ASCII)
+_UNQUOTED = re.compile(r"[\w./:+@%-]+", re.ASCII)
 """Values that need no quotes."""
 
-
-_LONGEST_PATH = 500
-"""Characters of a path; callers may send a hundred times as many."""
+_MAX_PATH_CHARS = 500
+"""Characters of a path in a line; clients may send a hundred times as many."""
 
 
 class Event:
-    """What happened, and the fields that tell the particulars; given to a logger in the place of a text."""
+    """A log message with fields; passed to a logger instead of a string."""
 
     def __init__(self, text: str, **fields: Any) -> None:
-        """Keep them; fields that are None are left out."""
+        """Keep text and fields; fields that are None are left out."""
         self.text = text
         self.fields = {name: value for name, value in fields.items() if value is not None}
 
@@ -32,17 +31,17 @@ class Event:
 
 
 class TextFormatter(logging.Formatter):
-    """BentoML's form of a line. What is the same in all lines of a process, or of a second, is made once."""
+    """Formats lines as BentoML does; the time is formatted once a second."""
 
     def __init__(self, component: str) -> None:
-        """Keep how BentoML calls this process."""
+        """Keep BentoML's name of this process."""
         super().__init__()
         self._component = component
         self._second = -1
         self._time = ""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, and behind it a traceback if there is one."""
+        """Return the line, followed by a traceback if there is one."""
         second = int(record.created)
         if second != self._second:
             self._second, self._time = second, time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(second))
@@ -51,10 +50,10 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, with the fields of an `Event` beside its text."""
+    """Formats lines as JSON objects, with the fields of an `Event` beside its text."""
 
     def __init__(self, service: str) -> None:
-        """Keep the name of the service, which stands in each line."""
+        """Keep the name of the service, a field of each line."""
         super().__init__()
         self._service = service
 
@@ -77,20 +76,20 @@ class JsonFormatter(logging.Formatter):
 def configure(
     kind: Literal["text", "json"], service: str, component: str, strip: Callable[[logging.Handler], None]
 ) -> None:
-    """Write all that this process logs through BentoML's loggers as text or as JSON.
+    """Format all log lines of this process as text or as JSON.
 
-    What no line shows is not looked up either: thread, process, task, place in the source. Together with the span that
-    BentoML looks up for each line that was more than half of what a line cost.
+    Thread, process, task and source location, which no line contains, are not looked up: with the span that BentoML
+    looks up for each line that was more than half of the cost of a line.
 
     Args:
-        kind: The form of the lines.
+        kind: Format of the lines.
         service: `edge` or `runner`, for JSON.
         component: BentoML's name of this process, for text.
-        strip: Removes what BentoML adds to a handler and no line needs.
+        strip: Removes what BentoML adds to a handler and no line contains.
     """
     for unused in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks", "_srcfile"):
         setattr(logging, unused, None)
-    # What is wrong with a form, or with what is no HTTP, stands in our own line.
+    # Invalid forms and invalid HTTP are logged by `service.telemetry.request_log`.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != "Invalid HTTP request received.")
     formatter = JsonFormatter(service) if kind == "json" else TextFormatter(component)
@@ -101,12 +100,12 @@ def configure(
 
 
 def _quoted(value: str) -> str:
-    """Return a value so that it can neither end its line nor be taken for two."""
-    if _BARE.fullmatch(value):
+    """Return a value quoted where needed, so that it can neither end its line nor add a field."""
+    if _UNQUOTED.fullmatch(value):
         return value
     return '"' + value.encode("unicode_escape").decode().replace('"', '\\"') + '"'
 
 
 def shorten(path: str) -> str:
-    """Return a path, or its beginning."""
-    return path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
+    """Return a path, or the beginning of a long one."""
+    return path if len(path) <= _MAX_PATH_CHARS else f"{path[:_MAX_PATH_CHARS]}…"

@@ -13,18 +13,18 @@ log = logging.getLogger("bentoml.edge")
 access_log = logging.getLogger("bentoml.access")
 
 _PROBES = {"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"}
-"""Polled every few seconds; «not ready» is their answer, and no failure."""
+"""Polled every few seconds; «not ready» is a valid response of theirs, not a failure."""
 
 _RETRYABLE = {408, 429, 503, 504}
-"""Statuses of requests that may succeed when they are repeated."""
+"""Statuses after which a client may retry; logged as warnings."""
 
 
 def finish(record: RequestRecord, status: int) -> None:
-    """Count, log and trace a request; to be called once, when its response is sent.
+    """Count, log and trace a request; called once, when its response is sent.
 
     Args:
         record: The request.
-        status: HTTP's status of the response, or that which corresponds to the status of another protocol.
+        status: HTTP status of the response, or the equivalent of another protocol's status.
     """
     seconds = time.perf_counter() - record.started
     if record.route is not None:

@@ -1,4 +1,4 @@
-"""What is known of a request while it is handled, whatever its transport."""
+"""Collect what logs, metrics and traces report about a request, whatever its transport."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ class RequestRecord:
     """One request, from its first byte to its response."""
 
     method: str | None = None
-    """HTTP's method, such as `POST`; None where the request could not be parsed."""
+    """HTTP method, such as `POST`; None where the request could not be parsed."""
     path: str | None = None
     request_id: str | None = None
     headers: Iterable[tuple[bytes, bytes]] = ()
-    """Of these `traceparent` makes the spans part of the client's trace."""
+    """Headers of the request; `traceparent` makes the spans part of the client's trace."""
     access_log: bool = False
     """Whether a line is logged for every response, whatever its status."""
     started: float = field(default_factory=time.perf_counter)
-    """By `time.perf_counter`."""
+    """Start of the request, by `time.perf_counter`."""
     client: str | None = None
-    """The name of the API key."""
+    """Name of the API key."""
     route: str | None = None
-    """The name in metrics and traces; None leaves the request out of both."""
+    """Name in metrics and traces; None leaves the request out of both."""
     inference: Inference | None = None
-    """The scores and their timings, where there are any."""
+    """Scores and timings, if there are any."""
     reason: str | None = None
-    """Why the request was rejected or failed; see `ServiceError.reason`."""
+    """Reason of a rejection or failure; see `ServiceError.reason`."""
     error: str | None = None
-    """What its client is told."""
+    """Error message of the response."""
 
     def fail(self, reason: str, error: str) -> None:
         """Note why the request was rejected or failed."""

@@ -4,8 +4,8 @@
              └─ runner ─┬─ queue
                         └─ inference
 
-They are made once the answer is ready, from the times that it carries anyway, so that a request costs nothing more
-where nobody looks. The runner's steps are told by the runner with its answer: no span travels with the pixels.
+They are created when the response is sent, from the timings that it carries anyway, so that tracing costs nothing where
+it is disabled. The runner reports the timings of its steps with the scores: no span context travels with the pixels.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Tracer
 
-_LAST_EXPORT_S = 3.0
-"""How long a process that stops waits for the collector; left to itself the exporter would take half a minute."""
+_EXPORT_TIMEOUT_S = 3.0
+"""Time for which a process that stops waits for the collector; the exporter's own timeout is half a minute."""
 
 _provider: TracerProvider | None = None
 _tracer: Tracer | None = None
 
 
 def start(provider: TracerProvider | None) -> None:
-    """Make spans from now on, unless there is nowhere to send them."""
+    """Create spans from now on, unless there is no provider."""
     global _provider, _tracer
     _provider = provider
     _tracer = provider.get_tracer("xception") if provider else None
 
 
 async def stop() -> None:
-    """Export what has not been exported yet, unless the collector takes too long."""
+    """Export the remaining spans, unless the collector takes too long."""
     global _tracer
     if _provider is None:
         return
     _tracer = None
     last_export = threading.Thread(target=_provider.shutdown, daemon=True)
     last_export.start()
-    await asyncio.to_thread(last_export.join, _LAST_EXPORT_S)
+    await asyncio.to_thread(last_export.join, _EXPORT_TIMEOUT_S)
 
 
 def record(request: RequestRecord, status: int) -> None:
-    """Make the spans of a request whose response is sent now.
+    """Create the spans of a request whose response is being sent.
 
     Args:
         request: Its `traceparent` header makes the spans part of the client's trace; its route names the outermost one.
-        status: HTTP's status of the response.
+        status: HTTP status of the response.
     """
     if _tracer is None:
         return
@@ -85,14 +85,14 @@ def record(request: RequestRecord, status: int) -> None:
         root.set_status(Status(StatusCode.ERROR))
     done = request.inference
     if done is not None and root.get_span_context().trace_flags.sampled:
-        result, asked = done.result, done.began + done.decode_s
-        child("decode", root, done.began, asked, {"images": len(result.scores)})
+        result, submitted = done.result, done.began + done.decode_s
+        child("decode", root, done.began, submitted, {"images": len(result.scores)})
         model = {"model.name": done.model.name, "model.version": done.model.version}
-        runner = child("runner", root, asked, done.ended, model)
-        left_queue = asked + result.queue_s
-        # Batches of one request may run side by side: together they take longer than it did.
-        inferred = min(left_queue + result.infer_s, done.ended)
-        child("queue", runner, asked, left_queue, {})
+        runner = child("runner", root, submitted, done.ended, model)
+        dequeued = submitted + result.queue_s
+        # Batches of one request may run in parallel: the sum of their times exceeds the time of the request.
+        inferred = min(dequeued + result.infer_s, done.ended)
+        child("queue", runner, submitted, dequeued, {})
         batches = {"batch.size": result.batch_size, "engine.seconds": result.infer_s}
-        child("inference", runner, left_queue, inferred, batches)
+        child("inference", runner, dequeued, inferred, batches)
     root.end()

@@ -7,14 +7,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.faults.test_processes import is_eight
+from tests.faults.faulty_service import is_eight
 from tests.faults.traffic import Traffic
 
 from .podman import Container
 
 
 def best(container: Container, image: Path) -> str:
-    """Return what the service takes a picture for."""
+    """Return the best class of an image."""
     answer = container.client.post("/classify", content=image.read_bytes())
     assert answer.status_code == 200, answer.text
     name: str = answer.json()["predictions"][0]["name"]
@@ -22,7 +22,7 @@ def best(container: Container, image: Path) -> str:
 
 
 def recognises_digits(container: Container, golden: Sequence[Path]) -> bool:
-    """Tell whether each of the ten pictures is taken for what it shows."""
+    """Return whether each of the ten digits is classified correctly."""
     return [best(container, image) for image in golden] == [str(number) for number in range(10)]
 
 

@@ -6,8 +6,10 @@ cannot be done.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -16,12 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
+from model_store.trust.manifest import MANIFEST_NAME, Manifest, ManifestFile, Variant
 from tests.ceph import COMMANDS, PACKAGES, Ceph, User
-from tests.conftest import run_module
+from tests.conftest import publish_alone, run_module
 from tests.debian import require
+from tests.shared import made_once, shared_folder
 
-from .podman import SCRIPTS, Container, Podman, build, missing
+from .podman import SCRIPTS, Container, Podman, build, build_bento, missing
 
 READ = ["s3:GetObject", "s3:ListBucket"]
 """All that a service needs."""
@@ -46,22 +51,48 @@ def podman() -> Podman:
     return Podman()
 
 
+BuildOnce = Callable[[str], str]
+"""Returns the name of the image of a target."""
+
+
 @pytest.fixture(scope="session")
-def serving_image(podman: Podman) -> str:
+def build_once(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
+    """Build an image unless another worker has; no two builds that share stages run at the same time."""
+    shared = shared_folder(tmp_path_factory)
+
+    def build_target(target: str) -> str:
+        named = shared / f"image-{target}"
+        # The image with TensorFlow begins with the stages of `serving`; Locust's has none of them.
+        with FileLock(shared / ("loadtest.lock" if target == "loadtest" else "serving.lock")):
+            if not named.exists():
+                named.write_text(build_bento() if target == "bento" else build(target))
+        return named.read_text()
+
+    return build_target
+
+
+@pytest.fixture(scope="session")
+def serving_image(build_once: BuildOnce) -> str:
     """The name of the image with OpenVINO alone."""
-    return build("serving")
+    return build_once("serving")
 
 
 @pytest.fixture(scope="session")
-def tensorflow_image(serving_image: str) -> str:
+def tensorflow_image(serving_image: str, build_once: BuildOnce) -> str:
     """The name of the image with TensorFlow, too."""
-    return build("serving-tensorflow")
+    return build_once("serving-tensorflow")
 
 
 @pytest.fixture(scope="session")
-def loadtest_image(podman: Podman) -> str:
-    """The name of the image with Locust."""
-    return build("loadtest")
+def loadtest_image(serving_image: str, build_once: BuildOnce) -> str:
+    """The name of the image with Locust; `serving` comes first, as it makes the base image where there is none."""
+    return build_once("loadtest")
+
+
+@pytest.fixture(scope="session")
+def bento_image(serving_image: str, build_once: BuildOnce) -> str:
+    """The name of the image of `bentoml containerize`; its packages are the layers that `serving` left behind."""
+    return build_once("bento")
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +103,47 @@ def ceph() -> Iterator[Ceph]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def package(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with the variants of the demo model that the manifests of deploy/ choose between."""
+    return made_once(tmp_path_factory, "package-with-variants", lambda folder: add_variants(package, folder))
+
+
+@pytest.fixture(scope="session")
+def store_url(package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store that holds it as version 1, labelled `stable`."""
+    return publish_alone(package, tmp_path_factory, "store-with-variants")
+
+
+def add_variants(package: Path, folder: Path) -> None:
+    """Copy a package and add the variants `openvino/int8`, which is the same graph, and `tensorflow/fp32`, a stub.
+
+    A stub can be pulled; nothing here lets an engine load it.
+    """
+    shutil.copytree(package, folder)
+    manifest = Manifest.parse((folder / MANIFEST_NAME).read_bytes())
+    (float32,) = manifest.variants
+    added = [file.replace("fp32", "int8") for file in float32.files]
+    for file, copy in zip(float32.files, added, strict=True):
+        shutil.copyfile(folder / file, folder / copy)
+    (folder / "saved_model.pb").write_bytes(b"a stub of a SavedModel")
+    variants = (
+        float32,
+        float32.model_copy(update={"precision": "int8", "path": added[0], "files": tuple(added)}),
+        Variant(engine="tensorflow", precision="fp32", path=".", files=("saved_model.pb",), accuracy=float32.accuracy),
+    )
+    files = [
+        ManifestFile(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for path in (*added, "saved_model.pb")
+        for data in [(folder / path).read_bytes()]
+    ]
+    whole = manifest.model_copy(update={"variants": variants, "files": (*manifest.files, *files)})
+    (folder / MANIFEST_NAME).write_bytes(whole.to_bytes())
+
+
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket with the demo model as version 1, labelled `stable`, and somebody who may only read it."""
+    """A bucket with a model as version 1, labelled `stable`, and a user who may only read it."""
 
     name: str
     ceph: Ceph
@@ -89,8 +158,14 @@ class Bucket:
 
 @pytest.fixture(scope="session")
 def bucket(ceph: Ceph, package: Path) -> Bucket:
-    """A bucket that no test changes."""
+    """A bucket with the tiny model that no test changes."""
     return make_bucket(ceph, package)
+
+
+@pytest.fixture(scope="session")
+def xception_bucket(ceph: Ceph, xception_package: Path) -> Bucket:
+    """A bucket with the demo model that no test changes; for tests of memory and of TensorFlow."""
+    return make_bucket(ceph, xception_package)
 
 
 def make_bucket(ceph: Ceph, package: Path) -> Bucket:
@@ -106,8 +181,13 @@ def make_bucket(ceph: Ceph, package: Path) -> Bucket:
 
 @pytest.fixture(scope="session")
 def eight(golden: list[Path]) -> bytes:
-    """A request that asks what the picture of an eight is."""
-    return json.dumps({"instances": [{"b64": b64encode(golden[8].read_bytes()).decode()}]}).encode()
+    """A request with the image of an eight."""
+    return predict_body(golden[8])
+
+
+def predict_body(image: Path) -> bytes:
+    """Return the body of a `:predict` request."""
+    return json.dumps({"instances": [{"b64": b64encode(image.read_bytes()).decode()}]}).encode()
 
 
 Start = Callable[..., Container]

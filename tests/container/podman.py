@@ -24,7 +24,7 @@ Found = TypeVar("Found")
 
 MEMORY_MIB = 1024
 TENSORFLOW_MEMORY_MIB = 4096
-"""The limits that docs/containers.md gives for the digits model."""
+"""The limits that docs/benchmarks/containers.md gives for the digits model."""
 
 BOUNDS = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 

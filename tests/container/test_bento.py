@@ -12,7 +12,7 @@ from tests.server import free_port
 from .conduct import best, recognises_digits, stop_under_load
 from .conftest import SHORT_WARM_UP, Bucket, Start
 from .files import contents
-from .podman import MEMORY_MIB, Container, Podman, build_bento
+from .podman import MEMORY_MIB, Container, Podman
 
 BENTO = "/home/bentoml/bento/"
 
@@ -23,15 +23,9 @@ LABEL = "org.opencontainers.image."
 
 
 @pytest.fixture(scope="module")
-def image(serving_image: str) -> str:
-    """The name of the image; its layers of packages are those that the build of `serving` left behind."""
-    return build_bento()
-
-
-@pytest.fixture(scope="module")
-def container(podman: Podman, image: str, bucket: Bucket) -> Iterator[Container]:
+def container(podman: Podman, bento_image: str, bucket: Bucket) -> Iterator[Container]:
     """One that was told nothing but its settings."""
-    running = Container(podman, image, serve=None, **bucket.settings)  # type: ignore[arg-type]
+    running = Container(podman, bento_image, serve=None, **bucket.settings)  # type: ignore[arg-type]
     try:
         running.start()
         running.wait_for("/readyz")
@@ -45,23 +39,23 @@ def below(folder: str, files: dict[str, str]) -> dict[str, str]:
     return {path.removeprefix(folder): value for path, value in files.items() if path.startswith(folder)}
 
 
-def test_its_files_are_those_of_serving(podman: Podman, image: str, serving_image: str) -> None:
+def test_its_files_are_those_of_serving(podman: Podman, bento_image: str, serving_image: str) -> None:
     """So there are no weights, no compiler and no pip in it, and it is as small: test_image.py has looked there."""
-    served, bento = contents(podman, serving_image), contents(podman, image)
+    served, bento = contents(podman, serving_image), contents(podman, bento_image)
     # But for the code, which is elsewhere, and names of accounts and of the machine.
     apart = ("/app/", "/home/", "/etc/")
     common = [{path: files[path] for path in files if not path.startswith(apart)} for files in (served, bento)]
     assert common[0] == common[1]
-    for package in ("service/", "model_store/"):
+    for package, fewest in (("service/", 20), ("model_store/", 20), ("engines/", 5)):
         code = below(f"/app/{package}", served)
-        assert len(code) > 20
+        assert len(code) > fewest
         assert code == below(f"{BENTO}src/{package}", bento)
     assert {path.partition("/")[0] for path in below(BENTO, bento)} == {"README.md", "apis", "bento.yaml", "env", "src"}
     assert "/etc/pip.conf" not in bento
 
 
-def test_it_is_started_and_looked_at_as_serving_is(podman: Podman, image: str, serving_image: str) -> None:
-    served, bento = podman.inspect(serving_image), podman.inspect(image)
+def test_it_is_started_and_looked_at_as_serving_is(podman: Podman, bento_image: str, serving_image: str) -> None:
+    served, bento = podman.inspect(serving_image), podman.inspect(bento_image)
     assert bento["Healthcheck"] == served["Healthcheck"]
     before, after = served["Config"], bento["Config"]
     assert after["Entrypoint"] == [*before["Entrypoint"], f"{BENTO}env/docker/entrypoint.sh"]
@@ -74,14 +68,14 @@ def test_it_is_started_and_looked_at_as_serving_is(podman: Podman, image: str, s
         assert after["Labels"][f"{LABEL}{label}"] == before["Labels"][f"{LABEL}{label}"]
 
 
-def test_no_secret_and_no_address_in_it(podman: Podman, image: str) -> None:
+def test_no_secret_and_no_address_in_it(podman: Podman, bento_image: str) -> None:
     """The packages were installed in another stage; what BentoML wrote down names no index."""
-    history = podman.run("history", "--no-trunc", "--format", "{{.CreatedBy}}", image).stdout
+    history = podman.run("history", "--no-trunc", "--format", "{{.CreatedBy}}", bento_image).stdout
     assert "dumb-init" in history
     assert "/opt/pip" not in history
     assert "http" not in history.replace("http://127.0.0.1", "")
     script = f"cd {BENTO} && find bento.yaml env src/requirements -type f -exec cat {{}} +"
-    written = [line.strip() for line in podman.within(image, "sh", "-c", script).splitlines()]
+    written = [line.strip() for line in podman.within(bento_image, "sh", "-c", script).splitlines()]
     assert "bentoml==1" in "".join(written)
     told = [line for line in written if not line.startswith("#")]
     assert not [line for line in told if "://" in line.replace("http://127.0.0.1", "")]
@@ -115,14 +109,14 @@ def test_a_runner_that_was_killed_is_replaced(container: Container, golden: list
     assert container.processes()["edge"] == before["edge"]
 
 
-def test_a_runner_alone_feeds_an_edge(image: str, bucket: Bucket, started: Start, golden: list[Path]) -> None:
+def test_a_runner_alone_feeds_an_edge(bento_image: str, bucket: Bucket, started: Start, golden: list[Path]) -> None:
     """What `deploy/` tells the images to start finds the code here, too."""
     frames = str(free_port())
-    runner = started(image, serve="service.app:RunnerService", RUNNER_PORT=frames, **bucket.settings)
+    runner = started(bento_image, serve="service.app:RunnerService", RUNNER_PORT=frames, **bucket.settings)
     runner.wait_for("/readyz")
     assert "xception" in runner.within("python", "-m", "model_store", "show", "xception")
     settings = {"RUNNER_URL": runner.url, "RUNNER_PORT": frames, **SHORT_WARM_UP}
-    edge = started(image, serve=None, MODEL_STORE_URL=bucket.settings["MODEL_STORE_URL"], **settings)
+    edge = started(bento_image, serve=None, MODEL_STORE_URL=bucket.settings["MODEL_STORE_URL"], **settings)
     edge.wait_for("/readyz")
     assert best(edge, golden[5]) == "5"
 

@@ -25,10 +25,10 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from loadtest.measurements.versions import derive_version
-from model_store.publish import publish as publish_version
-from model_store.remote import Remote
-from model_store.signing import Signer
+from benchmarks.lifecycle.versions import derive_version
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish as publish_version
+from model_store.trust.signing import Signer
 from tests.deploy.exchanges import exchanged
 from tests.deploy.manifests import Manifest, containers, find, overlay, pod_of
 from tests.model_store.keys import write_key
@@ -171,7 +171,7 @@ class Pod:
         raise AssertionError(f"{path} did not become {status} {text!r}:\n{self.log}")
 
     def classify(self, image: Path) -> str:
-        """Return the best class of a picture."""
+        """Return the best class of an image."""
         answer = self.http.post("/classify", content=image.read_bytes())
         assert answer.status_code == 200, answer.text
         best: str = answer.json()["predictions"][0]["name"]

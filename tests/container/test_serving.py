@@ -13,16 +13,16 @@ import pytest
 import yaml
 from PIL import Image
 
-from loadtest.measurements.versions import derive_version
+from benchmarks.lifecycle.versions import derive_version
 from tests.ceph import Ceph
 from tests.conftest import run_module
-from tests.faults.test_processes import is_eight
+from tests.faults.faulty_service import is_eight
 from tests.faults.traffic import Traffic
 from tests.faults.versions import AUTH, MODEL, TOKEN, named_and_real
 from tests.server import ROOT, free_port
 
 from .conduct import best, recognises_digits, stop_under_load
-from .conftest import SHORT_WARM_UP, Bucket, Start, make_bucket
+from .conftest import SHORT_WARM_UP, Bucket, Start, make_bucket, predict_body
 from .podman import MEMORY_MIB, TENSORFLOW_MEMORY_MIB, Container, Podman
 
 THREADS = """
@@ -32,9 +32,9 @@ print(len(list(pathlib.Path(f"/proc/{sys.argv[1]}/task").iterdir())))
 
 
 @pytest.fixture(scope="module")
-def container(podman: Podman, serving_image: str, bucket: Bucket) -> Iterator[Container]:
-    """One on one core that has pulled its model from S3; tests leave it as it was."""
-    running = Container(podman, serving_image, **bucket.settings)  # type: ignore[arg-type]
+def container(podman: Podman, serving_image: str, xception_bucket: Bucket) -> Iterator[Container]:
+    """One on one core that has pulled the demo model from S3; tests leave it as it was."""
+    running = Container(podman, serving_image, **xception_bucket.settings)  # type: ignore[arg-type]
     try:
         running.start()
         running.wait_for("/readyz")
@@ -43,8 +43,14 @@ def container(podman: Podman, serving_image: str, bucket: Bucket) -> Iterator[Co
         running.remove()
 
 
-def test_every_digit_is_recognised(container: Container, golden: list[Path]) -> None:
-    assert recognises_digits(container, golden)
+@pytest.fixture(scope="module")
+def xception_eight(xception_golden: list[Path]) -> bytes:
+    """A request with the image of an eight that the demo model recognises."""
+    return predict_body(xception_golden[8])
+
+
+def test_every_digit_is_recognised(container: Container, xception_golden: list[Path]) -> None:
+    assert recognises_digits(container, xception_golden)
 
 
 def test_it_is_healthy(podman: Podman, container: Container) -> None:
@@ -74,15 +80,18 @@ def test_threads_follow_the_quota(container: Container, serving_image: str, buck
     assert threads[0] < threads[1], threads
 
 
-def test_memory_stays_within_the_limit_under_load(container: Container, eight: bytes) -> None:
-    """Small pictures from eight clients, and beside them, two at a time, about the largest that the service takes."""
+def test_memory_stays_within_the_limit_under_load(container: Container, xception_eight: bytes) -> None:
+    """Small images from eight clients, and beside them, two at a time, about the largest that the service takes."""
     before = container.processes()
-    body = large_picture()
+    body = large_image()
 
     def send_large(_: int) -> int:
         return container.client.post("/classify", content=body).status_code
 
-    with Traffic(container.url, eight, is_eight, timeout_ms=30_000) as traffic, ThreadPoolExecutor(2) as senders:
+    with (
+        Traffic(container.url, xception_eight, is_eight, timeout_ms=30_000) as traffic,
+        ThreadPoolExecutor(2) as senders,
+    ):
         traffic.wait_for_answers(20, seconds=120)
         seen = list(senders.map(send_large, range(10)))
         traffic.wait_for_answers(20, seconds=120)
@@ -96,30 +105,33 @@ def test_memory_stays_within_the_limit_under_load(container: Container, eight: b
 
 
 def test_versions_change_places_within_the_limit_of_a_pod(
-    serving_image: str, ceph: Ceph, package: Path, tmp_path: Path, started: Start, eight: bytes
+    serving_image: str, ceph: Ceph, xception_package: Path, tmp_path: Path, started: Start, xception_eight: bytes
 ) -> None:
     """Twice, under load, with the bounds that deploy/base gives: two versions are in memory each time.
 
     Version n takes a digit for the one n - 1 places further, so that an answer that names a version can be checked.
     """
-    bucket = make_bucket(ceph, package)
+    bucket = make_bucket(ceph, xception_package)
     owner = ceph.owner.environment(ceph.endpoint)
     store = ("--store", bucket.settings["MODEL_STORE_URL"])
     for shift in (1, 2):
-        folder = derive_version(package, tmp_path / str(shift), shift)
+        folder = derive_version(xception_package, tmp_path / str(shift), shift)
         run_module("model_store", "publish", str(folder), *store, "--model", "xception", **owner)
     cpus, memory_mib = pod_limits()
     settings = {"PRECISION": "fp32", "ADMIN_TOKEN": TOKEN, "MODEL_POLL_S": "0", "WARMUP_BUDGET_S": "3"}
     container = started(serving_image, cpus=cpus, memory_mib=memory_mib, **{**bucket.settings, **settings})
     container.wait_for("/readyz")
     before = container.processes()
-    with Traffic(container.url, eight, is_eight_of_its_version, timeout_ms=30_000) as traffic:
+    with Traffic(container.url, xception_eight, is_eight_of_its_version, timeout_ms=30_000) as traffic:
         for version in (2, 3):
             traffic.wait_for_answers(20, seconds=120)
             run_module("model_store", "label", "xception", "stable", str(version), *store, **owner)
             answer = container.client.post(f"{MODEL}/reload", headers=AUTH)
             assert answer.status_code == 200, answer.text
-            assert named_and_real(container.client.post(f"{MODEL}:predict", content=eight)) == (version, version - 1)
+            assert named_and_real(container.client.post(f"{MODEL}:predict", content=xception_eight)) == (
+                version,
+                version - 1,
+            )
         traffic.wait_for_answers(20, seconds=120)
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
     assert container.state("OOMKilled") == "false"
@@ -143,11 +155,11 @@ def pod_limits() -> tuple[str, int]:
     return limits["cpu"], int(number) * {"Mi": 1, "Gi": 1024}[unit]
 
 
-def large_picture() -> bytes:
+def large_image() -> bytes:
     """Return a PNG of 50 megapixels; decoded it takes 150 MB."""
-    picture = io.BytesIO()
-    Image.fromarray(np.zeros((5000, 10_000, 3), np.uint8)).save(picture, "PNG")
-    return picture.getvalue()
+    image = io.BytesIO()
+    Image.fromarray(np.zeros((5000, 10_000, 3), np.uint8)).save(image, "PNG")
+    return image.getvalue()
 
 
 def test_told_to_stop_under_load_it_answers_what_it_has_taken(
@@ -190,12 +202,12 @@ def test_without_a_volume_the_reason_is_told(podman: Podman, serving_image: str,
 
 
 def test_tensorflow_serves_the_same_model(
-    tensorflow_image: str, bucket: Bucket, started: Start, golden: list[Path]
+    tensorflow_image: str, xception_bucket: Bucket, started: Start, xception_golden: list[Path]
 ) -> None:
-    settings = {**bucket.settings, "ENGINE": "tensorflow", "PRECISION": "fp32"}
+    settings = {**xception_bucket.settings, "ENGINE": "tensorflow", "PRECISION": "fp32"}
     container = started(tensorflow_image, cpus="2", memory_mib=TENSORFLOW_MEMORY_MIB, **settings)
     container.wait_for("/readyz")
-    assert recognises_digits(container, golden)
+    assert recognises_digits(container, xception_golden)
     assert "tensorflow/fp32" in container.log
     assert container.stop() == 0
 

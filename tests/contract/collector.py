@@ -28,6 +28,8 @@ class Collector:
 
     def __init__(self) -> None:
         self.url = ""
+        self.stop: Callable[[], None] = lambda: None
+        """Stops listening."""
         self.services: set[str] = set()
         """The names of the services that sent anything."""
         self._spans: list[Span] = []
@@ -67,12 +69,16 @@ class Collector:
 def collecting() -> Iterator[Collector]:
     """Run a collector, whose `url` takes spans."""
     collector = Collector()
+    stopped = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            if stopped.is_set():  # On a connection that was open already.
+                self.close_connection = True
+                return
             assert self.path == "/v1/traces"
             collector.take(body)
             self.send_response(200)
@@ -87,9 +93,16 @@ def collecting() -> Iterator[Collector]:
     collector.url = f"http://127.0.0.1:{server.server_port}/v1/traces"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
+
+    def stop() -> None:
+        if not stopped.is_set():
+            stopped.set()
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+    collector.stop = stop
     try:
         yield collector
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        stop()

@@ -124,8 +124,8 @@ class TestRoutes:
         assert answer.headers["allow"] == "POST"
 
     @pytest.mark.parametrize("path", ["/livez/", "/metrics/", "/classify/", "/v1/models/xception/", "/docs.json/"])
-    def test_nobody_is_sent_elsewhere(self, server: Server, path: str) -> None:
-        """A redirect would lead to the host that the caller names."""
+    def test_there_are_no_redirects(self, server: Server, path: str) -> None:
+        """A redirect would lead to the host that the client names."""
         answer = server.client.get(path, headers={"Host": "elsewhere.example"})
         assert answer.status_code in (400, 404)
         assert "location" not in answer.headers
@@ -169,7 +169,7 @@ class TestHeaders:
         assert len(evil.headers["x-request-id"]) == 32
 
 
-def test_a_caller_that_hangs_up_does_no_harm(server: Server, eight: bytes) -> None:
+def test_a_client_that_disconnects_does_no_harm(server: Server, eight: bytes) -> None:
     """Cut connections off, in the middle of the body and while waiting, and ask again."""
     body = json.dumps({"instances": [b64(eight)] * 300}).encode()
     head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()

@@ -1,4 +1,4 @@
-"""Log lines of the real processes: how many, what is in them, and that no caller can write one."""
+"""Log lines of the real processes: how many, their fields, and that no client can forge one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
 from tests.contract.calls import MODEL, PREDICT, ask, b64, post
-from tests.server import Demo, Server
+from tests.server import START_TIMEOUT_S, Demo, Server
+
+POLLED = ("/favicon.ico", "/livez", "/readyz")
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+\d{4} \[[A-Z]+\] \[[\w:]+\] .*")
 """How BentoML begins a line."""
@@ -34,8 +38,24 @@ class Lines:
 @pytest.fixture(scope="module")
 def json_server(demo: Demo) -> Iterator[Server]:
     """A service that logs every request, as JSON."""
-    with demo(LOG_FORMAT="json", ACCESS_LOG="true") as running:
-        yield running
+    server = demo(LOG_FORMAT="json", ACCESS_LOG="true").start()
+    try:
+        poll(server)
+        yield server
+    finally:
+        server.kill()
+
+
+def poll(server: Server) -> None:
+    """Request what a browser and `make serve` do until the service is ready, with as little patience."""
+    ready = False
+    until = time.monotonic() + START_TIMEOUT_S
+    while not ready:
+        assert time.monotonic() < until, server.log
+        for path in POLLED:
+            with suppress(httpx.TransportError):
+                ready = httpx.get(server.url + path, timeout=0.2).status_code == 200
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -97,7 +117,7 @@ def test_chunks_that_are_no_http_leave_one_line(server: Server, path: str) -> No
         server, f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\nd\r\n"
     )
     assert answer.startswith(b"HTTP/1.1 400 ")
-    error = "the chunks of the body are no HTTP/1.1 behind its first 3 bytes"
+    error = "the chunked encoding of the body is invalid after its first 3 bytes"
     assert error.encode() in answer
     (line,) = lines.read()
     assert f"status=400 reason=bad_request method=POST path={path} " in line
@@ -147,7 +167,7 @@ def test_a_request_id_forges_no_line(server: Server, identifier: str) -> None:
     (line,) = lines.read()
     assert LINE.fullmatch(line)
     assert line.isprintable()
-    assert "reason=no_such_path" in line or 'error="this is no HTTP/1.1 request"' in line
+    assert "reason=no_such_path" in line or 'error="this is not an HTTP/1.1 request"' in line
 
 
 def access_lines(lines: Lines, number: str) -> list[dict[str, Any]]:
@@ -191,16 +211,22 @@ def test_the_access_log_has_a_line_for_each_answer(
     assert (line["service"], line["logger"], line["level"]) == ("edge", "bentoml.access", "info")
 
 
-def test_every_line_is_json_until_the_end(store_url: str, tmp_path: Path, eight: dict[str, Any]) -> None:
-    server = Server(tmp_path, MODEL_STORE_URL=store_url, ENGINE="openvino", LOG_FORMAT="json")
-    with server:
-        lines = Lines(server)
-        assert ask(server, PREDICT, eight).status_code == 200
-        assert post(server, PREDICT, b"{}", **{"X-Request-Id": "bad"}).status_code == 400
-        send(server, "nonsense\r\n\r\n")
-        assert server.stop() == 0
+def test_polling_while_it_starts_is_no_failure(json_server: Server) -> None:
+    lines = [orjson.loads(line) for line in json_server.log.splitlines() if line.startswith("{")]
+    polled = [line for line in lines if line.get("path") in POLLED]
+    assert {line["path"] for line in polled} == set(POLLED)
+    assert {line["message"] for line in polled} == {"request answered"}
+
+
+def test_every_line_is_json_until_the_end(json_server: Server, eight: dict[str, Any]) -> None:
+    """The last test here: it stops the service."""
+    lines = Lines(json_server)
+    assert ask(json_server, PREDICT, eight).status_code == 200
+    assert post(json_server, PREDICT, b"{}", **{"X-Request-Id": "bad"}).status_code == 400
+    send(json_server, "nonsense\r\n\r\n")
+    assert json_server.stop() == 0
     entries = [orjson.loads(line) for line in lines.read() if "[cli]" not in line]  # The supervisor is BentoML's own.
-    (refused,) = [entry for entry in entries if entry.get("request_id") == "bad"]
-    assert (refused["message"], refused["status"], refused["reason"]) == ("request rejected", 400, "bad_request")
+    [rejected] = [one for one in entries if one.get("request_id") == "bad" and one["message"] == "request rejected"]
+    assert (rejected["status"], rejected["reason"]) == (400, "bad_request")
     assert {entry["service"] for entry in entries} == {"edge", "runner"}
     assert {"time", "level", "service", "logger", "message"} <= set.intersection(*(set(entry) for entry in entries))

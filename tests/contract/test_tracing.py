@@ -23,7 +23,7 @@ from service.core.result import Result
 from service.telemetry import tracing
 from service.telemetry.request_record import RequestRecord
 from tests.contract.calls import PREDICT, b64, post
-from tests.server import ROOT, Server, free_port
+from tests.server import ROOT, Server
 from tests.service.protocols.open_inference.samples import MODEL
 
 from .collector import Collector, collecting, read_attributes
@@ -39,7 +39,7 @@ services:
         endpoint: {}
 """
 
-TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e47{:02x}", "00f067aa0ba902b7"
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e47{:02x}", "00f067aa0ba902b7"
 
 
 class Traced(NamedTuple):
@@ -73,7 +73,7 @@ def two(golden: list[Path]) -> bytes:
 
 
 def encloses(outer: Span, *inner: Span) -> bool:
-    """Tell whether the spans follow one another within `outer`."""
+    """Return whether the spans follow one another within `outer`."""
     times = [outer.start_time_unix_nano]
     for span in inner:
         times += [span.start_time_unix_nano, span.end_time_unix_nano]
@@ -81,13 +81,13 @@ def encloses(outer: Span, *inner: Span) -> bool:
     return times == sorted(times)
 
 
-def test_the_steps_of_a_request_in_the_trace_of_its_caller(traced: Traced, two: bytes) -> None:
+def test_the_steps_of_a_request_in_the_trace_of_its_client(traced: Traced, two: bytes) -> None:
     trace = TRACE.format(1)
-    answer = post(traced.server, PREDICT, two, traceparent=f"00-{trace}-{CALLER}-01", **{"X-Request-Id": "answered"})
+    answer = post(traced.server, PREDICT, two, traceparent=f"00-{trace}-{PARENT}-01", **{"X-Request-Id": "answered"})
     assert answer.status_code == 200
     root = traced.collector.wait_for_root("answered")
     assert (root.name, root.kind) == ("predict", Span.SPAN_KIND_SERVER)
-    assert (root.trace_id.hex(), root.parent_span_id.hex()) == (trace, CALLER)
+    assert (root.trace_id.hex(), root.parent_span_id.hex()) == (trace, PARENT)
     assert root.status.code == Status.STATUS_CODE_UNSET
     assert read_attributes(root.attributes) == {
         "http.request.method": "POST",
@@ -159,9 +159,9 @@ def test_a_request_that_comes_too_late_is_an_error(traced: Traced) -> None:
     assert read_attributes(root.attributes)["http.response.status_code"] == 504
 
 
-def test_the_caller_decides_what_is_sampled(traced: Traced, two: bytes) -> None:
+def test_the_client_decides_what_is_sampled(traced: Traced, two: bytes) -> None:
     not_sampled = TRACE.format(2)
-    unheard = post(traced.server, PREDICT, two, traceparent=f"00-{not_sampled}-{CALLER}-00")
+    unheard = post(traced.server, PREDICT, two, traceparent=f"00-{not_sampled}-{PARENT}-00")
     assert unheard.status_code == 200
     assert post(traced.server, PREDICT, two, traceparent="nonsense", **{"X-Request-Id": "next"}).status_code == 200
     assert traced.collector.wait_for_root("next").parent_span_id == b""
@@ -180,16 +180,14 @@ def test_probes_have_no_spans(traced: Traced) -> None:
     }
 
 
-def test_without_a_collector_requests_are_answered_and_the_service_stops(
-    store_url: str, tmp_path: Path, two: bytes
-) -> None:
-    server = tracing_server(tmp_path, store_url, f"http://127.0.0.1:{free_port()}/v1/traces")
-    with server:
-        for _ in range(5):
-            assert post(server, PREDICT, two).status_code == 200
-        assert server.stop() == 0
-    assert "Failed to export" in server.log or "Transient error" in server.log
-    assert "Traceback" not in server.log
+def test_without_a_collector_requests_are_served_and_the_service_stops(traced: Traced, two: bytes) -> None:
+    """The last test with this service: it takes the collector away and stops the service."""
+    traced.collector.stop()
+    for _ in range(5):
+        assert post(traced.server, PREDICT, two).status_code == 200
+    assert traced.server.stop() == 0
+    assert "Failed to export" in traced.server.log or "Transient error" in traced.server.log
+    assert "Traceback" not in traced.server.log
 
 
 def test_what_is_left_is_exported_at_the_end(store_url: str, tmp_path: Path, two: bytes) -> None:

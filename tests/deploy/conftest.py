@@ -22,8 +22,8 @@ def promtool() -> str:
 
 @pytest.fixture(scope="session")
 def monitored(
-    promtool: str, package: Path, golden: list[Path], tmp_path_factory: pytest.TempPathFactory
+    promtool: str, slow_package: Path, golden: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Monitored]:
     """One for all tests here: each leaves the service as sound as it was."""
-    with monitor(tmp_path_factory.mktemp("monitored"), package, golden[8].read_bytes()) as running:
+    with monitor(tmp_path_factory.mktemp("monitored"), slow_package, golden[8].read_bytes()) as running:
         yield running

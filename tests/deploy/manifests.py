@@ -86,6 +86,6 @@ def containers(workload: Manifest) -> Iterator[Manifest]:
 
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Tell whether a selector of `matchLabels` takes these labels; an empty one takes all."""
+    """Return whether a selector of `matchLabels` takes these labels; an empty one takes all."""
     assert set(selector) <= {"matchLabels"}, selector
     return selector.get("matchLabels", {}).items() <= labels.items()

@@ -15,10 +15,10 @@ import httpx
 import orjson
 import yaml
 
-from loadtest.measurements.versions import derive_version
-from model_store.history import remove_label
-from model_store.publish import publish
-from model_store.remote import Remote
+from benchmarks.lifecycle.versions import derive_version
+from model_store.catalog.history import remove_label
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 from tests.conftest import run_module
 from tests.faults.versions import wait_until
 from tests.model_store.web_server import serve_folder
@@ -36,7 +36,7 @@ SOON_S = 60.0
 """A guard against waiting for ever; nothing here takes longer than a quarter of it."""
 
 
-def parallel_compile(rules: str) -> str:
+def with_short_durations(rules: str) -> str:
     """Return rules in whose windows and patience minutes are seconds, hours minutes, and days 24 minutes.
 
     Groups lose intervals of their own, and follow Prometheus'.
@@ -84,7 +84,7 @@ class Monitored:
             remove_label(self.store, "xception", "canary")
 
     def drop_images(self) -> None:
-        """Have a caller hang up whose images wait behind others."""
+        """Disconnect a client whose images wait behind others."""
         many = orjson.dumps({"instances": [{"b64": b64encode(self.image).decode()}] * 64})
 
         def ask(timeout_s: float) -> None:
@@ -102,7 +102,7 @@ class Monitored:
 
     @contextmanager
     def traffic(self) -> Iterator[None]:
-        """Ask all the time: pictures, what is none, and without a key."""
+        """Send requests all the time: with images, with something else, and without a key."""
         stop = threading.Event()
 
         def ask() -> None:
@@ -112,7 +112,7 @@ class Monitored:
                     client.post(
                         PREDICT, json={"instances": [{"b64": b64encode(self.image).decode()}]}, headers=self.key
                     )
-                    client.post("/classify", content=b"no picture", headers=self.key)
+                    client.post("/classify", content=b"no image", headers=self.key)
                     client.post("/classify", content=self.image)
 
         thread = threading.Thread(target=ask)
@@ -146,7 +146,7 @@ def _config(folder: Path, server: Server, alertmanager: Alertmanager) -> dict[st
     scrape["static_configs"] = [{"targets": ["any"], "labels": labels} for labels in (pod, stranger)]
     config["global"] = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
     for file in RULES:
-        (folder / file.name).write_text(parallel_compile(file.read_text()))
+        (folder / file.name).write_text(with_short_durations(file.read_text()))
     config["rule_files"] = [str(folder / file.name) for file in RULES]
     config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager.port}"]}]}]}
     return config

@@ -1,4 +1,4 @@
-"""What the autoscalers look at is there, means the same to both, and is what docs/autoscaling.md reckons with."""
+"""The metrics of the autoscalers exist and mean the same to both; bounds are those of docs/guides/autoscaling.md."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import yaml
 from prometheus_client import REGISTRY
 
-import service.telemetry.metrics
-from loadtest.measurements import autoscaling
+from service.telemetry import metrics
 
 from .manifests import DEPLOY, Manifest, find, overlay
 
@@ -63,7 +62,7 @@ def quantity(text: str) -> float:
 
 def exported() -> set[str]:
     """Return the names of all samples that /metrics may hold."""
-    assert service.telemetry.metrics
+    assert metrics
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
     return {
         f"{family.name}{ending}"
@@ -100,27 +99,27 @@ def test_keda_asks_for_the_same() -> None:
     assert own["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == hpa()["behavior"]
 
 
-def test_the_reckoning_is_about_these_figures() -> None:
+def test_targets_bounds_and_paces_are_those_of_the_documentation() -> None:
     targets = {
         metric["pods"]["metric"]["name"]: quantity(metric["pods"]["target"]["averageValue"])
         for metric in hpa()["metrics"]
     }
-    assert {"load": targets[LOAD], "backlog": targets[BACKLOG]} == autoscaling.TARGETS
-    assert (hpa()["minReplicas"], hpa()["maxReplicas"]) == (autoscaling.MIN_REPLICAS, autoscaling.MAX_REPLICAS)
+    assert targets == {LOAD: 0.7, BACKLOG: 0.25}
+    assert (hpa()["minReplicas"], hpa()["maxReplicas"]) == (2, 20)
     up, down = hpa()["behavior"]["scaleUp"], hpa()["behavior"]["scaleDown"]
     policies = {policy["type"]: (policy["value"], policy["periodSeconds"]) for policy in up["policies"]}
-    assert policies == {"Percent": (100, autoscaling.POLICY_UP_S), "Pods": (2, autoscaling.POLICY_UP_S)}
+    assert policies == {"Percent": (100, 30), "Pods": (2, 30)}
     assert (up["stabilizationWindowSeconds"], up["selectPolicy"]) == (0, "Max")
-    assert down["policies"] == [{"type": "Percent", "value": 20, "periodSeconds": autoscaling.POLICY_DOWN_S}]
-    assert down["stabilizationWindowSeconds"] == autoscaling.STABILISATION_S
+    assert down["policies"] == [{"type": "Percent", "value": 20, "periodSeconds": 60}]
+    assert down["stabilizationWindowSeconds"] == 300
     monitor = find(overlay("production"), "ServiceMonitor", "xception")
-    assert {one["interval"] for one in monitor["spec"]["endpoints"]} == {f"{autoscaling.SCRAPE_S:.0f}s"}
+    assert {one["interval"] for one in monitor["spec"]["endpoints"]} == {"15s"}
     (group,) = (one for one in yaml.safe_load(RULES.read_text())["groups"] if one["name"] == "xception-load")
-    assert group["interval"] == f"{autoscaling.SCRAPE_S:.0f}s"
+    assert group["interval"] == "15s"
 
 
 def test_prometheus_answers_what_the_adapter_asks(promtool: str, tmp_path: Path) -> None:
-    """A batch of 4 costs 20 ms in one of two lanes, so that 150 and 300 images a second are 0.375 and 0.75 of a pod."""
+    """A batch of 4 costs 20 ms in one of two streams, so 150 and 300 images a second are 0.375 and 0.75 of a pod."""
     matchers, group = 'namespace="xception",pod=~"a|b"', "pod"
     queries = {
         name: rule["metricsQuery"]

@@ -1,4 +1,4 @@
-"""Every question that the dashboard asks has an answer, in a real Prometheus that watches a service at work."""
+"""Every query of the dashboard has a result, in a real Prometheus that watches a service at work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def replaced(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def busy(monitored: Monitored) -> Iterator[Monitored]:
-    """The service while it answers, after a version has failed and a caller has hung up."""
+    """The service while it answers, after a version has failed and a client has disconnected."""
     with monitored.broken_canary():
         wait_until(lambda: monitored.value("xception_model_failures_total") > 0, SOON_S)
     monitored.drop_images()

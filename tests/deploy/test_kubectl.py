@@ -65,4 +65,4 @@ def test_where_pip_cannot_fetch_one_its_own_words_come_first(tmp_path: Path) -> 
     assert (done.returncode, done.stdout) == (1, "")
     *pip, ours = done.stderr.splitlines()
     assert any("No matching distribution" in line for line in pip)
-    assert "check that it reaches a package index" in ours
+    assert "check that it can reach a package index" in ours

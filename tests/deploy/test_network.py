@@ -118,7 +118,7 @@ def test_edges_before_a_gpu_reach_the_runner_and_names_alone() -> None:
 
 
 def allows(policy: Manifest, address: str) -> bool:
-    """Tell whether a policy lets pods connect to an address outside of the cluster."""
+    """Return whether a policy lets pods connect to an address outside of the cluster."""
     asked = ip_address(address)
     return any(
         asked in ip_network(block["cidr"]) and not any(asked in ip_network(one) for one in block.get("except", []))

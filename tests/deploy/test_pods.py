@@ -90,7 +90,7 @@ def test_the_end_has_time_for_what_was_taken(name: str, deployment: str) -> None
         word, seconds = stop["preStop"]["exec"]["command"]
         assert word == "sleep"
         before_s = int(seconds)
-    assert (before_s > 0) == (deployment == "xception")  # What callers reach through a Service.
+    assert (before_s > 0) == (deployment == "xception")  # What clients reach through a Service.
     assert float(settings["DRAIN_TIMEOUT_S"]) < BENTOML_KILLS_AFTER_S
     assert pod["terminationGracePeriodSeconds"] > before_s + BENTOML_KILLS_AFTER_S
 

@@ -14,15 +14,15 @@ from engines.cpus import available_cpus
 from engines.engine import Engine
 from engines.registry import load_engine
 from engines.tensorflow import freeze
-from model_store.manifest import Variant
-from model_store.verify import VerifiedModel, verify_folder
+from model_store.trust.manifest import Variant
+from model_store.trust.verify import VerifiedModel, verify_folder
 from service.batching.calibration import batch_of
 from service.lifecycle.golden_check import check_golden, golden_pixels
 
 
 @pytest.fixture(scope="module")
-def model(package: Path) -> VerifiedModel:
-    return verify_folder(package, model="xception", version=1)
+def model(xception_package: Path) -> VerifiedModel:
+    return verify_folder(xception_package, model="xception", version=1)
 
 
 def named(model: VerifiedModel, name: str) -> Variant:

@@ -8,7 +8,7 @@ import pytest
 
 from engines.registry import ENGINES
 from engines.selection import choose_variant
-from model_store.manifest import Evaluation, Golden, InputContract, Manifest, ManifestFile, Variant
+from model_store.trust.manifest import Evaluation, Golden, InputContract, Manifest, ManifestFile, Variant
 
 
 def manifest(*variants: Variant, accuracy: float | None = 0.9) -> Manifest:

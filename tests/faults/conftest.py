@@ -9,13 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.measurements.versions import derive_version
+from benchmarks.lifecycle.versions import derive_version
+from service.settings import MIB
 from tests.conftest import RecordProperty
 from tests.server import Server
 from tests.shared import made_once
 
+from .faulty_service import FaultyService
+from .padding import add_padding
 from .table import PROPERTY, RecordFault
 from .versions import Start, Store
+
+PADDING_BYTES = 24 * MIB
+"""A cut or a full disk in the middle of a pull needs a pull that takes some time."""
 
 
 @pytest.fixture
@@ -40,12 +46,28 @@ def started(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="session")
+def faulty_session(store_url: str, eight: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyService]:
+    """The service that `faulty` hands out."""
+    service = FaultyService(tmp_path_factory.mktemp("faulty"), store_url, eight)
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def faulty(faulty_session: FaultyService) -> FaultyService:
+    """A service whose engine can be broken. Each test leaves it sound, or ended: then it is started again."""
+    faulty_session.ensure_running()
+    return faulty_session
+
+
+@pytest.fixture(scope="session")
 def packages(package: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Versions by what is wrong with them, or else by how far they shift the classes."""
 
     def make(folder: Path) -> None:
         for shift in (1, 2, 3):
             derive_version(package, folder / str(shift), shift)
+            add_padding(folder / str(shift), PADDING_BYTES, seed=shift)
         derive_version(package, folder / "other answers", 4, "golden")
         derive_version(package, folder / "unreadable", 5, "engine")
         derive_version(package, folder / "other bytes", 6)  # A test damages it in the store.

@@ -21,28 +21,29 @@ import pytest
 
 from tests.server import Demo, Server
 
+from .faulty_service import is_eight, metric
 from .table import RecordFault, Row
-from .test_callers import HEAD, connect
-from .test_processes import is_eight, metric
+from .test_slow_clients import HEAD, connect, read_status
 from .traffic import PREDICT, Tally
 
-CALLERS = 64
+CLIENTS = 64
 WORKERS, MAX_IN_FLIGHT = 2, 16
 BULK = {"X-Request-Priority": "bulk"}
 
 REASONS = {
-    "requests": "requests are in flight, the most that are taken at once",
+    "requests": "requests are in flight, which is the limit",
     "body_bytes": "request bodies in flight hold",
-    "queue_images": "images wait;",
-    "late": "an answer takes about",
+    "queue_images": "the queue holds",
+    "late": "a response takes about",
 }
-"""What refusals are counted as, and part of what their callers are told."""
+"""What refusals are counted as, and part of what their clients are told."""
 
 
 @pytest.fixture(scope="module")
-def server(demo: Demo) -> Iterator[Server]:
-    """A pod of two edges with small bounds."""
+def server(demo: Demo, slow_store_url: str) -> Iterator[Server]:
+    """A service of two edges with small limits, and a model that takes as long as Xception."""
     with demo(
+        MODEL_STORE_URL=slow_store_url,
         EDGE_WORKERS=str(WORKERS),
         MAX_IN_FLIGHT=str(MAX_IN_FLIGHT),
         MAX_REQUEST_MIB="1",
@@ -55,20 +56,20 @@ def server(demo: Demo) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def eights(golden: list[Path]) -> Callable[[int], bytes]:
-    """Make requests of so many pictures of an eight."""
-    picture = {"b64": b64encode(golden[8].read_bytes()).decode()}
-    return lambda images: json.dumps({"instances": [picture] * images}).encode()
+    """Make requests of so many images of an eight."""
+    image = {"b64": b64encode(golden[8].read_bytes()).decode()}
+    return lambda images: json.dumps({"instances": [image] * images}).encode()
 
 
 def storm(server: Server, body: bytes, requests: int, *headers: dict[str, str]) -> list[httpx.Response]:
-    """Ask from many callers at once, with each of the headers in turn; who is refused comes back without a pause."""
-    limits = httpx.Limits(max_connections=CALLERS, max_keepalive_connections=CALLERS)
+    """Send from many clients at once, with each of the headers in turn; a rejected client sends on without a pause."""
+    limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
     with (
         httpx.Client(base_url=server.url, timeout=60, limits=limits) as client,
-        ThreadPoolExecutor(CALLERS) as callers,
+        ThreadPoolExecutor(CLIENTS) as clients,
     ):
         asked = islice(cycle(headers or ({},)), requests)
-        return list(callers.map(lambda more: client.post(PREDICT, content=body, headers=more), asked))
+        return list(clients.map(lambda more: client.post(PREDICT, content=body, headers=more), asked))
 
 
 def tally(answers: list[httpx.Response]) -> Tally:
@@ -88,7 +89,7 @@ def tally(answers: list[httpx.Response]) -> Tally:
 
 
 def reason(answer: httpx.Response) -> str:
-    """Return why a request was refused, by what its caller was told."""
+    """Return why a request was refused, by what its client was told."""
     said = answer.json()["error"]
     found = [name for name, text in REASONS.items() if text in said]
     assert len(found) == 1, said
@@ -137,10 +138,10 @@ def test_a_storm_is_answered_or_refused_with_the_reason(
     after = server.client.post(PREDICT, content=eights(1))
     assert after.status_code == 200
     assert is_eight(after)
-    record_fault(Row(f"overload: {expected}", f"{CALLERS} callers, {images} images each", counted, None))
+    record_fault(Row(f"overload: {expected}", f"{CLIENTS} clients, {images} images each", counted, None))
 
 
-def test_a_storm_in_a_hurry_is_refused_before_its_time_has_passed(
+def test_a_storm_with_short_deadlines_is_rejected_before_they_pass(
     server: Server, eights: Callable[[int], bytes], record_fault: RecordFault
 ) -> None:
     """Its deadline is enough for a few requests of eight images, and for no more."""
@@ -153,7 +154,7 @@ def test_a_storm_in_a_hurry_is_refused_before_its_time_has_passed(
     assert reasons["late"] > 0
     assert reasons == refused(server) - before
     assert is_eight(server.client.post(PREDICT, content=eights(1)))
-    record_fault(Row("overload: deadlines", f"{CALLERS} callers, 8 images each", counted, None))
+    record_fault(Row("overload: deadlines", f"{CLIENTS} clients, 8 images each", counted, None))
 
 
 def test_what_cannot_be_done_in_time_is_not_begun(server: Server, eights: Callable[[int], bytes]) -> None:
@@ -167,7 +168,7 @@ def test_what_cannot_be_done_in_time_is_not_begun(server: Server, eights: Callab
     assert metric(server, "xception_batch_size_count") == batches
 
 
-def test_bulk_is_answered_while_interactive_callers_go_on(
+def test_bulk_is_answered_while_interactive_clients_go_on(
     server: Server, eights: Callable[[int], bytes], record_fault: RecordFault
 ) -> None:
     over = threading.Event()
@@ -194,17 +195,17 @@ def test_bulk_is_answered_while_interactive_callers_go_on(
     counted = tally([*answers, *bulk])
     assert counted.answered == counted.sent, counted
     assert meanwhile > len(bulk)
-    record_fault(Row(f"overload: {len(bulk)} bulk requests beside others", f"{len(threads)} callers", counted, None))
+    record_fault(Row(f"overload: {len(bulk)} bulk requests beside others", f"{len(threads)} clients", counted, None))
 
 
 def test_images_that_nobody_waits_for_are_dropped(server: Server, eights: Callable[[int], bytes]) -> None:
     before, until = dropped(server), time.monotonic() + 30
     request = HEAD.format(len(eights(8))).encode() + eights(8)
-    while dropped(server) == before:  # Who goes before the images wait, or after, leaves none behind.
+    while dropped(server) == before:  # A client that disconnects before its images wait, or after, leaves none behind.
         assert time.monotonic() < until
-        with ExitStack() as callers:
+        with ExitStack() as clients:
             for _ in range(MAX_IN_FLIGHT // WORKERS):
-                callers.enter_context(connect(server)).sendall(request)
+                clients.enter_context(connect(server)).sendall(request)
             time.sleep(0.05)
     assert is_eight(server.client.post(PREDICT, content=eights(1)))
 
@@ -213,15 +214,15 @@ def test_the_bound_of_requests_holds_for_all_edges_together(
     server: Server, eights: Callable[[int], bytes], record_fault: RecordFault
 ) -> None:
     """Callers that have sent half of their bodies hold a place each; there are places for so many, and no more."""
-    body, callers = eights(1), 3 * MAX_IN_FLIGHT
+    body, clients = eights(1), 3 * MAX_IN_FLIGHT
     half = len(body) // 2
     answers: dict[socket.socket, int] = {}
     with ExitStack() as stack:
-        connections = [stack.enter_context(connect(server)) for _ in range(callers)]
+        connections = [stack.enter_context(connect(server)) for _ in range(clients)]
         for connection in connections:
             connection.sendall(HEAD.format(len(body)).encode() + body[:half])
         until = time.monotonic() + 20
-        while len(answers) < callers - MAX_IN_FLIGHT:
+        while len(answers) < clients - MAX_IN_FLIGHT:
             assert time.monotonic() < until, len(answers)
             waiting = [connection for connection in connections if connection not in answers]
             for connection in select.select(waiting, [], [], 1)[0]:
@@ -234,5 +235,26 @@ def test_the_bound_of_requests_holds_for_all_edges_together(
     statuses = Counter(answers.values())
     assert set(statuses) == {200, 429}
     assert MAX_IN_FLIGHT // WORKERS <= statuses[200] <= MAX_IN_FLIGHT
-    counted = Tally(callers, statuses[200], statuses[429], statuses=statuses)
-    record_fault(Row(f"overload: a bound for {WORKERS} edges", f"{callers} callers at once", counted, None))
+    counted = Tally(clients, statuses[200], statuses[429], statuses=statuses)
+    record_fault(Row(f"overload: a bound for {WORKERS} edges", f"{clients} clients at once", counted, None))
+
+
+def test_requests_without_a_body_do_not_hold_their_places(server: Server, eights: Callable[[int], bytes]) -> None:
+    """Also long before their bodies are due, which is after 10 s."""
+    eight = eights(1)
+    with ExitStack() as stack:
+        silent = [stack.enter_context(connect(server)) for _ in range(3 * MAX_IN_FLIGHT)]
+        for connection in silent:
+            connection.sendall(HEAD.format(len(eight)).encode())
+        until = time.monotonic() + 9
+        while len(silent) > MAX_IN_FLIGHT:  # As many as there are places for; the others are rejected.
+            assert time.monotonic() < until
+            for connection in select.select(silent, [], [], 1)[0]:
+                assert read_status(connection) == 429
+                silent.remove(connection)
+        while (answer := server.client.post(PREDICT, content=eight)).status_code != 200:
+            assert time.monotonic() < until, answer.text
+            time.sleep(0.1)
+        assert select.select(silent, [], [], 0)[0] == []  # None of them is rejected for it,
+        silent[0].sendall(eight)
+        assert read_status(silent[0]) == 200  # and one whose body comes in the end gets a response.

@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from model_store.reference import resolve
-from model_store.remote import Remote
+from model_store.catalog.reference import resolve
+from model_store.store.remote import Remote
 from tests.server import Server
 
 from .versions import MODEL, Load, Start, Store, ask, reload, states, wait_until
@@ -52,6 +52,7 @@ def test_a_bad_version_never_serves(live: Live, eight: bytes, flaw: str, code: s
         data[1000] ^= 1
         weights.write_bytes(data)
     with Load(server, eight, clients=2) as load:
+        wait_until(lambda: load.answers.total() > 0)
         answer = reload(server)
     assert answer.status_code == 409
     assert f"version {bad} (label 'stable') cannot be served" in answer.json()["error"]
@@ -87,7 +88,7 @@ def test_a_restart_onto_a_bad_version_falls_back(store: Store, serve: Start, eig
     server.wait_for("/readyz")
     assert ask(server, eight) == (1, 1)
     assert states(server)[2] == ("END", "FAILED_PRECONDITION")
-    assert "version 1, which served here last, serves on" in server.log
+    assert "falling back to version 1, which served last" in server.log
     assert server.stop() == 0
 
 

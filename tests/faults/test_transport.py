@@ -13,7 +13,7 @@ import pytest
 from tests.model_store.web_server import write_certificate
 from tests.server import Demo, Server
 
-from .test_processes import is_eight
+from .faulty_service import is_eight
 from .traffic import PREDICT, Traffic
 
 
@@ -62,14 +62,11 @@ def test_suites_without_forward_secrecy_or_with_sha1_are_refused(
         httpx.post(server.url + PREDICT, content=eight, verify=context)
 
 
-def test_a_stop_does_not_wait_for_callers_that_keep_idle_connections(
-    demo: Demo, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    with demo(certificate) as server:
-        context = ssl.create_default_context(cafile=certificate[0])
-        with (
-            socket.create_connection(("127.0.0.1", server.port)) as connection,
-            context.wrap_socket(connection, server_hostname="127.0.0.1"),  # It never says a word.
-        ):
-            assert server.stop() == 0  # Within the time after which an orchestrator would kill it.
+def test_a_stop_does_not_wait_for_idle_connections(server: Server, certificate: tuple[Path, Path]) -> None:
+    """The last test here: it stops the service."""
+    context = ssl.create_default_context(cafile=certificate[0])
+    with (
+        socket.create_connection(("127.0.0.1", server.port)) as connection,
+        context.wrap_socket(connection, server_hostname="127.0.0.1"),  # It never sends a byte.
+    ):
+        assert server.stop() == 0  # Within the time after which an orchestrator would kill it.

@@ -6,8 +6,8 @@ import json
 import re
 import time
 
-from model_store.reference import resolve
-from model_store.remote import Remote
+from model_store.catalog.reference import resolve
+from model_store.store.remote import Remote
 
 from .versions import AUTH, MODEL, TOKEN, Load, Start, Store, ask, reload, states, wait_until
 
@@ -59,7 +59,7 @@ def test_swap_and_rollback_under_load(store: Store, serve: Start, eight: bytes) 
         assert server.runner().memory_full_info().pss < 1.2 * memory  # Another version would be 1.6 times it.
     assert load.failures == []
     assert set(load.answers) == {(1, 1), (2, 2)}  # Each answer is of the version that it names.
-    assert "label 'stable' leads to version 2 (before: 1)" in server.log
+    assert "label 'stable' routes to version 2 (before: 1)" in server.log
     assert server.stop() == 0
 
 

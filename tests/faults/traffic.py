@@ -1,4 +1,4 @@
-"""Callers that ask while something is broken, and what became of every one of their requests."""
+"""Clients that send requests while something is broken, and counts of what became of each request."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx
 
-from model_store.labels import LabelTarget, set_label
-from model_store.publish import publish
-from model_store.reference import resolve
-from model_store.remote import Remote
-from model_store.signing import Signer
+from model_store.catalog.labels import LabelTarget, set_label
+from model_store.catalog.reference import resolve
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
+from model_store.trust.signing import Signer
 from tests.conftest import run_module
 from tests.server import Server
 

@@ -1,4 +1,4 @@
-"""Pictures that are broken, lie about themselves, or are small and want much; and sound ones to make them of."""
+"""Images that are broken, lie about themselves, or are small and want much; and sound ones to make them of."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ MOST_PIXELS = 1_000_000
 _SIDE = 24
 
 _EVERY_BYTE = {"jpeg": 640, "gif": 800}
-"""Bytes of the head of a picture, each of which it is cut at; of the others `_HEAD`."""
+"""Bytes of the head of a image, each of which it is cut at; of the others `_HEAD`."""
 _HEAD = 120
 _CUTS_BEHIND = 40
 
 _TAIL = 32
-"""Bytes at the end that hold checksums and end marks: a picture that lacks no more than these may be whole."""
+"""Bytes at the end that hold checksums and end marks: a image that lacks no more than these may be whole."""
 
 _EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageFile:
     """A file, and what may become of it."""
 
     name: str
@@ -40,8 +40,8 @@ class Picture:
     """Whether it may be answered, too; the others must be refused."""
 
 
-def sound_pictures() -> dict[str, bytes]:
-    """Return small pictures of noise, of each kind that is taken."""
+def sound_images() -> dict[str, bytes]:
+    """Return small images of noise, of each kind that is taken."""
     noise = np.random.default_rng(SEED).integers(0, 256, (_SIDE, _SIDE, 4), np.uint8)
     rgba = Image.fromarray(noise)
     rgb = Image.fromarray(np.ascontiguousarray(noise[..., :3]))
@@ -69,9 +69,9 @@ def sound_pictures() -> dict[str, bytes]:
     }
 
 
-def hostile_pictures() -> Iterator[Picture]:
+def hostile_images() -> Iterator[ImageFile]:
     """Yield all of them, always the same."""
-    sound = sound_pictures()
+    sound = sound_images()
     yield from _truncated(sound)
     yield from _changed(sound)
     yield from _of_impossible_sizes(sound)
@@ -80,34 +80,34 @@ def hostile_pictures() -> Iterator[Picture]:
     yield from of_other_formats(sound)
 
 
-def _truncated(sound: dict[str, bytes]) -> Iterator[Picture]:
+def _truncated(sound: dict[str, bytes]) -> Iterator[ImageFile]:
     draw = random.Random(SEED)
     for name, data in sound.items():
         whole = len(sound[name.removeprefix("animated ")])  # The first frame is all that counts.
         head = min(_EVERY_BYTE.get(name, _HEAD), len(data) - _TAIL)
         behind = draw.sample(range(head, len(data)), _CUTS_BEHIND)
         for end in [*range(head), *sorted(behind)]:
-            yield Picture(f"{name} cut at {end}", data[:end], end > whole - _TAIL)
+            yield ImageFile(f"{name} cut at {end}", data[:end], end > whole - _TAIL)
 
 
-def _changed(sound: dict[str, bytes]) -> Iterator[Picture]:
-    """Yield pictures with bytes that are others, missing, or there twice; what is left may be a picture."""
+def _changed(sound: dict[str, bytes]) -> Iterator[ImageFile]:
+    """Yield images with bytes that are others, missing, or there twice; what is left may be a image."""
     draw = random.Random(SEED + 1)
     for name, data in sound.items():
         for number in range(50):
             changed = bytearray(data)
             for _ in range(draw.randint(1, 8)):
                 changed[draw.randrange(len(data))] = draw.randrange(256)
-            yield Picture(f"{name} with other bytes {number}", bytes(changed), True)
+            yield ImageFile(f"{name} with other bytes {number}", bytes(changed), True)
         for number in range(12):
             begin, end = sorted(draw.sample(range(len(data)), 2))
-            yield Picture(f"{name} with a gap {number}", data[:begin] + data[end:], True)
-            yield Picture(f"{name} with a part twice {number}", data[:end] + data[begin:], True)
-            yield Picture(f"{name} with zeros {number}", data[:begin] + bytes(end - begin) + data[end:], True)
+            yield ImageFile(f"{name} with a gap {number}", data[:begin] + data[end:], True)
+            yield ImageFile(f"{name} with a part twice {number}", data[:end] + data[begin:], True)
+            yield ImageFile(f"{name} with zeros {number}", data[:begin] + bytes(end - begin) + data[end:], True)
 
 
-def _of_impossible_sizes(sound: dict[str, bytes]) -> Iterator[Picture]:
-    """Yield pictures whose head speaks of no pixels, or of far too many."""
+def _of_impossible_sizes(sound: dict[str, bytes]) -> Iterator[ImageFile]:
+    """Yield images whose head speaks of no pixels, or of far too many."""
     big = 2**31 - 1
     for width, height in [
         (0, 1),
@@ -120,94 +120,96 @@ def _of_impossible_sizes(sound: dict[str, bytes]) -> Iterator[Picture]:
         (2**32 - 1, 2**32 - 1),
     ]:
         size = f"{width} × {height}"
-        yield Picture(f"png {size}", png(width, height), False)
+        yield ImageFile(f"png {size}", png(width, height), False)
         bmp = bytearray(sound["bmp"])
         bmp[18:26] = struct.pack("<II", width, height)
-        yield Picture(f"bmp {size}", bytes(bmp), False)
+        yield ImageFile(f"bmp {size}", bytes(bmp), False)
     for width, height in [(0, _SIDE), (_SIDE, 0), (0xFFFF, 0xFFFF), (65_500, 65_500), (2000, 2000)]:
         size = f"{width} × {height}"
         for name in ("jpeg", "progressive jpeg"):
             jpeg = bytearray(sound[name])
             at = max(jpeg.find(b"\xff\xc0"), jpeg.find(b"\xff\xc2"))
             jpeg[at + 5 : at + 9] = struct.pack(">HH", height, width)
-            yield Picture(f"{name} {size}", bytes(jpeg), False)
+            yield ImageFile(f"{name} {size}", bytes(jpeg), False)
         head = b"GIF89a" + struct.pack("<HH", width, height) + b"\x80\0\0\0\0\0\xff\xff\xff"
-        yield Picture(f"gif {size}", head + gif_frame(width, height) + b";", False)
-        yield Picture(
+        yield ImageFile(f"gif {size}", head + gif_frame(width, height) + b";", False)
+        yield ImageFile(
             f"gif with a frame of {size}",
             b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff" + gif_frame(width, height),
             0 in (width, height),
         )
     for width, height in [(2**24, 2**24), (2**24, 1), (16_384, 16_384), (2000, 2000)]:
         canvas = b"\0\0\0\0" + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-        yield Picture(f"webp with a canvas of {width} × {height}", _riff(b"VP8X", canvas), False)
+        yield ImageFile(f"webp with a canvas of {width} × {height}", _riff(b"VP8X", canvas), False)
         still = sound["webp"]
-        yield Picture(f"webp on a canvas of {width} × {height}", _riff(b"VP8X", canvas, still[12:]), False)
+        yield ImageFile(f"webp on a canvas of {width} × {height}", _riff(b"VP8X", canvas, still[12:]), False)
     for width, height in [(1 << 14, 1 << 14), (1 << 14, 1)]:
         bits = (width - 1) | (height - 1) << 14
-        yield Picture(
+        yield ImageFile(
             f"lossless webp {width} × {height}",
             _riff(b"VP8L", b"\x2f" + bits.to_bytes(4, "little") + bytes(40)),
             height == 1,
         )
 
 
-def _bombs(sound: dict[str, bytes]) -> Iterator[Picture]:
+def _bombs(sound: dict[str, bytes]) -> Iterator[ImageFile]:
     """Yield what is small and wants much memory or time."""
     white = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(white, "PNG")
-    yield Picture("png of 400 megapixels", white.getvalue(), False)
+    yield ImageFile("png of 400 megapixels", white.getvalue(), False)
     most = io.BytesIO()
     Image.new("I;16", (1000, 1000)).save(most, "PNG")
-    yield Picture("16-bit png as large as may be", most.getvalue(), True)
+    yield ImageFile("16-bit png as large as may be", most.getvalue(), True)
     zeros = zlib.compress(bytes(2**26), 9)
-    yield Picture("png whose pixels inflate to 64 MiB", png(64, 64, pixels=zeros), True)
-    yield Picture("png whose zTXt inflates to 64 MiB", png(1, 1, chunk(b"zTXt", b"k\0\0" + zeros)), True)
-    yield Picture("png whose iTXt inflates to 64 MiB", png(1, 1, chunk(b"iTXt", b"k\0\1\0\0\0" + zeros)), True)
-    yield Picture("png whose iCCP inflates to 64 MiB", png(1, 1, chunk(b"iCCP", b"p\0\0" + zeros)), True)
+    yield ImageFile("png whose pixels inflate to 64 MiB", png(64, 64, pixels=zeros), True)
+    yield ImageFile("png whose zTXt inflates to 64 MiB", png(1, 1, chunk(b"zTXt", b"k\0\0" + zeros)), True)
+    yield ImageFile("png whose iTXt inflates to 64 MiB", png(1, 1, chunk(b"iTXt", b"k\0\1\0\0\0" + zeros)), True)
+    yield ImageFile("png whose iCCP inflates to 64 MiB", png(1, 1, chunk(b"iCCP", b"p\0\0" + zeros)), True)
     text = zlib.compress(bytes(2**20 - 1), 9)
     texts = b"".join(chunk(b"zTXt", b"%d\0\0" % number + text) for number in range(200))
-    yield Picture("png with 200 texts of 1 MiB", png(1, 1, texts), True)
-    yield Picture("png with 60 texts of 1 MiB", png(1, 1, texts[: len(texts) // 200 * 60]), True)
-    yield Picture("png of 80,000 empty chunks", png(1, 1, chunk(b"abCd", b"") * 80_000), False)
-    yield Picture("png of 2^31 frames", png(1, 1, chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0))), True)
+    yield ImageFile("png with 200 texts of 1 MiB", png(1, 1, texts), True)
+    yield ImageFile("png with 60 texts of 1 MiB", png(1, 1, texts[: len(texts) // 200 * 60]), True)
+    yield ImageFile("png of 80,000 empty chunks", png(1, 1, chunk(b"abCd", b"") * 80_000), False)
+    yield ImageFile("png of 2^31 frames", png(1, 1, chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0))), True)
     for kind, head in (("iCCP", b"p\0\0"), ("iTXt", b"k\0\1\0\0\0")):
-        yield Picture(f"png with 900 {kind} of 1 MiB", png(1, 1, chunk(kind.encode(), head + text) * 900), False)
-    yield Picture("png of 10,001 empty chunks", png(1, 1, chunk(b"abCd", b"") * 10_001), False)
-    yield Picture("png of 70,000 × 1", png(70_000, 1, pixels=zlib.compress(bytes(70_001))), False)
-    yield Picture("png of 1 × 70,000", png(1, 70_000, pixels=zlib.compress(bytes(140_000))), False)
-    yield Picture("turned palette png as large as may be", turned_palette_png(1000, 1000), True)
-    yield Picture("png with Exif of 65,535 tags", png(1, 1, chunk(b"eXIf", crowded_exif())), True)
+        yield ImageFile(f"png with 900 {kind} of 1 MiB", png(1, 1, chunk(kind.encode(), head + text) * 900), False)
+    yield ImageFile("png of 10,001 empty chunks", png(1, 1, chunk(b"abCd", b"") * 10_001), False)
+    yield ImageFile("png of 70,000 × 1", png(70_000, 1, pixels=zlib.compress(bytes(70_001))), False)
+    yield ImageFile("png of 1 × 70,000", png(1, 70_000, pixels=zlib.compress(bytes(140_000))), False)
+    yield ImageFile("turned palette png as large as may be", turned_palette_png(1000, 1000), True)
+    yield ImageFile("png with Exif of 65,535 tags", png(1, 1, chunk(b"eXIf", crowded_exif())), True)
     gif = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff"
-    yield Picture("gif of 20,000 frames", gif + gif_frame(1, 1) * 20_000 + b";", True)
-    yield Picture("gif that disposes of 4 gigapixels", gif + gif_control(2) + gif_frame(65_535, 65_535), False)
-    yield Picture("gif of 500,000 stray bytes", gif + b"\1" * 500_000 + gif_frame(1, 1), False)
-    yield Picture(
+    yield ImageFile("gif of 20,000 frames", gif + gif_frame(1, 1) * 20_000 + b";", True)
+    yield ImageFile("gif that disposes of 4 gigapixels", gif + gif_control(2) + gif_frame(65_535, 65_535), False)
+    yield ImageFile("gif of 500,000 stray bytes", gif + b"\1" * 500_000 + gif_frame(1, 1), False)
+    yield ImageFile(
         "gif with 400,000 blocks of comment", gif + b"!\xfe" + b"\1x" * 400_000 + b"\0" + gif_frame(1, 1), False
     )
-    yield Picture("gif of 100,000 extensions", gif + b"!\xf9\4\0\0\0\0\0" * 100_000 + gif_frame(1, 1), True)
+    yield ImageFile("gif of 100,000 extensions", gif + b"!\xf9\4\0\0\0\0\0" * 100_000 + gif_frame(1, 1), True)
     frames = io.BytesIO()
     shades = [Image.new("RGB", (4, 4), (shade, shade, shade)) for shade in range(250)]
     shades[0].save(frames, "WEBP", save_all=True, append_images=shades[1:], lossless=True)
-    yield Picture("webp of 250 frames", frames.getvalue(), True)
+    yield ImageFile("webp of 250 frames", frames.getvalue(), True)
     large = io.BytesIO()
     Image.new("RGB", (1000, 501)).save(large, "WEBP", lossless=True)
-    yield Picture("webp of half a megapixel and more", large.getvalue(), False)
-    yield Picture("bmp of runs of one", run_length_bmp(1000, 1000, b"\1\0" * 400_000), True)
-    yield Picture("bmp of empty lines", run_length_bmp(1000, 1000, b"\0\0" * 1000), True)
-    yield Picture("jpeg of 20,000 scans", many_scans(20_000), False)
-    yield Picture("jpeg of 100 scans", many_scans(100), True)
+    yield ImageFile("webp of half a megapixel and more", large.getvalue(), False)
+    yield ImageFile("bmp of runs of one", run_length_bmp(1000, 1000, b"\1\0" * 400_000), True)
+    yield ImageFile("bmp of empty lines", run_length_bmp(1000, 1000, b"\0\0" * 1000), True)
+    yield ImageFile("jpeg of 20,000 scans", many_scans(20_000), False)
+    yield ImageFile("jpeg of 100 scans", many_scans(100), True)
     jpeg = sound["jpeg"]
     piece = segment(0xE1, b"Exif\0\0M")
-    yield Picture("jpeg of 90,000 pieces of Exif", jpeg[:2] + piece * 90_000 + jpeg[2:], False)
-    yield Picture("jpeg with Exif behind its end mark", jpeg[:2] + b"\xff\xd9" + piece * 90_000 + jpeg[2:], False)
-    yield Picture("jpeg with Exif behind a mark without length", jpeg[:2] + b"\xff\xf0\xff\xff" + piece * 90_000, False)
-    yield Picture("jpeg of 200,000 comments", jpeg[:2] + segment(0xFE, b"") * 200_000 + jpeg[2:], False)
+    yield ImageFile("jpeg of 90,000 pieces of Exif", jpeg[:2] + piece * 90_000 + jpeg[2:], False)
+    yield ImageFile("jpeg with Exif behind its end mark", jpeg[:2] + b"\xff\xd9" + piece * 90_000 + jpeg[2:], False)
+    yield ImageFile(
+        "jpeg with Exif behind a mark without length", jpeg[:2] + b"\xff\xf0\xff\xff" + piece * 90_000, False
+    )
+    yield ImageFile("jpeg of 200,000 comments", jpeg[:2] + segment(0xFE, b"") * 200_000 + jpeg[2:], False)
     for name, stray in (("zeros", b"\0"), ("fill", b"\xff"), ("restarts", b"\xff\xd0"), ("beginnings", b"\xff\xd8")):
-        yield Picture(f"jpeg with 900 kB of {name}", jpeg[:2] + stray * (900_000 // len(stray)) + jpeg[2:], False)
+        yield ImageFile(f"jpeg with 900 kB of {name}", jpeg[:2] + stray * (900_000 // len(stray)) + jpeg[2:], False)
     tables = segment(0xDB, b"\0" + b"\1" * 64)
-    yield Picture("jpeg of 10,000 tables", jpeg[:2] + tables * 10_000 + jpeg[2:], False)
-    yield Picture(
+    yield ImageFile("jpeg of 10,000 tables", jpeg[:2] + tables * 10_000 + jpeg[2:], False)
+    yield ImageFile(
         "jpeg with crowded Exif", jpeg[:2] + segment(0xE1, b"Exif\0\0" + crowded_exif()[:65_000]) + jpeg[2:], True
     )
     index = (
@@ -215,13 +217,13 @@ def _bombs(sound: dict[str, bytes]) -> Iterator[Picture]:
         + struct.pack("<HHII", 0xB001, 4, 1, 2**32 - 1)
         + struct.pack("<HHII", 0xB002, 7, 16, 8)
     )
-    yield Picture("jpeg of 2^32 pictures", jpeg[:2] + segment(0xE2, index) + jpeg[2:], True)
-    yield Picture("a file of 1 MiB and a byte", sound["png"].ljust(2**20 + 1, b"\0"), False)
-    yield Picture("a file of exactly 1 MiB", sound["png"].ljust(2**20, b"\0"), True)
+    yield ImageFile("jpeg of 2^32 images", jpeg[:2] + segment(0xE2, index) + jpeg[2:], True)
+    yield ImageFile("a file of 1 MiB and a byte", sound["png"].ljust(2**20 + 1, b"\0"), False)
+    yield ImageFile("a file of exactly 1 MiB", sound["png"].ljust(2**20, b"\0"), True)
 
 
-def _polyglots(sound: dict[str, bytes]) -> Iterator[Picture]:
-    """Yield pictures that are something else as well; in front of a picture nothing may stand."""
+def _polyglots(sound: dict[str, bytes]) -> Iterator[ImageFile]:
+    """Yield images that are something else as well; in front of a image nothing may stand."""
     others = {
         "zip": b"PK\3\4" + bytes(26) + b"a.txt",
         "html": b"<html><script>alert(1)</script></html>",
@@ -234,13 +236,13 @@ def _polyglots(sound: dict[str, bytes]) -> Iterator[Picture]:
     }
     for name, data in sound.items():
         for other, text in others.items():
-            yield Picture(f"{name} with {other} behind it", data + text, True)
-            yield Picture(f"{other} with {name} behind it", text + data, False)
-        yield Picture(f"{name} twice", data + data, True)
+            yield ImageFile(f"{name} with {other} behind it", data + text, True)
+            yield ImageFile(f"{other} with {name} behind it", text + data, False)
+        yield ImageFile(f"{name} twice", data + data, True)
     for other, text in others.items():
-        yield Picture(f"png with {other} in a text", png(1, 1, chunk(b"tEXt", b"Comment\0" + text)), True)
+        yield ImageFile(f"png with {other} in a text", png(1, 1, chunk(b"tEXt", b"Comment\0" + text)), True)
         jpeg = sound["jpeg"]
-        yield Picture(f"jpeg with {other} in a comment", jpeg[:2] + segment(0xFE, text[:60_000]) + jpeg[2:], True)
+        yield ImageFile(f"jpeg with {other} in a comment", jpeg[:2] + segment(0xFE, text[:60_000]) + jpeg[2:], True)
     marks = {
         "jpeg": b"\xff\xd8\xff\xe0",
         "png": b"\x89PNG\r\n\x1a\n",
@@ -251,16 +253,16 @@ def _polyglots(sound: dict[str, bytes]) -> Iterator[Picture]:
     for name, data in sound.items():
         for mark, first in marks.items():
             if not data.startswith(first[:2]):
-                yield Picture(f"{name} that begins as {mark}", first + data[len(first) :], False)
+                yield ImageFile(f"{name} that begins as {mark}", first + data[len(first) :], False)
 
 
-def of_other_formats(sound: dict[str, bytes]) -> Iterator[Picture]:
+def of_other_formats(sound: dict[str, bytes]) -> Iterator[ImageFile]:
     """Yield files that Pillow, or somebody else, could read, and that are not taken here."""
     rgb = Image.open(io.BytesIO(sound["png"]))
     for kind in ("TIFF", "PPM", "ICO", "EPS", "TGA", "PCX", "SGI", "DDS"):
-        yield Picture(f"a {kind} file", _saved(rgb, kind), False)
+        yield ImageFile(f"a {kind} file", _saved(rgb, kind), False)
     for kind in ("XBM", "MSP"):
-        yield Picture(f"a {kind} file", _saved(rgb.convert("1"), kind), False)
+        yield ImageFile(f"a {kind} file", _saved(rgb.convert("1"), kind), False)
     marks = {
         "PDF": b"%PDF-1.7\n1 0 obj\n<</Type/Catalog>>\nendobj\ntrailer\n<</Root 1 0 R>>\n",
         "PSD": b"8BPS\0\1" + bytes(6) + b"\0\3\0\0\0\1\0\0\0\1\0\x08\0\3",
@@ -280,7 +282,7 @@ def of_other_formats(sound: dict[str, bytes]) -> Iterator[Picture]:
         "MP4": b"\0\0\0\x18ftypisom",
         "WAV": b"RIFF\x24\0\0\0WAVEfmt ",
         "gzip": b"\x1f\x8b\x08" + bytes(20),
-        "text": b"no picture at all",
+        "text": b"no image at all",
         "a byte": b"\xff",
         "zeros": bytes(1000),
         "SOI": b"\xff\xd8",
@@ -291,7 +293,7 @@ def of_other_formats(sound: dict[str, bytes]) -> Iterator[Picture]:
         "EPS that runs": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) (r) file\n",
     }
     for kind, data in marks.items():
-        yield Picture(f"a file of {kind}", data, False)
+        yield ImageFile(f"a file of {kind}", data, False)
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

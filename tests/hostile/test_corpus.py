@@ -1,4 +1,4 @@
-"""Thousands of requests that nobody should send, to a real service, beside callers who want an answer."""
+"""Thousands of malformed requests to a real service, beside ordinary ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import SUMMARY, RecordProperty
-from tests.faults.test_processes import is_eight
+from tests.faults.faulty_service import is_eight
 from tests.faults.traffic import Traffic
 from tests.server import Demo, Server
 
@@ -28,7 +28,7 @@ LONGEST_TEXT = 2100
 """Characters of the text of an error, whatever is quoted in it."""
 
 BYTES_A_PIXEL = 16
-"""While a picture is decoded, at most; of a WebP, which takes more than others."""
+"""While a image is decoded, at most; of a WebP, which takes more than others."""
 
 PNG_TEXTS_MIB = 64
 """The most that Pillow keeps of a PNG's compressed texts."""
@@ -45,10 +45,10 @@ EDGE_GROWTH_MIB = (
     + DECODE_THREADS * (BYTES_A_PIXEL * MOST_PIXELS // MIB + PNG_TEXTS_MIB + 2 * IMAGE_MIB)
     + SLACK_MIB
 )
-"""How much more memory the edge may take than at rest; one picture beyond the limit takes more."""
+"""How much more memory the edge may take than at rest; one image beyond the limit takes more."""
 
 RUNNER_GROWTH_MIB = 64
-"""Nothing hostile reaches the runner, but pictures do, in batches that are as large as at its warm-up."""
+"""Nothing hostile reaches the runner, but images do, in batches that are as large as at its warm-up."""
 
 
 @pytest.fixture(scope="module")

@@ -13,21 +13,21 @@ from typing import Any, TypeVar
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from model_store.cache import Cache
+from model_store.catalog.history import read_history
+from model_store.catalog.label_watch import LabelWatch
+from model_store.catalog.labels import MAX_RECORD_BYTES, LabelRecord, read_labels
+from model_store.catalog.names import check_label_name, check_model_name
+from model_store.catalog.prune import plan_prune
+from model_store.catalog.reference import Resolved, parse_reference, resolve
+from model_store.catalog.versions import MAX_CLAIM_BYTES, claim_path, list_versions, missing_targets, read_claim
 from model_store.errors import StoreError
-from model_store.history import read_history
-from model_store.label_watch import LabelWatch
-from model_store.labels import MAX_RECORD_BYTES, LabelRecord, read_labels
-from model_store.manifest import Manifest, digest_of
-from model_store.names import check_label_name, check_model_name
-from model_store.prune import plan_prune
-from model_store.publish import publish
-from model_store.pull import check_remote, pull, pull_to_folder
-from model_store.reference import Resolved, parse_reference, resolve
-from model_store.remote import Remote
-from model_store.signing import Signer, Trust, signed_digest
-from model_store.verify import verify_folder
-from model_store.versions import MAX_CLAIM_BYTES, claim_path, list_versions, missing_targets, read_claim
+from model_store.store.remote import Remote
+from model_store.transfer.cache import Cache
+from model_store.transfer.publish import publish
+from model_store.transfer.pull import check_remote, pull, pull_to_folder
+from model_store.trust.manifest import Manifest, digest_of
+from model_store.trust.signing import Signer, Trust, signed_digest
+from model_store.trust.verify import verify_folder
 from tests.model_store.keys import trust_of, write_key
 from tests.model_store.samples import write_version
 

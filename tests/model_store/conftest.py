@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from model_store.cache import Cache
-from model_store.publish import publish
-from model_store.reference import Resolved, resolve
-from model_store.remote import Remote
+from model_store.catalog.reference import Resolved, resolve
+from model_store.store.remote import Remote
+from model_store.transfer.cache import Cache
+from model_store.transfer.publish import publish
 from tests.ceph import COMMANDS, PACKAGES, Ceph
 from tests.debian import installed, require
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
-from model_store.signing import Trust
+from model_store.trust.signing import Trust
 
 
 def write_key(root: Path, name: str, private: Any, password: bytes | None = None) -> Path:

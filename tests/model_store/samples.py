@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from model_store.labels import LabelTarget
-from model_store.manifest import (
+from model_store.catalog.labels import LabelTarget
+from model_store.store.remote import Remote, Stream
+from model_store.trust.manifest import (
     Evaluation,
     Golden,
     InputContract,
@@ -22,7 +23,6 @@ from model_store.manifest import (
     ManifestFile,
     Variant,
 )
-from model_store.remote import Remote, Stream
 
 FILES: Mapping[str, bytes] = {
     "saved_model.pb": b"graph" * 1000,

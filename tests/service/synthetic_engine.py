@@ -45,9 +45,9 @@ class Observed:
     def __init__(self) -> None:
         self.drops: dict[str, int] = {}
 
-    def ran(self, images: int, seconds: float) -> None: ...
+    def batch_finished(self, images: int, seconds: float) -> None: ...
 
-    def dropped(self, reason: str, images: int) -> None:
+    def images_dropped(self, reason: str, images: int) -> None:
         self.drops[reason] = self.drops.get(reason, 0) + images
 
 

@@ -13,8 +13,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
 
-from model_store.manifest import Evaluation, Manifest
-from model_store.verify import stray_files, verify_folder
+from model_store.trust.manifest import Evaluation, Manifest
+from model_store.trust.verify import unlisted_files, verify_folder
 from tests.conftest import Export
 from training import model as classifier
 from training.images import decode
@@ -46,9 +46,9 @@ def test_it_says_what_it_does(export: Export, evaluation: dict[str, Any]) -> Non
     assert last.startswith(f"{export.folder}: packaged; publish it with: python -m model_store publish ")
 
 
-def test_the_folder_of_a_run_is_whole_and_holds_nothing_else(package: Path) -> None:
-    manifest = verify_folder(package).manifest
-    assert stray_files(package, manifest) == []
+def test_the_folder_of_a_run_is_whole_and_holds_nothing_else(xception_package: Path) -> None:
+    manifest = verify_folder(xception_package).manifest
+    assert unlisted_files(xception_package, manifest) == []
     assert {file.path for file in manifest.files} == {
         "assets.extra/tf_serving_warmup_requests",
         "classes.txt",
@@ -65,11 +65,13 @@ def test_the_folder_of_a_run_is_whole_and_holds_nothing_else(package: Path) -> N
         "variables/variables.data-00000-of-00001",
         "variables/variables.index",
     }
-    assert (package / "classes.txt").read_text() == "".join(f"{name}\n" for name in DIGITS)
+    assert (xception_package / "classes.txt").read_text() == "".join(f"{name}\n" for name in DIGITS)
 
 
-def test_the_manifest_of_a_run_says_what_it_is(package: Path, finished: Run, evaluation: dict[str, Any]) -> None:
-    manifest = Manifest.parse((package / "manifest.json").read_bytes())
+def test_the_manifest_of_a_run_says_what_it_is(
+    xception_package: Path, finished: Run, evaluation: dict[str, Any]
+) -> None:
+    manifest = Manifest.parse((xception_package / "manifest.json").read_bytes())
     assert (manifest.architecture, manifest.classes) == ("xception", DIGITS)
     assert (manifest.input.height, manifest.input.width) == (71, 71)
     assert (manifest.input.mean, manifest.input.scale) == (127.5, 127.5)
@@ -97,16 +99,16 @@ def test_the_manifest_of_a_run_says_what_it_is(package: Path, finished: Run, eva
     assert manifest.provenance["keras"] == keras.__version__
 
 
-def test_golden_pictures_are_held_out_ones_with_the_scores_of_keras(package: Path, finished: Run) -> None:
-    golden = Manifest.parse((package / "manifest.json").read_bytes()).golden
+def test_golden_pictures_are_held_out_ones_with_the_scores_of_keras(xception_package: Path, finished: Run) -> None:
+    golden = Manifest.parse((xception_package / "manifest.json").read_bytes()).golden
     held_out = finished.split().held_out
-    pictures = [(package / path).read_bytes() for path in golden.images]
+    pictures = [(xception_package / path).read_bytes() for path in golden.images]
     assert [held_out.labels[list(held_out.images).index(picture)] for picture in pictures] == list(range(10))
-    pixels, scores = np.load(package / golden.pixels), np.load(package / golden.scores)
+    pixels, scores = np.load(xception_package / golden.pixels), np.load(xception_package / golden.scores)
     np.testing.assert_array_equal(pixels, [decode(picture, 71, 71) for picture in pictures])
     assert (scores.dtype, scores.argmax(axis=1).tolist()) == (np.float32, list(range(10)))
     assert scores.max(axis=1).min() > 0.7  # They are sure, so that agreeing with them means something.
-    for path in (package / "model.keras", finished.model):
+    for path in (xception_package / "model.keras", finished.model):
         network = classifier.load(path, to_train=False)
         np.testing.assert_allclose(predict(network, pixels), scores, atol=1e-5)
 
@@ -118,12 +120,12 @@ def test_no_path_of_this_machine_is_published(whole: Run) -> None:
 
 
 @pytest.fixture(scope="module")
-def loaded(package: Path) -> Any:
-    return tf.saved_model.load(str(package))
+def loaded(xception_package: Path) -> Any:
+    return tf.saved_model.load(str(xception_package))
 
 
-def test_signatures_are_as_the_manifest_says(package: Path, loaded: Any) -> None:
-    manifest = Manifest.parse((package / "manifest.json").read_bytes())
+def test_signatures_are_as_the_manifest_says(xception_package: Path, loaded: Any) -> None:
+    manifest = Manifest.parse((xception_package / "manifest.json").read_bytes())
     assert set(loaded.signatures) == set(manifest.signatures) == {"serving_default", "pixels", "classify_images"}
     kinds = {"DT_STRING": tf.string, "DT_UINT8": tf.uint8, "DT_FLOAT": tf.float32}
     for name, signature in manifest.signatures.items():
@@ -136,16 +138,19 @@ def test_signatures_are_as_the_manifest_says(package: Path, loaded: Any) -> None
                 assert (kinds[tensor.dtype], tensor.shape) == (found[key].dtype, shape)
 
 
-def test_pixels_give_the_golden_scores(package: Path, loaded: Any) -> None:
-    pixels, scores = np.load(package / "golden" / "pixels.npy"), np.load(package / "golden" / "scores.npy")
+def test_pixels_give_the_golden_scores(xception_package: Path, loaded: Any) -> None:
+    pixels, scores = (
+        np.load(xception_package / "golden" / "pixels.npy"),
+        np.load(xception_package / "golden" / "scores.npy"),
+    )
     for count in (1, 10):
         answer = loaded.signatures["pixels"](pixels=tf.constant(pixels[:count]))["scores"].numpy()
         np.testing.assert_allclose(answer, scores[:count], atol=SAME_PIXELS)
 
 
-def test_serving_default_takes_encoded_pictures_of_any_kind_and_size(package: Path, loaded: Any) -> None:
-    scores = np.load(package / "golden" / "scores.npy")
-    zero, one = (Image.open(package / "golden" / f"0{number}.png").convert("L") for number in (0, 1))
+def test_serving_default_takes_encoded_pictures_of_any_kind_and_size(xception_package: Path, loaded: Any) -> None:
+    scores = np.load(xception_package / "golden" / "scores.npy")
+    zero, one = (Image.open(xception_package / "golden" / f"0{number}.png").convert("L") for number in (0, 1))
     large = one.resize((71, 71), Image.Resampling.BILINEAR)
 
     def encoded(image: Image.Image, kind: str, **settings: Any) -> bytes:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model_store.manifest import Evaluation
-from model_store.verify import stray_files, verify_folder
+from model_store.trust.manifest import Evaluation
+from model_store.trust.verify import unlisted_files, verify_folder
 from tests.server import ROOT
 from training import export, variants
 from training.__main__ import main
@@ -51,7 +51,7 @@ def test_a_file_with_its_classes_and_examples_is_packaged(
     assert "openvino/fp32: 0.0 MB, accuracy 100.00%" in capsys.readouterr().out
     assert [path.name for path in output.parent.iterdir()] == ["package"]
     manifest = verify_folder(output).manifest
-    assert stray_files(output, manifest) == []
+    assert unlisted_files(output, manifest) == []
     assert manifest.classes == ("0", "1")
     assert (manifest.input.height, manifest.input.width) == (HEIGHT, WIDTH)
     assert manifest.signatures["pixels"].inputs["pixels"].shape == (-1, HEIGHT, WIDTH, 3)
@@ -105,7 +105,7 @@ def test_a_folder_that_exists_is_kept_unless_told_otherwise(
     assert [path.name for path in output.iterdir()] == ["mine.txt"]
     (output / "manifest.json").write_text("{}")
     assert main(small_export(files, output, "--overwrite")) == 0
-    assert stray_files(output, verify_folder(output).manifest) == []
+    assert unlisted_files(output, verify_folder(output).manifest) == []
     assert [path.name for path in tmp_path.iterdir()] == ["package"]
 
 

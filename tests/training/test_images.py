@@ -10,7 +10,7 @@ import pytest
 import sklearn.datasets
 from PIL import Image
 
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 from service.images.decoder import ImageLimits, decode_image
 from training.data import load
 from training.errors import DataError

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from model_store.manifest import Manifest
-from model_store.verify import stray_files, verify_folder
+from model_store.trust.manifest import Manifest
+from model_store.trust.verify import unlisted_files, verify_folder
 from training.__main__ import main
 from training.images import decode
 from training.source import photographs
@@ -61,7 +61,7 @@ def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, k
 def test_imagenet_is_packaged_with_its_names(imagenet: tuple[Path, keras.Model]) -> None:
     folder, _ = imagenet
     manifest = verify_folder(folder).manifest
-    assert stray_files(folder, manifest) == []
+    assert unlisted_files(folder, manifest) == []
     assert (manifest.input.height, manifest.input.width) == (299, 299)
     assert manifest.signatures["pixels"].inputs["pixels"].shape == (-1, 299, 299, 3)
     assert manifest.signatures["pixels"].outputs["scores"].shape == (-1, 1000)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from model_store.manifest import Manifest
+from model_store.trust.manifest import Manifest
 from tests.conftest import run_module
 
 from .serving_session import ServingSession, example
@@ -21,16 +21,16 @@ OTHER_DECODER = 0.02
 
 
 @pytest.fixture(scope="module")
-def base(store_url: str) -> Path:
+def base(xception_store_url: str) -> Path:
     """What TensorFlow Serving would be told as the base path of the model."""
-    return Path(store_url.removeprefix("file://")) / "xception"
+    return Path(xception_store_url.removeprefix("file://")) / "xception"
 
 
 @pytest.fixture(scope="module")
-def pulled(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pulled(xception_store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The version, pulled from the store as a whole."""
     folder = tmp_path_factory.mktemp("pulled") / "xception" / "1"
-    run_module("model_store", "pull", "xception:1", "--output", str(folder), "--store", store_url)
+    run_module("model_store", "pull", "xception:1", "--output", str(folder), "--store", xception_store_url)
     run_module("model_store", "verify", str(folder))
     return folder
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from model_store.manifest import MANIFEST_NAME, Manifest
+from model_store.trust.manifest import MANIFEST_NAME, Manifest
 from training.__main__ import main
 
 

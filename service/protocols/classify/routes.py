@@ -14,7 +14,9 @@ from service.http.http_edge import HttpEdge
 from service.http.request_body import extract_image
 from service.http.request_headers import parse_decimal
 from service.http.responses import InferenceResponse
+from service.protocols.classify.openapi import describe
 from service.protocols.classify.schema import Classification, ClassScore
+from service.protocols.description import Describer, Description
 
 _QUERY_PARAMETERS = {"top_k", "version", "label"}
 
@@ -29,13 +31,17 @@ class Classify:
         """Return the route."""
         return [Route("/classify", InferenceEndpoint("classify", self.classify), methods=["POST"])]
 
+    def describe(self, describer: Describer) -> Description:
+        """Return the description of this API."""
+        return describe(describer)
+
     async def classify(self, request: Request) -> InferenceResponse:
         """Respond with the best classes of an image, and their names."""
         edge = self._edge
         with edge.admit(request) as permit:
             body = await edge.read_body(request, permit)
             image = await extract_image(request, body)
-            del body  # A form would hold its image twice while it waits.
+            del body  # A form would otherwise hold its image twice while it waits.
             choose = choose_version(request)
             model = choose(await edge.runner.state())
             top_k = read_top_k(request, edge.settings.top_k, len(model.classes))
@@ -49,7 +55,7 @@ class Classify:
 
 
 def choose_version(request: Request) -> VersionChooser:
-    """Return what picks the version of `?version=` or `?label=`, or the default one.
+    """Return a chooser of the version in `?version=` or `?label=`, or of the default one.
 
     Raises:
         BadRequestError: Both are given, the version is not a number, or there are other parameters.

@@ -1,4 +1,4 @@
-"""The body of a `/classify` response, as the OpenAPI description has it."""
+"""Define the body of a `/classify` response."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class ClassScore(Body):
     name: str
     """Name of the class."""
     index: int
-    """Its place in the model's scores."""
+    """Index of the class in the model's scores."""
     score: float
-    """What the model gave it; the scores of all classes add up to 1."""
+    """Score of the class; the scores of all classes add up to 1."""
 
 
 class Classification(Body):
@@ -21,6 +21,6 @@ class Classification(Body):
 
     model: str
     version: int
-    """The version of the model that answered."""
+    """Version of the model."""
     predictions: list[ClassScore]
     """Best first."""

@@ -1,1 +1,1 @@
-"""The Open Inference Protocol v2: `routes` leads, `models` describes, the others read requests and write answers."""
+"""The Open Inference Protocol v2: `routes` is the entry, `models` resolves versions, others parse and format bodies."""

@@ -1,7 +1,7 @@
-"""The Open Inference Protocol v2, as far as it is about server and models: which one is asked, metadata, states.
+"""Resolve versions, and format metadata and states, as the Open Inference Protocol v2 defines.
 
-Pure, no HTTP. `request.py` and `response.py` are the questions and answers of inference. Texts of errors that
-Triton has begin as they do there.
+No HTTP here. `request.py` and `response.py` have the requests and responses of inference. Error messages that Triton
+has, too, begin as they do there.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import Any, Final
 
 import orjson
 
-from model_store.manifest import Tensor
+from model_store.trust.manifest import Tensor
 from service.core.errors import BadRequestError, ModelNotFoundError, NotReadyError
 from service.core.serving_state import ModelInfo, ModelSpec, RunnerState, VersionState
 from service.http.bounded_json import parse_json
+from service.protocols.tensors import is_image_input
+from service.version import VERSION
 
 SERVER_NAME: Final = "xception-service"
-SERVER_VERSION: Final = "0.6"
-"""That of `pyproject.toml`, which is not installed as a package where the service runs."""
 
 EXTENSIONS: Final = ("binary_tensor_data", "classification", "schedule_policy")
-"""Triton's names of what is taken beyond the protocol."""
+"""Triton's names of the supported extensions."""
 
 DATATYPES: Final = {"DT_STRING": "BYTES", "DT_UINT8": "UINT8", "DT_FLOAT": "FP32"}
-"""What the protocol calls TensorFlow's types."""
+"""The protocol's names of TensorFlow's types."""
 
 _PLATFORMS = {"openvino": "openvino_ir", "tensorflow": "tensorflow_savedmodel"}
 
-_VERSION_DIGITS = 19
-"""As many as the largest number of 64 bits has."""
+_MAX_VERSION_DIGITS = 19
+"""Digits of the largest 64-bit number."""
 
 _STATES = {
     VersionState.PULLING: "LOADING",
@@ -46,7 +46,7 @@ _STATES = {
 
 @dataclass(frozen=True)
 class ModelInput:
-    """A way to hand images to a version; a request takes one of them."""
+    """An input that takes images; a request has exactly one."""
 
     name: str
     tensor: Tensor
@@ -57,30 +57,29 @@ class ModelInput:
 
     @property
     def datatype(self) -> str:
-        """Return what the protocol calls its type."""
+        """Return the protocol's name of its type."""
         return DATATYPES[self.tensor.dtype]
 
 
 def inputs_of(model: ModelInfo) -> dict[str, ModelInput]:
-    """Return the inputs that a request can choose from, by name."""
+    """Return the inputs of a version that take images, by name."""
     found: dict[str, ModelInput] = {}
     for name, signature in model.signatures.items():
         if signature.method != "predict" or len(signature.inputs) != 1 or len(signature.outputs) != 1:
             continue
         [(input_name, tensor)] = signature.inputs.items()
         [(output_name, scores)] = signature.outputs.items()
-        takes_images = (tensor.dtype, len(tensor.shape)) in (("DT_STRING", 1), ("DT_UINT8", 4))
-        if takes_images and (scores.dtype, len(scores.shape)) == ("DT_FLOAT", 2):
+        if is_image_input(tensor) and (scores.dtype, len(scores.shape)) == ("DT_FLOAT", 2):
             found.setdefault(input_name, ModelInput(input_name, tensor, name, output_name))
     return found
 
 
 def parse_target(model: str, version: str | None = None) -> ModelSpec:
-    """Return what a path asks for.
+    """Return the model and version of a path.
 
     Args:
         model: Name of the model.
-        version: A number; what is none is a label, which can never look like one.
+        version: A number, or a label, which never looks like a number.
 
     Raises:
         BadRequestError: The number is too large.
@@ -89,41 +88,41 @@ def parse_target(model: str, version: str | None = None) -> ModelSpec:
         return ModelSpec(model)
     if not (version.isascii() and version.isdecimal()):
         return ModelSpec(model, label=version)
-    if len(version) > _VERSION_DIGITS:
+    if len(version) > _MAX_VERSION_DIGITS:
         raise BadRequestError("failed to get model version from specified version string: it is too large a number")
     return ModelSpec(model, int(version))
 
 
 def require_model(state: RunnerState, target: ModelSpec) -> ModelInfo:
-    """Return the version that answers a request.
+    """Return the version for a request.
 
     Raises:
-        NotReadyError: Nothing of this model answers yet, or the version is known but not ready.
+        NotReadyError: No version of this model is available yet, or this one is not ready.
         ModelNotFoundError: There is no such model, version or label.
     """
     if model := state.find(target):
         return model
-    asked = f"Request for unknown model: '{target.model}'"
+    requested = f"Request for unknown model: '{target.model}'"
     if target.model == state.name and (target.version is not None or target.label is not None):
         version = target.version if target.label is None else state.labels.get(target.label)
-        asked += f" version {version if target.label is None else target.label}"
+        requested += f" version {version if target.label is None else target.label}"
         status = next((status for status in state.versions if status.version == version), None)
         if status and status.state not in (VersionState.AVAILABLE, VersionState.UNLOADED):
-            why = f": {status.error_message}" if status.error_message else ""
-            raise NotReadyError(f"{asked} is not at ready state ({status.state}{why})")
-    return state.require(target, f"{asked} is not found")
+            reason = f": {status.error_message}" if status.error_message else ""
+            raise NotReadyError(f"{requested} is not at ready state ({status.state}{reason})")
+    return state.require(target, f"{requested} is not found")
 
 
 def format_server() -> bytes:
     """Return the body that describes the server."""
-    return orjson.dumps({"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})
+    return orjson.dumps({"name": SERVER_NAME, "version": VERSION, "extensions": EXTENSIONS})
 
 
 def format_model(state: RunnerState, model: ModelInfo) -> bytes:
     """Return the body that describes a version.
 
-    The protocol's keys come first; `parameters` and `classes` are this service's own. The inputs are alternatives,
-    which the protocol has no word for: each names its signature.
+    `parameters` and `classes` are additions of this service to the protocol. The inputs are alternatives, which the
+    protocol cannot express: each names its signature.
     """
     inputs = inputs_of(model)
     outputs = {entry.output: model.signatures[entry.signature].outputs[entry.output] for entry in inputs.values()}
@@ -155,16 +154,16 @@ def format_model(state: RunnerState, model: ModelInfo) -> bytes:
 
 
 def format_ready(model: ModelInfo) -> bytes:
-    """Return the body that says that a version is ready."""
+    """Return the body for a version that is ready."""
     return orjson.dumps({"name": model.name, "ready": True})
 
 
 def parse_index_request(body: bytes) -> bool:
-    """Tell whether a request for the index asks only for what is ready.
+    """Return whether a request for the index is for ready versions only.
 
     Raises:
         BadRequestError: The body is neither empty nor such a request.
-        PayloadTooLargeError: It would unfold to too much.
+        PayloadTooLargeError: It has too many values.
     """
     if not body:
         return False
@@ -193,8 +192,8 @@ def format_index(state: RunnerState, ready_only: bool) -> bytes:
     return orjson.dumps([entry for entry in entries if entry["state"] == "READY" or not ready_only])
 
 
-def refuse_control(model: str, state: RunnerState) -> BadRequestError | ModelNotFoundError:
-    """Return the answer to a request to load or unload a model."""
+def reject_control(model: str, state: RunnerState) -> BadRequestError | ModelNotFoundError:
+    """Return the error for a request to load or unload a model."""
     if model != state.name:
         return ModelNotFoundError(f"Request for unknown model: '{model}' is not found")
     return BadRequestError(

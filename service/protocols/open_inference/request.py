@@ -1,4 +1,4 @@
-"""The Open Inference Protocol's inference request: JSON, perhaps with binary data behind it, to images or pixels."""
+"""Parse an inference request of the Open Inference Protocol: JSON, optionally followed by binary data."""
 
 from __future__ import annotations
 
@@ -28,41 +28,41 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 """The HTTP header with the length of the JSON, in bytes, when binary data follows it."""
 
 _MAX_RANK = 16
-"""Numbers in the longest shape that is looked through, and quoted back; the model's have four."""
+"""Sizes in the longest shape that is checked, and quoted in errors; the model's have four."""
 
 _HIGHEST_PRIORITY = 1
-"""Triton's; larger numbers wait longer, and 0 stands for no word on it."""
+"""As in Triton: larger numbers are less urgent, 0 is not set."""
 
 
 @dataclass(frozen=True)
 class RequestedOutput:
-    """How the scores are to come back."""
+    """The format of the scores in the response."""
 
     name: str
     binary: bool = False
-    """As binary data behind the JSON."""
+    """As binary data after the JSON."""
     best: int = 0
-    """Only so many classes of each image, best first, as `score:index:name`; 0 means the scores of all."""
+    """Number of best classes of each image, as `score:index:name`; 0 for the scores of all classes."""
 
 
 @dataclass(frozen=True)
 class InferRequest:
-    """An inference request, read."""
+    """A parsed inference request."""
 
     inputs: list[bytes] | NDArray[np.uint8]
     """Encoded images, or pixels, `uint8 [n, height, width, 3]`."""
     fields: Sequence[str]
-    """Where each encoded image stands in the request."""
+    """Path of each encoded image in the request."""
     output: RequestedOutput
     id: str | None = None
-    """What the caller calls it; comes back in the answer."""
+    """The client's id of the request; returned with the response."""
     timeout_s: float | None = None
     priority: Priority | None = None
 
 
 @dataclass(frozen=True)
 class _Part:
-    """An object of the request, and how to say where it stands."""
+    """An object of the request, with its path for error messages."""
 
     content: dict[str, Any]
     field: str
@@ -72,7 +72,8 @@ class _Part:
     def of(cls, value: Any, field: str) -> _Part:
         if not isinstance(value, dict):
             raise BadRequestError(f"{field or 'the request'}: must be an object")
-        parameters = value.get("parameters", {})
+        parameters = value.get("parameters")
+        parameters = {} if parameters is None else parameters
         part = cls(value, field, parameters)
         if not isinstance(parameters, dict):
             raise BadRequestError(f"{part.at('parameters')}: must be an object")
@@ -91,11 +92,11 @@ class _Part:
             raise BadRequestError(f"{self.at(key)}: must be a string")
         return value
 
-    def number(self, key: str, least: int = 0) -> int | None:
-        """Return a parameter that is a whole number, or None where it is not given."""
+    def number(self, key: str, minimum: int = 0) -> int | None:
+        """Return a parameter that is a whole number; None if it is missing or null."""
         value = self.parameters.get(key)
-        if value is not None and (type(value) is not int or value < least):
-            raise BadRequestError(f"{self.at('parameters')}.{key}: must be a whole number from {least}")
+        if value is not None and (type(value) is not int or value < minimum):
+            raise BadRequestError(f"{self.at('parameters')}.{key}: must be a whole number from {minimum}")
         return value
 
     def flag(self, key: str, default: bool) -> bool:
@@ -107,33 +108,33 @@ class _Part:
 
 
 def parse_header_length(text: str | None, body_bytes: int) -> int | None:
-    """Return how many bytes of the body are JSON, or None where that is not said, so that all are.
+    """Return how many bytes of the body are JSON; None, which means all, without the header.
 
     Raises:
-        BadRequestError: It is no number, or larger than the body.
+        BadRequestError: It is not a number, or larger than the body.
     """
     if text is None:
         return None
     length = parse_decimal(text)
     if length is None:
-        raise BadRequestError(f"{HEADER_LENGTH}: {text[:99]!r} is not the length of anything")
+        raise BadRequestError(f"{HEADER_LENGTH}: {text[:99]!r} is not a length")
     if length > body_bytes:
         raise BadRequestError(f"{HEADER_LENGTH}: {text} is more than the {body_bytes} bytes of the body")
     return length
 
 
 def parse_infer(body: bytes, header_length: int | None, model: ModelInfo, max_images: int) -> InferRequest:
-    """Read an inference request.
+    """Parse an inference request.
 
     Args:
-        body: JSON, and behind it the binary data of the tensor; or the bytes of one image, if `header_length` is 0.
+        body: JSON, optionally followed by the binary data of the tensor; if `header_length` is 0, one encoded image.
         header_length: Bytes of the JSON; None means all.
-        model: The version that is asked.
-        max_images: How many may be in one request.
+        model: The version.
+        max_images: Limit of images in one request.
 
     Raises:
-        BadRequestError: It is not such a request; the message names the field.
-        PayloadTooLargeError: Its JSON would unfold to too much.
+        BadRequestError: It is not valid; the message names the field.
+        PayloadTooLargeError: Its JSON has too many values.
     """
     choices = inputs_of(model)
     if header_length == 0:
@@ -160,7 +161,7 @@ def parse_infer(body: bytes, header_length: int | None, model: ModelInfo, max_im
 
 
 def _parse_raw(body: bytes, choices: dict[str, ModelInput]) -> InferRequest:
-    """Take the whole body for one encoded image, as Triton does when there is no JSON at all."""
+    """Return a request whose whole body is one encoded image, as in Triton."""
     images = next((choice for choice in choices.values() if choice.datatype == "BYTES"), None)
     if images is None:
         raise BadRequestError(f"{HEADER_LENGTH}: is 0, and the model takes no encoded images")
@@ -168,7 +169,7 @@ def _parse_raw(body: bytes, choices: dict[str, ModelInput]) -> InferRequest:
 
 
 def _choose(request: _Part, choices: dict[str, ModelInput]) -> tuple[_Part, ModelInput]:
-    """Return the only input of a request, and which one of the model's it is."""
+    """Return the only input of a request, and the matching input of the model."""
     inputs, names = request.content.get("inputs"), " or ".join(choices)
     if not isinstance(inputs, list) or len(inputs) != 1:
         found = f"has {len(inputs)} entries; " if isinstance(inputs, list) else ""
@@ -183,15 +184,15 @@ def _choose(request: _Part, choices: dict[str, ModelInput]) -> tuple[_Part, Mode
 
 
 def _shape(tensor: _Part, chosen: ModelInput, max_images: int) -> tuple[int, ...]:
-    """Return the shape of the input, which the model takes."""
+    """Return the shape of the input; it fits the model."""
     field, shape = tensor.at("shape"), tensor.content.get("shape")
     if isinstance(shape, list) and len(shape) > _MAX_RANK:
         raise BadRequestError(f"{field}: has {len(shape)} sizes; the limit is {_MAX_RANK}")
     if not isinstance(shape, list) or any(type(size) is not int or size < 1 for size in shape):
         raise BadRequestError(f"{field}: must be a list of whole numbers from 1")
-    wanted = list(chosen.tensor.shape[1:])
-    if not shape or not (shape[1:] == wanted or (chosen.datatype == "BYTES" and shape[1:] == [1])):
-        sizes = ", ".join(map(str, ["n", *wanted]))
+    expected = list(chosen.tensor.shape[1:])
+    if not shape or not (shape[1:] == expected or (chosen.datatype == "BYTES" and shape[1:] == [1])):
+        sizes = ", ".join(map(str, ["n", *expected]))
         raise BadRequestError(f"{field}: is {shape}; {chosen.name} takes [{sizes}]")
     if shape[0] > max_images:
         raise BadRequestError(f"{field}: has {shape[0]} images; the limit is {max_images}")
@@ -201,9 +202,9 @@ def _shape(tensor: _Part, chosen: ModelInput, max_images: int) -> tuple[int, ...
 def _read(
     tensor: _Part, chosen: ModelInput, shape: tuple[int, ...], binary: memoryview
 ) -> tuple[list[bytes] | NDArray[np.uint8], list[str]]:
-    """Return images or pixels, and where each image stands."""
+    """Return images or pixels, and the path of each image."""
     size = tensor.number("binary_data_size")
-    if size is not None and "data" in tensor.content:
+    if size is not None and tensor.content.get("data") is not None:
         raise BadRequestError(f"{tensor.at('data')}: stands beside binary_data_size; give one of them")
     if (size or 0) != len(binary):
         raise BadRequestError(
@@ -224,7 +225,7 @@ def _read(
 
 
 def _output(request: _Part, name: str) -> RequestedOutput:
-    """Return how the scores are to come back; a request that names no output wants all there are, which is one."""
+    """Return the requested output; without one, the model's only output."""
     binary = request.flag("binary_data_output", False)
     outputs = request.content.get("outputs")
     if outputs is None or outputs == []:

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol's inference answer: scores, or the best classes, in JSON or as binary data behind it."""
+"""Format an inference response of the Open Inference Protocol: scores or best classes, in JSON or binary."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from service.protocols.open_inference.request import HEADER_LENGTH, InferRequest
 def format_infer(
     request: InferRequest, model: ModelInfo, scores: NDArray[np.float32]
 ) -> tuple[bytes, str, dict[str, str]]:
-    """Return the body that answers an inference request, its media type and the headers that it needs.
+    """Return the body of an inference response, its media type and its headers.
 
     Args:
-        request: What was asked.
-        model: The version that answered.
+        request: The parsed request.
+        model: The version that ran it.
         scores: `float32 [n, classes]`.
     """
     output: dict[str, Any] = {"name": request.output.name}
@@ -37,17 +37,17 @@ def format_infer(
         output["parameters"] = {"binary_data_size": len(binary)}
     else:
         output["data"] = texts if best else scores.ravel()
-    answer: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version), "outputs": [output]}
+    response: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version), "outputs": [output]}
     if request.id is not None:
-        answer["id"] = request.id
-    document = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+        response["id"] = request.id
+    document = orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
     if not request.output.binary:
         return document, "application/json", {}
     return document + binary, "application/octet-stream", {HEADER_LENGTH: str(len(document))}
 
 
 def _best(scores: NDArray[np.float32], classes: Sequence[str], best: int) -> list[str]:
-    """Return the best classes of an image as Triton writes them."""
+    """Return the best classes of an image in Triton's format."""
     return [f"{entry.score:.6f}:{entry.index}:{entry.name}" for entry in rank(scores, classes, best)]
 
 

@@ -1,21 +1,21 @@
-"""The bodies of the Open Inference Protocol, as they stand in the OpenAPI description; the names are the protocol's."""
+"""Define the bodies of the Open Inference Protocol for the OpenAPI document; the names are the protocol's."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from service.protocols.body import Body
 
 
 class InputParameters(Body):
-    """How the data of an input is sent."""
+    """Format of the data of an input."""
 
     binary_data_size: int | None = Field(default=None, ge=0)
-    """Bytes of its binary data, which follows the JSON instead of `data`."""
+    """Bytes of binary data, which follows the JSON instead of `data`."""
     content_type: str | None = None
-    """`base64` where the elements of binary data are text in base64; in JSON they always are."""
+    """`base64` if the elements of binary data are base64; in JSON they always are."""
 
 
 class RequestInput(Body):
@@ -32,47 +32,47 @@ class RequestInput(Body):
 
 
 class OutputParameters(Body):
-    """How the scores are to come back."""
+    """Format of the scores in the response."""
 
     binary_data: bool = False
-    """As binary data behind the JSON."""
+    """As binary data after the JSON."""
     classification: int | None = Field(default=None, ge=1)
-    """Only so many classes of each image, best first, as `score:index:name`."""
+    """Number of best classes of each image, as `score:index:name`, instead of all scores."""
 
 
 class RequestOutput(Body):
-    """What is to come back."""
+    """A requested output."""
 
     name: Literal["scores"]
     parameters: OutputParameters | None = None
 
 
 class RequestParameters(Body):
-    """What holds for the whole request."""
+    """Parameters of the whole request."""
 
     binary_data_output: bool = False
-    """Whether the scores come as binary data, where their own parameters do not say so."""
+    """Default of `binary_data` of the output."""
     timeout: int | None = Field(default=None, ge=0)
-    """Deadline in µs, if it is earlier than that of `X-Request-Timeout-Ms`; 0 says nothing."""
+    """Deadline in µs, if earlier than that of `X-Request-Timeout-Ms`; 0 is not set."""
     priority: int | None = Field(default=None, ge=0)
-    """1 is interactive, larger numbers are bulk; 0 says nothing."""
+    """1 is interactive, larger numbers are bulk; 0 is not set."""
 
 
 class InferenceRequest(Body):
     """An inference request; binary data of its input may follow it."""
 
     id: str | None = None
-    """Comes back in the answer."""
+    """Returned with the response."""
     inputs: list[RequestInput] = Field(min_length=1, max_length=1)
     outputs: list[RequestOutput] | None = Field(default=None, max_length=1)
     parameters: RequestParameters | None = None
 
 
 class DataParameters(Body):
-    """How the data of an output is sent."""
+    """Format of the data of an output."""
 
     binary_data_size: int
-    """Bytes of its binary data, which follows the JSON instead of `data`."""
+    """Bytes of binary data, which follows the JSON instead of `data`."""
 
 
 class ResponseOutput(Body):
@@ -83,12 +83,12 @@ class ResponseOutput(Body):
     shape: list[int]
     """`[n, classes]`."""
     data: list[float] | list[str] | None = None
-    """An image after the other."""
+    """Flat, image by image."""
     parameters: DataParameters | None = None
 
 
 class InferenceResponse(Body):
-    """The answer to an inference request; binary data may follow it."""
+    """An inference response; binary data may follow it."""
 
     model_name: str
     model_version: str
@@ -97,12 +97,12 @@ class InferenceResponse(Body):
 
 
 class MetadataServerResponse(Body):
-    """What the server is."""
+    """Metadata of the server."""
 
     name: str
     version: str
     extensions: list[str]
-    """Triton's names of what is taken beyond the protocol."""
+    """Triton's names of the supported extensions."""
 
 
 class MetadataTensor(Body):
@@ -115,13 +115,13 @@ class MetadataTensor(Body):
 
 
 class MetadataModelResponse(Body):
-    """What a version takes and gives."""
+    """Metadata of a version."""
 
     name: str
     versions: list[str]
     platform: str
     inputs: list[MetadataTensor]
-    """Alternatives: a request takes one of them."""
+    """Alternatives: a request has exactly one of them."""
     outputs: list[MetadataTensor]
     parameters: dict[str, str | int | bool]
     """Version, labels, digest of the manifest, engine and precision, and the size of the input."""
@@ -130,10 +130,10 @@ class MetadataModelResponse(Body):
 
 
 class RepositoryIndexRequest(Body):
-    """Which versions to list."""
+    """Filter of the versions to list."""
 
     ready: bool = False
-    """Only those that answer."""
+    """Ready versions only."""
 
 
 class RepositoryModel(Body):
@@ -143,12 +143,3 @@ class RepositoryModel(Body):
     version: str | None = None
     state: Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
     reason: str
-
-
-REQUESTS: tuple[type[BaseModel], ...] = (InferenceRequest, RepositoryIndexRequest)
-ANSWERS: tuple[type[BaseModel], ...] = (
-    InferenceResponse,
-    MetadataServerResponse,
-    MetadataModelResponse,
-    RepositoryModel,
-)

@@ -1,1 +1,1 @@
-"""TensorFlow Serving's REST API: `routes` leads, `models` names versions, the others read and write bodies."""
+"""TensorFlow Serving's REST API: `routes` is the entry, `models` resolves versions, others parse and format bodies."""

@@ -1,7 +1,6 @@
-"""What the bodies of TensorFlow Serving's requests have in common: JSON, quoted back as it does, and its base64.
+"""Parse what all requests of TensorFlow Serving's REST API share: the JSON object, its base64, quoted values in errors.
 
-Where TensorFlow Serving has a fixed text for what is wrong, the answer begins with it, and says which field it is of
-behind it in brackets.
+Where TensorFlow Serving has a fixed text for an error, the message begins with it, and names the field in brackets.
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from pybase64 import b64decode
 
 from service.core.errors import BadRequestError
 from service.http.bounded_json import parse_json
+from service.protocols.tensors import decode_base64
 
 DEFAULT_SIGNATURE = "serving_default"
-"""What a request that names no signature asks for."""
+"""The signature of a request that names none."""
 
-_QUOTED_MAX = 500
-"""Characters of a value that are quoted back; TensorFlow Serving quotes all, however long it is."""
+_MAX_QUOTED_CHARS = 500
+"""Characters of a value quoted in an error; TensorFlow Serving quotes all of it."""
 
 _SPACES = str.maketrans("", "", " \t\n\v\f\r")
 
@@ -29,32 +28,32 @@ _TYPES = {type(None): "Null", dict: "Object", list: "Array", str: "String", int:
 
 @dataclass(frozen=True)
 class Element:
-    """A value in a request, and how to say where it stands."""
+    """A value in a request, with its path for error messages."""
 
     value: Any
     field: str
-    """For our own words, as in `instances[1].image_bytes`."""
+    """Its path, as in `instances[1].image_bytes`."""
     blame: str = ""
-    """How TensorFlow Serving begins what it says about it."""
+    """Prefix of TensorFlow Serving's error messages about it."""
 
-    def refuse(self, text: str, why: str, at: str = "") -> BadRequestError:
-        """Return the error that starts with TensorFlow Serving's text and ends with ours.
+    def reject(self, text: str, reason: str, at: str = "") -> BadRequestError:
+        """Return an error that begins with TensorFlow Serving's text.
 
         Args:
             text: Its fixed text; may be empty.
-            why: What must be there instead.
-            at: Where in the field, as in `[3][7]`.
+            reason: What is expected instead.
+            at: Indices within the field, as in `[3][7]`.
         """
-        ours = f"{self.field}{at}: {why}"
+        ours = f"{self.field}{at}: {reason}"
         return BadRequestError(f"{self.blame}{text} ({ours})" if text else ours)
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
-    """Read a request as far as it is the same for all methods.
+    """Parse the parts of a request that all methods share.
 
     Raises:
-        BadRequestError: Not a JSON object, or its signature's name is no string.
-        PayloadTooLargeError: It would unfold to too much.
+        BadRequestError: It is not a JSON object, or `signature_name` is not a string.
+        PayloadTooLargeError: It has too many values.
     """
     if not body:
         raise BadRequestError("JSON Parse error: The document is empty")
@@ -72,60 +71,60 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def quote(value: Any) -> str:
-    """Return a value as JSON, indented as TensorFlow Serving does it; the end of a long one is left out."""
+    """Return a value as JSON, indented as in TensorFlow Serving; a long one is truncated."""
     text = ""
     for chunk in json.JSONEncoder(ensure_ascii=False, indent=4).iterencode(value):
-        text += chunk[: _QUOTED_MAX + 1]
-        if len(text) > _QUOTED_MAX:
-            return f"{text[:_QUOTED_MAX]}…"
+        text += chunk[: _MAX_QUOTED_CHARS + 1]
+        if len(text) > _MAX_QUOTED_CHARS:
+            return f"{text[:_MAX_QUOTED_CHARS]}…"
     return text
 
 
 def json_type(value: Any) -> str:
-    """Return what TensorFlow Serving calls the type of a JSON value."""
+    """Return TensorFlow Serving's name of the type of a JSON value."""
     return str(value) if isinstance(value, bool) else _TYPES[type(value)]
 
 
 def wrong_type(value: Any, expected: str) -> str:
-    """Return TensorFlow Serving's text for a value that cannot be in a tensor of type `expected`."""
+    """Return TensorFlow Serving's error for a value that does not fit a tensor of type `expected`."""
     return f"JSON Value: {quote(value)} Type: {json_type(value)} is not of expected type: {expected}"
 
 
 def is_b64(value: Any) -> bool:
-    """Tell whether a value is a string of bytes: an object whose only key is `b64`."""
+    """Return whether a value is an object whose only key is `b64`, which stands for bytes."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def decode_b64(text: str) -> bytes:
-    """Return the bytes of a text in base64; as in TensorFlow Serving it may be wrapped, and padding may be missing.
+    """Return the bytes that base64 encodes; as in TensorFlow Serving, line breaks and missing padding are accepted.
 
     Raises:
         ValueError: It is not base64.
     """
     try:
-        return b64decode(text, validate=True)
+        return decode_base64(text)
     except ValueError:
         packed = text.translate(_SPACES)
         if not packed.endswith("="):
             packed += "=" * (-len(packed) % 4)
-        return b64decode(packed, validate=True)
+        return decode_base64(packed)
 
 
 def read_image(element: Element) -> bytes:
-    """Return the encoded image that stands in a request as `{"b64": "…"}`.
+    """Return the encoded image of a value `{"b64": "…"}`.
 
     Raises:
-        BadRequestError: It is something else.
+        BadRequestError: The value is something else.
     """
     value = element.value
     if is_b64(value):
         try:
             return decode_b64(value["b64"])
         except ValueError:
-            raise element.refuse("Unable to base64 decode", "is not base64") from None
-    wanted = "must be an image as {'b64': '…'}"
+            raise element.reject("Unable to base64 decode", "is not base64") from None
+    expected = "must be an image as {'b64': '…'}"
     if isinstance(value, dict):
-        raise element.refuse(f"JSON Value: {quote(value)} not formatted correctly for base64 data", wanted)
-    if isinstance(value, list | str):  # Of the right type for TensorFlow Serving; only its model would refuse it.
-        raise element.refuse("", f"{wanted}, not {'a list' if isinstance(value, list) else 'a plain string'}")
-    raise element.refuse(wrong_type(value, "string"), wanted)
+        raise element.reject(f"JSON Value: {quote(value)} not formatted correctly for base64 data", expected)
+    if isinstance(value, list | str):  # The type is right for TensorFlow Serving; only its model rejects the value.
+        raise element.reject("", f"{expected}, not {'a list' if isinstance(value, list) else 'a plain string'}")
+    raise element.reject(wrong_type(value, "string"), expected)

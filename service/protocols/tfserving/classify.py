@@ -1,7 +1,7 @@
-"""TensorFlow Serving's classify and regress: examples to images, scores to pairs of label and score.
+"""Parse requests of TensorFlow Serving's classify and regress, and format their responses.
 
-An example is an object of features, each a value or a list of values. What stands in `context` holds for every
-example that does not say otherwise.
+An example is an object of features, each a value or a list of values. The features of `context` are defaults for every
+example.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from model_store.manifest import Signature
+from model_store.trust.manifest import Signature
 from service.core.errors import BadRequestError
 from service.protocols.tfserving.body import DEFAULT_SIGNATURE, Element, is_b64, json_type, quote, read_image
 
@@ -25,13 +25,13 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _INT64_MAX = 2**63 - 1
 
 _MAX_FEATURES = 1000
-"""Of one example. Only the image counts; looking through more of the others would hold up everybody else."""
+"""Features of one example. Only the image is used; checking more of the others would block the event loop."""
 
 Kind = Literal["bytes", "float", "int64"]
 """The lists that a feature of a `tf.train.Example` can hold."""
 
 _TYPES: dict[Kind, set[type]] = {"bytes": {str, dict}, "float": {float}, "int64": {int, bool}}
-"""What their values are in JSON; an object must be bytes in base64."""
+"""Types of their values in JSON; an object must be bytes in base64."""
 
 
 @dataclass(frozen=True)
@@ -41,29 +41,29 @@ class Examples:
     inputs: list[bytes]
     """Encoded images, in the order of the examples."""
     fields: list[str]
-    """Where each of them stands in the request."""
+    """Path of each of them in the request."""
 
 
 @dataclass(frozen=True)
 class _Feature:
     kind: Kind | None
-    """None where it holds no value."""
+    """None for an empty list."""
     values: list[Any]
     field: str
 
 
 def parse_examples(document: dict[str, Any], max_images: int) -> Examples:
-    """Read the examples of a classify or regress request.
+    """Parse the examples of a classify or regress request.
 
     Args:
         document: The body, as `parse_body` returned it.
-        max_images: How many may be in one request.
+        max_images: Limit of images in one request.
 
     Raises:
-        BadRequestError: It is not such a request, in TensorFlow Serving's words where it has some.
+        BadRequestError: It is not valid; with TensorFlow Serving's message where it has one.
     """
     context = _read_example(document["context"], "context") if "context" in document else {}
-    if "examples" not in document:  # It says so of regress, too.
+    if "examples" not in document:  # TensorFlow Serving says «classify» for regress, too.
         raise BadRequestError(
             f"JSON Value: {quote(document)} When method is classify, key 'examples' is expected and was not found"
         )
@@ -84,13 +84,13 @@ def parse_examples(document: dict[str, Any], max_images: int) -> Examples:
 def require_signature(
     document: dict[str, Any], signatures: Mapping[str, Signature], method: Literal["classify", "regress"]
 ) -> None:
-    """Refuse a request whose signature does not answer `method`.
+    """Reject a request whose signature is not one of `method`.
 
-    Where none is named TensorFlow Serving takes `serving_default`. That one answers predict here, so that the only
-    one that answers `method` is taken instead, if there is one.
+    TensorFlow Serving's default is `serving_default`, which is a predict signature here; the default is therefore the
+    only signature of `method`, if there is exactly one.
 
     Raises:
-        BadRequestError: There is no such signature, in TensorFlow Serving's words.
+        BadRequestError: There is no such signature, with TensorFlow Serving's message.
     """
     fitting = [name for name, signature in signatures.items() if signature.method == method]
     name = document.get("signature_name")
@@ -107,7 +107,7 @@ def require_signature(
 
 
 def format_classify(scores: NDArray[np.float32], classes: Sequence[str]) -> bytes:
-    """Return the body that answers a classify request: all classes of each example, in the order of the model.
+    """Return the body of a classify response: all classes of each example, in the order of the model.
 
     Args:
         scores: `float32 [n, classes]`.
@@ -131,7 +131,7 @@ def _read_feature(name: str, content: Any, field: str) -> _Feature:
     if not values:
         return _Feature(None, values, field)
     kind = _kind(name, values[0], field)
-    types = list(map(type, values))  # Many numbers are looked through by few passes that Python makes in C.
+    types = list(map(type, values))  # Many numbers are checked by a few passes that Python runs in C.
     end = min(map(types.index, set(types) - _TYPES[kind]), default=len(values))
     _require_small(name, kind, values[:end], field)
     if end < len(values):
@@ -141,7 +141,7 @@ def _read_feature(name: str, content: Any, field: str) -> _Feature:
 
 
 def _require_small(name: str, kind: Kind, values: list[Any], field: str) -> None:
-    """Refuse values that their kind cannot hold; of many numbers only the largest has to be looked at."""
+    """Reject values that do not fit their kind; of many numbers only the largest has to be checked."""
     if kind == "bytes":
         for value in values:
             _kind(name, value, field)
@@ -150,7 +150,7 @@ def _require_small(name: str, kind: Kind, values: list[Any], field: str) -> None
 
 
 def _kind(name: str, value: Any, field: str) -> Kind:
-    """Return which list of a feature a value belongs to."""
+    """Return the kind of list that a value belongs to."""
     if isinstance(value, str) or is_b64(value):
         return "bytes"
     if isinstance(value, bool):
@@ -168,7 +168,7 @@ def _kind(name: str, value: Any, field: str) -> Kind:
 
 
 def _image(feature: _Feature | None, index: int) -> Element:
-    """Return the image of an example; what TensorFlow Serving would say here is TensorFlow's."""
+    """Return the image of an example; these errors come from TensorFlow, not from TensorFlow Serving."""
     if feature is None or feature.kind is None:
         missing = f"Name: <unknown>, Feature: {IMAGE} (data type: string) is required but could not be found."
         raise BadRequestError(f"{missing} (examples[{index}])")
@@ -176,7 +176,7 @@ def _image(feature: _Feature | None, index: int) -> Element:
     element = Element(feature.values[0], feature.field, blame)
     if feature.kind != "bytes":
         mismatch = f"Data types don't match. Data type: {feature.kind} but expected type: string"
-        raise element.refuse(mismatch, "must be an image as {'b64': '…'}")
+        raise element.reject(mismatch, "must be an image as {'b64': '…'}")
     if len(feature.values) > 1:
-        raise element.refuse("Can't parse serialized Example.", f"has {len(feature.values)} values; one image is taken")
+        raise element.reject("Can't parse serialized Example.", f"has {len(feature.values)} values; one image is taken")
     return Element(element.value, feature.field)

@@ -1,7 +1,7 @@
-"""TensorFlow Serving's REST format, as far as it is about versions: which one is asked, status, metadata.
+"""Resolve versions, and format their status and metadata, as TensorFlow Serving's REST API does.
 
-Pure, no HTTP. `predict.py` and `classify.py` are the questions and answers of inference. Texts of
-errors are TensorFlow Serving's, word for word.
+No HTTP here. `predict.py` and `classify.py` have the requests and responses of inference. Error messages are TensorFlow
+Serving's, word for word.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _STATES = {
 
 
 def parse_target(model: str, version: str | None = None, label: str | None = None) -> ModelSpec:
-    """Return what a path asks for.
+    """Return the model and version of a path.
 
     Args:
         model: Name of the model.
-        version: Digits.
+        version: Decimal digits.
         label: A label of a version.
 
     Raises:
@@ -48,24 +48,24 @@ def parse_target(model: str, version: str | None = None, label: str | None = Non
 
 
 def require_model(state: RunnerState, target: ModelSpec) -> ModelInfo:
-    """Return the version that answers a request.
+    """Return the version for a request.
 
     Raises:
-        NotReadyError: Nothing of this model answers yet.
-        ModelNotFoundError: There is no such model or version, or the one that the label leads to does not answer.
-        BadRequestError: There is no such label; TensorFlow Serving has it so.
+        NotReadyError: No version of this model is available yet.
+        ModelNotFoundError: There is no such model or version, or the version of the label is not available.
+        BadRequestError: There is no such label, as in TensorFlow Serving.
     """
     version = target.version if target.label is None else state.labels.get(target.label)
-    wanted = f"Latest({target.model})" if version is None else f"Specific({target.model}, {version})"
+    requested = f"Latest({target.model})" if version is None else f"Specific({target.model}, {version})"
     try:
-        return state.require(target, f"Servable not found for request: {wanted}")
+        return state.require(target, f"Servable not found for request: {requested}")
     except ModelNotFoundError:
         _require_label(state, target)
         raise
 
 
 def format_status(state: RunnerState, target: ModelSpec) -> bytes:
-    """Return the body that tells the state of a model's versions, or of the one that was asked for.
+    """Return the body with the states of a model's versions, or of the requested one.
 
     Raises:
         ModelNotFoundError: There is no such model or version.
@@ -83,7 +83,7 @@ def format_status(state: RunnerState, target: ModelSpec) -> bytes:
 
 
 def format_metadata(model: ModelInfo) -> bytes:
-    """Return the body that describes a version: its signatures, and nothing that a strict reader would stumble over."""
+    """Return the body with the signatures of a version, which strict clients of TensorFlow Serving parse."""
     signatures = {
         name: {
             "inputs": {key: _tensor(key, tensor.dtype, tensor.shape) for key, tensor in signature.inputs.items()},

@@ -1,7 +1,7 @@
-"""TensorFlow Serving's predict: requests to images or pixels, scores to answers.
+"""Parse requests of TensorFlow Serving's predict, and format their responses.
 
-`instances` (row format) answers with `predictions`, `inputs` (columnar format) with `outputs`. Binary values are
-objects whose only key is `b64`. Where the signature has a single input its name may be left out.
+The response to `instances` (row format) has `predictions`, that to `inputs` (columnar format) has `outputs`. Binary
+values are objects whose only key is `b64`. The name of a signature's only input may be omitted.
 """
 
 from __future__ import annotations
@@ -14,34 +14,35 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from model_store.manifest import Signature, Tensor
+from model_store.trust.manifest import Signature, Tensor
 from service.core.errors import BadRequestError
+from service.protocols.tensors import is_image_input
 from service.protocols.tfserving.body import DEFAULT_SIGNATURE, Element, is_b64, quote, read_image
 from service.protocols.tfserving.pixels import read_pixels
 
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A predict request, read."""
+    """A parsed predict request."""
 
     inputs: list[bytes] | NDArray[np.uint8]
     """Encoded images, or pixels, `uint8 [n, height, width, 3]`, in the order of the request."""
     fields: list[str]
-    """Where each of them stands in the request."""
+    """Path of each of them in the request."""
     columnar: bool
-    """Whether it came as `inputs` and is to be answered with `outputs`."""
+    """Whether it has `inputs`, and its response `outputs`."""
 
 
 def parse_predict(document: dict[str, Any], signatures: Mapping[str, Signature], max_images: int) -> PredictRequest:
-    """Read a predict request.
+    """Parse a predict request.
 
     Args:
         document: The body, as `parse_body` returned it.
-        signatures: Of the version that is asked.
-        max_images: How many may be in one request.
+        signatures: Of the version.
+        max_images: Limit of images in one request.
 
     Raises:
-        BadRequestError: It is not such a request, in TensorFlow Serving's words where it has some.
+        BadRequestError: It is not valid; with TensorFlow Serving's message where it has one.
     """
     name, tensor = _input(document.get("signature_name") or DEFAULT_SIGNATURE, signatures)
     columnar = "inputs" in document
@@ -65,11 +66,11 @@ def parse_predict(document: dict[str, Any], signatures: Mapping[str, Signature],
 
 
 def format_predict(request: PredictRequest, scores: NDArray[np.float32]) -> bytes:
-    """Return the body that answers a predict request.
+    """Return the body of a predict response.
 
     Args:
-        request: What was asked.
-        scores: `float32 [n, classes]`; the only output, and so without its name.
+        request: The parsed request.
+        scores: `float32 [n, classes]`; the only output, and therefore without its name.
     """
     key = "outputs" if request.columnar else "predictions"
     return orjson.dumps({key: scores}, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -85,19 +86,14 @@ def _input(signature_name: str, signatures: Mapping[str, Signature]) -> tuple[st
             f"signature_name: {signature_name!r} is for {signature.method} and takes serialized examples; "
             f"ask it by ':{signature.method}', or take another one here"
         )
-    inputs = [(name, tensor) for name, tensor in signature.inputs.items() if _is_run(tensor)]
+    inputs = [(name, tensor) for name, tensor in signature.inputs.items() if is_image_input(tensor)]
     if len(inputs) != 1 or len(signature.inputs) != 1:
         raise BadRequestError(f"signature_name: {signature_name!r} takes neither images nor pixels; it is not run here")
     return inputs[0]
 
 
-def _is_run(tensor: Tensor) -> bool:
-    """Tell whether a tensor holds encoded images, `[n]`, or pixels, `[n, height, width, 3]`."""
-    return (tensor.dtype, len(tensor.shape)) in (("DT_STRING", 1), ("DT_UINT8", 4))
-
-
 def _rows(document: dict[str, Any], name: str, max_images: int) -> list[Element]:
-    """Return the values of `instances`: all of them named, or none."""
+    """Return the values of `instances`; either all of them are named, or none."""
     rows = document["instances"]
     if not isinstance(rows, list):
         raise BadRequestError(f"JSON Value: {quote(document)} Excepting 'instances' to be an list/array")
@@ -109,8 +105,8 @@ def _rows(document: dict[str, Any], name: str, max_images: int) -> list[Element]
     for index, row in enumerate(rows):
         field = f"instances[{index}]"
         if _is_named(row) != named:
-            wanted, found = ("object", "list") if named else ("value/list", "object")
-            raise BadRequestError(f"Expecting {wanted} but got {found} at item {index} of input list")
+            expected, found = ("object", "list") if named else ("value/list", "object")
+            raise BadRequestError(f"Expecting {expected} but got {found} at item {index} of input list")
         elements.append(_named(row, name, index) if named else Element(row, field, _blame(index)))
     return elements
 
@@ -128,7 +124,7 @@ def _named(row: dict[str, Any], name: str, index: int) -> Element:
 
 
 def _columnar(value: Any, name: str, max_images: int) -> list[Element]:
-    """Return the values of `inputs`; one without a list around it is a batch of one."""
+    """Return the values of `inputs`; a single value is a batch of one."""
     field = "inputs"
     if _is_named(value):
         if name not in value:

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API over the edge: which path leads where. The formats are the other files here."""
+"""Route TensorFlow Serving's REST API; the other modules here read and write its formats."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ from service.http.endpoints import InferenceEndpoint, JsonEndpoint
 from service.http.http_edge import HttpEdge
 from service.http.request_body import require_json
 from service.http.responses import InferenceResponse
+from service.protocols.description import Describer, Description
 from service.protocols.tfserving import models
 from service.protocols.tfserving.body import parse_body
 from service.protocols.tfserving.classify import Examples, format_classify, parse_examples, require_signature
+from service.protocols.tfserving.openapi import describe
 from service.protocols.tfserving.predict import PredictRequest, format_predict, parse_predict
 
 
 class ModelConvertor(StringConvertor):
-    """The name of a model or a label in a path: what follows a colon is what to do with it."""
+    """The name of a model or a label in a path; a colon ends it, and begins the method."""
 
     regex = "[^/:]+"
 
 
 class VersionConvertor(StringConvertor):
-    """The number of a version in a path, however long."""
+    """The number of a version in a path, of any length."""
 
     regex = "[0-9]+"
 
 
 class OtherConvertor(StringConvertor):
-    """What is left of a path that TensorFlow Serving would call malformed; reloading is this project's own."""
+    """The rest of a path that TensorFlow Serving would call malformed; `reload` is this project's own."""
 
     regex = "(?!models/[^/:]+/reload$).*"
 
@@ -50,22 +52,22 @@ register_url_convertor("other", OtherConvertor())
 MODEL_PATH = "/v1/models/{model:model}"
 
 PATHS = (MODEL_PATH, MODEL_PATH + "/versions/{version:version}", MODEL_PATH + "/labels/{label:model}")
-"""The ways to name what is asked for: the default version, one by number, one by label."""
+"""Paths of the default version, of one by number, and of one by label."""
 
 ParsedRequest = TypeVar("ParsedRequest", PredictRequest, Examples)
-"""What a request asks, read: images or pixels, and where each of them stands in it."""
+"""Images or pixels of a request, and the field of each."""
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class TensorFlowServing:
-    """Its endpoints, before one edge."""
+    """The endpoints of the API."""
 
     def __init__(self, edge: HttpEdge) -> None:
         self._edge = edge
 
     def routes(self) -> list[Route]:
-        """Return the routes of this API; the last one takes what the others leave of `/v1`."""
+        """Return the routes; the last one matches all other paths below `/v1`."""
         known: list[Route] = []
         for path in PATHS:
             known += [
@@ -75,21 +77,25 @@ class TensorFlowServing:
                 Route(f"{path}/metadata", JsonEndpoint(self.metadata), methods=["GET"]),
                 Route(path, JsonEndpoint(self.status), methods=["GET"]),
             ]
-        return [*known, Route("/v1/{other:other}", JsonEndpoint(partial(refuse_malformed, known)), methods=_METHODS)]
+        return [*known, Route("/v1/{other:other}", JsonEndpoint(partial(reject_malformed, known)), methods=_METHODS)]
+
+    def describe(self, describer: Describer) -> Description:
+        """Return the description of this API."""
+        return describe(describer)
 
     async def predict(self, request: Request) -> InferenceResponse:
-        """Answer `:predict`: the scores of images or pixels."""
+        """Respond to `:predict` with the scores of images or pixels."""
 
         def read(body: bytes, state: RunnerState) -> PredictRequest:
             document = parse_body(body)
             return parse_predict(document, choose(state).signatures, self._edge.settings.max_instances)
 
         choose = choose_in_path(request)
-        parsed, inference = await self._ask(request, choose, read)
+        parsed, inference = await self._infer(request, choose, read)
         return InferenceResponse(format_predict(parsed, inference.result.scores), inference)
 
     async def classify(self, request: Request) -> InferenceResponse:
-        """Answer `:classify`: the classes of examples, each with its score."""
+        """Respond to `:classify` with all classes and scores of each example."""
 
         def read(body: bytes, state: RunnerState) -> Examples:
             document = parse_body(body)
@@ -98,11 +104,11 @@ class TensorFlowServing:
             return examples
 
         choose = choose_in_path(request)
-        _, inference = await self._ask(request, choose, read)
+        _, inference = await self._infer(request, choose, read)
         return InferenceResponse(format_classify(inference.result.scores, inference.model.classes), inference)
 
     async def regress(self, request: Request) -> InferenceResponse:
-        """Refuse `:regress` for what is wrong with the request, and if nothing is, for what the model lacks."""
+        """Reject `:regress`: first for errors in the request, else because the model has no such signature."""
 
         def read(body: bytes, state: RunnerState) -> NoReturn:
             document = parse_body(body)
@@ -111,28 +117,28 @@ class TensorFlowServing:
             raise BadRequestError("signature_name: no engine runs regression here; ask for ':predict' or ':classify'")
 
         choose = choose_in_path(request)
-        _, inference = await self._ask(request, choose, read)
+        _, inference = await self._infer(request, choose, read)
         return InferenceResponse(b"", inference)
 
     async def status(self, request: Request) -> Response:
-        """Answer the state of a model's versions."""
+        """Respond with the state of a model's versions."""
         body = models.format_status(await self._edge.runner.state(), read_target(request))
         return Response(body, media_type="application/json")
 
     async def metadata(self, request: Request) -> Response:
-        """Answer the signatures of a version."""
+        """Respond with the signatures of a version."""
         model = choose_in_path(request)(await self._edge.runner.state())
         return Response(models.format_metadata(model), media_type="application/json")
 
-    async def _ask(
+    async def _infer(
         self, request: Request, choose: VersionChooser, read: Callable[[bytes, RunnerState], ParsedRequest]
     ) -> tuple[ParsedRequest, Inference]:
-        """Get the scores of a request.
+        """Return a parsed request, and the scores of its images.
 
         Args:
-            request: Its body is a parsed.
+            request: With a JSON body.
             choose: Picks the version.
-            read: Turns the body into the question; what it needs meanwhile is gone before anything is waited for.
+            read: Parses the body; what it allocates meanwhile is released before anything is awaited.
         """
         edge = self._edge
         with edge.admit(request) as permit:
@@ -145,8 +151,8 @@ class TensorFlowServing:
                 raise error.within(parsed.fields) from error
 
 
-async def refuse_malformed(known: Sequence[Route], request: Request) -> Response:
-    """Refuse a path that is none of the known ones as TensorFlow Serving does, and say which method it takes.
+async def reject_malformed(known: Sequence[Route], request: Request) -> Response:
+    """Reject an unknown path as TensorFlow Serving does; a wrong method is named.
 
     Raises:
         BadRequestError: Always.
@@ -160,7 +166,7 @@ async def refuse_malformed(known: Sequence[Route], request: Request) -> Response
 
 
 def read_target(request: Request) -> ModelSpec:
-    """Return what the path asks for.
+    """Return the model and version of the path.
 
     Raises:
         BadRequestError: The version is too large a number.
@@ -169,5 +175,5 @@ def read_target(request: Request) -> ModelSpec:
 
 
 def choose_in_path(request: Request) -> VersionChooser:
-    """Return what picks the version that the path names; raises `BadRequestError` for too large a number."""
+    """Return a chooser of the version in the path; it raises `BadRequestError` for too large a number."""
     return lambda state: models.require_model(state, read_target(request))

@@ -1,10 +1,10 @@
-"""The bodies of TensorFlow Serving's REST API, as the OpenAPI description has them."""
+"""Define the bodies of TensorFlow Serving's REST API for the OpenAPI document."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from service.protocols.body import Body
 
@@ -23,11 +23,11 @@ class NamedImage(Body):
 
 Level = Annotated[int, Field(ge=0, le=255)]
 Pixels = list[list[list[Level]]]
-"""`[height][width][3]`, of the size that the model takes."""
+"""`[height][width][3]`, of the model's input size."""
 
 
 class NamedPixels(Body):
-    """The pixels of an image with the name of their input."""
+    """The pixels of an image, with the name of the input."""
 
     pixels: Pixels
 
@@ -60,36 +60,52 @@ class PredictColumnar(Body):
     """`serving_default` takes encoded images, `pixels` their pixels."""
 
 
-class ClassifyExamples(Body):
-    """A classify request: examples of features, of which only the image counts."""
+Value = str | bool | int | float | B64Image
 
-    examples: list[NamedImage | dict[str, Any]] = Field(min_length=1)
-    context: NamedImage | dict[str, Any] = Field(default_factory=dict)
+
+class Example(Body):
+    """The features of an example, each a value or a list of values; only the image is used."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Value | list[Value]]
+
+    image_bytes: B64Image | list[B64Image] = Field(default_factory=list)
+    """An encoded image."""
+
+
+class ClassifyExamples(Body):
+    """A classify request."""
+
+    examples: list[Example] = Field(min_length=1)
+    context: Example = Field(default_factory=Example)
     """Features of every example that does not have its own."""
     signature_name: str = "classify_images"
-    """Without it the only signature that answers classify is taken."""
+    """Default: the only signature whose method is classify."""
 
 
 class Predictions(Body):
-    """The answer to the row format: the scores of all classes, an image a row."""
+    """Response to the row format: the scores of all classes, one row per image."""
 
     predictions: list[list[float]]
 
 
 class Outputs(Body):
-    """The answer to the columnar format: the scores of all classes, an image a row."""
+    """Response to the columnar format: the scores of all classes, one row per image."""
 
     outputs: list[list[float]]
 
 
-class Results(Body):
-    """The answer to classify: for each example all classes with their scores, in the order of the model."""
+LabelAndScore = Annotated[list[str | float], Field(min_length=2, max_length=2)]
 
-    results: list[list[tuple[str, float]]]
+
+class Results(Body):
+    """Response to classify: for each example all classes with their scores, in the order of the model."""
+
+    results: list[list[LabelAndScore]]
 
 
 class StatusDetail(Body):
-    """How a version fares."""
+    """Error of a version; `OK` without one."""
 
     error_code: str
     error_message: str
@@ -111,7 +127,7 @@ class ModelStatus(Body):
 
 
 class ModelSpec(Body):
-    """Which version it is."""
+    """Name and version of the model."""
 
     name: str
     signature_name: str
@@ -156,7 +172,7 @@ class SignatureDefMap(Body):
 
 
 class Metadata(Body):
-    """What there is to tell of a version."""
+    """Metadata of a version."""
 
     signature_def: SignatureDefMap
 

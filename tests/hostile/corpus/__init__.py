@@ -11,11 +11,11 @@ from .compression import compressed
 from .documents import documents
 from .forms import forms
 from .headers import headers
+from .image_files import image_files
 from .item import Item
 from .large import large
 from .media_types import media_types
 from .paths import paths
-from .pictures import pictures
 from .pixels import pixels
 from .queries import queries
 from .tensors import tensors
@@ -25,7 +25,7 @@ __all__ = ["Item", "corpus"]
 
 def corpus() -> list[Item]:
     """Return all of them, in an order in which neighbours have nothing in common."""
-    items = [*pictures(), *documents(), *base64_texts(), *tensors(), *pixels(), *compressed(), *forms()]
+    items = [*image_files(), *documents(), *base64_texts(), *tensors(), *pixels(), *compressed(), *forms()]
     items += [*media_types(), *headers(), *queries(), *paths(), *large()]
     random.Random(SEED).shuffle(items)
     return items

@@ -6,14 +6,14 @@ import json
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 
-from tests.hostile.images import sound_pictures
+from tests.hostile.images import sound_images
 
 from .item import EXAMPLES, INFER, JSON, PREDICT, Item
 from .ways import images_tensor
 
 
 def base64_texts() -> Iterator[Item]:
-    data = sound_pictures()["png"]
+    data = sound_images()["png"]
     text = b64encode(data).decode()
     half = len(text) // 2
     texts: dict[str, tuple[str, bool]] = {

@@ -8,7 +8,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Iterator
 
-from tests.hostile.images import SEED, sound_pictures
+from tests.hostile.images import SEED, sound_images
 
 from .item import CLASSIFY, EXAMPLES, INFER, JSON, PREDICT, Item
 from .ways import images_tensor, infer_body
@@ -16,13 +16,13 @@ from .ways import images_tensor, infer_body
 
 def compressed() -> Iterator[Item]:
     """Yield bodies that are compressed, more or less."""
-    body = infer_body(images_tensor(data=[b64encode(sound_pictures()["png"]).decode()]))
+    body = infer_body(images_tensor(data=[b64encode(sound_images()["png"]).decode()]))
     packed = gzip.compress(body, mtime=0)
     zipped = {**JSON, "Content-Encoding": "gzip"}
     for megabytes in (2, 64):
         bomb = gzip.compress(bytes(megabytes * 2**20 + 1), 9, mtime=0)
         yield Item(
-            f"gzip of {megabytes} MiB of zeros", INFER, bomb, zipped, says="bytes when inflated, which is the limit"
+            f"gzip of {megabytes} MiB of zeros", INFER, bomb, zipped, says="the decompressed body is over the limit of"
         )
     twice = gzip.compress(gzip.compress(bytes(2**26), 9, mtime=0), 9, mtime=0)
     yield Item("gzip in gzip", INFER, twice, zipped, says="^the request is not JSON: ")
@@ -37,8 +37,8 @@ def compressed() -> Iterator[Item]:
         changed = bytearray(packed)
         changed[draw.randrange(len(packed))] ^= 1 << draw.randrange(8)
         yield Item(f"gzip with another bit {number}", INFER, bytes(changed), zipped, True)
-    yield Item("two members of gzip", INFER, packed + packed, zipped, says="goes on behind the end of its gzip data")
-    yield Item("gzip and more", INFER, packed + b"more", zipped, says="goes on behind the end of its gzip data")
+    yield Item("two members of gzip", INFER, packed + packed, zipped, says="bytes follow the gzip data of the body")
+    yield Item("gzip and more", INFER, packed + b"more", zipped, says="bytes follow the gzip data of the body")
     data = packed[:10] + b"\0\0\0\xff\xff" * 100_000
     yield Item("gzip of 100,000 empty blocks", INFER, data, zipped, says="^the body is not gzip: ")
     bare = zlib.compressobj(9, zlib.DEFLATED, -15)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.hostile.documents import hostile_texts, sound_documents
-from tests.hostile.images import sound_pictures
+from tests.hostile.images import sound_images
 
 from .item import EXAMPLES, INDEX, INFER, JSON, PREDICT, REGRESS, Item
 
 
 def documents() -> Iterator[Item]:
     paths = {"predict": PREDICT, "classify": EXAMPLES, "infer": INFER}
-    for name, sound in sound_documents(sound_pictures()["png"]).items():
+    for name, sound in sound_documents(sound_images()["png"]).items():
         no_json = "^the request is not JSON: " if name == "infer" else "^JSON Parse error: "
         for text in hostile_texts(sound):
             says = no_json if text.broken else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator
 
-from tests.hostile.images import sound_pictures
+from tests.hostile.images import sound_images
 
 from .item import BOUNDARY, CLASSIFY, FORM, Item
 from .ways import file_head, form
@@ -13,7 +13,7 @@ from .ways import file_head, form
 
 def forms() -> Iterator[Item]:
     """Yield forms, most of them no good."""
-    png = sound_pictures()["png"]
+    png = sound_images()["png"]
     good = form((file_head(), png))
     for name, body in {
         "empty": b"",
@@ -33,7 +33,7 @@ def forms() -> Iterator[Item]:
         ),
         "with two images": form((file_head(), png), (file_head(), png)),
         "with an array of images": form((file_head("image[]"), png)),
-        "with another name": form((file_head("picture"), png)),
+        "with another name": form((file_head("photo"), png)),
         "with a name in capitals": form((file_head("IMAGE"), png)),
         "of 9 files": form(*[(file_head(f"f{number}"), png) for number in range(9)]),
         "of 9 texts": form(*[(f'Content-Disposition: form-data; name="t{number}"', b"x") for number in range(9)]),

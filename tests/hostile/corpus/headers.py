@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.hostile.images import sound_pictures
+from tests.hostile.images import sound_images
 
 from .item import Item
 from .ways import ways_to_ask
@@ -12,7 +12,7 @@ from .ways import ways_to_ask
 
 def headers() -> Iterator[Item]:
     """Ask each route with headers that nobody sends."""
-    png = sound_pictures()["png"]
+    png = sound_images()["png"]
     long = "x" * 60_000
     timeouts = [
         "",

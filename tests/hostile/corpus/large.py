@@ -20,7 +20,7 @@ def large() -> Iterator[Item]:
         "65 instances", PREDICT, json.dumps(many).encode(), JSON, says="^instances: has 65 images; the limit is 64"
     )
     crowd = {"instances": [{"b64": "x"}] * 100_000}
-    yield Item("100,000 instances", PREDICT, json.dumps(crowd).encode(), JSON, says="^the JSON has 200001 texts")
+    yield Item("100,000 instances", PREDICT, json.dumps(crowd).encode(), JSON, says="^the JSON has 200001 strings")
     examples = {"examples": [{f"f{number}": 1 for number in range(1001)}]}
     yield Item(
         "1001 features", EXAMPLES, json.dumps(examples).encode(), JSON, says=r"^examples\[0\]: has 1001 features"

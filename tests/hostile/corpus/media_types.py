@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.hostile.images import sound_pictures
+from tests.hostile.images import sound_images
 
 from .item import CLASSIFY, Item
 from .ways import ways_to_ask
@@ -13,7 +13,7 @@ from .ways import ways_to_ask
 def media_types() -> Iterator[Item]:
     """Ask each route with other content types than it takes."""
     ways = ways_to_ask()
-    png = sound_pictures()["png"]
+    png = sound_images()["png"]
     wrong = [
         "text/html",
         "application/xml",

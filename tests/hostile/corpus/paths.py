@@ -6,14 +6,14 @@ import json
 from base64 import b64encode
 from collections.abc import Iterator
 
-from tests.hostile.images import sound_pictures
+from tests.hostile.images import sound_images
 
 from .item import CLASSIFY, INFER, JSON, MODEL, PREDICT, Item
 from .ways import images_tensor, infer_body
 
 
 def paths() -> Iterator[Item]:
-    png = sound_pictures()["png"]
+    png = sound_images()["png"]
     body = json.dumps({"instances": [{"b64": b64encode(png).decode()}]}).encode()
     tensor = infer_body(images_tensor(data=[b64encode(png).decode()]))
     odd = [

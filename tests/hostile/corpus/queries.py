@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.hostile.images import sound_pictures
+from tests.hostile.images import sound_images
 
 from .item import CLASSIFY, Item
 
 
 def queries() -> Iterator[Item]:
-    png = sound_pictures()["png"]
+    png = sound_images()["png"]
     for query, says in {
         "top_k=0": "^top_k: ",
         "top_k=-1": "^top_k: ",

@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
-from tests.hostile.images import sound_pictures
+from tests.hostile.images import sound_images
 
 from .item import BINARY, HEADER_LENGTH, INFER, JSON, Item
 from .ways import images_tensor, infer_body, with_binary
@@ -16,7 +16,7 @@ from .ways import images_tensor, infer_body, with_binary
 
 def tensors() -> Iterator[Item]:
     """Yield requests of the Open Inference Protocol whose tensors are not what they say."""
-    png = sound_pictures()["png"]
+    png = sound_images()["png"]
     text = b64encode(png).decode()
     shapes: list[Any] = [
         [],

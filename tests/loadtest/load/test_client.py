@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadtest.load.client import Client, NoAnswerError
-from loadtest.load.questions import Mix, Question
+from loadtest.load.client import Client, NoResponseError
+from loadtest.load.requests import LoadRequest, Mix
 
 from .slow_service import Impatient, Slow, in_gevent, slow_service
 
@@ -17,18 +17,18 @@ def url() -> Iterator[str]:
         yield address
 
 
-def question(how: str) -> Question:
-    return Mix.of("single", how).questions[0]
+def request(how: str) -> LoadRequest:
+    return Mix.of("single", how).requests[0]
 
 
 def ask(url: str, how: str, times: int = 1) -> list[tuple[str, str]]:
     """Ask so often and return what each answer was, and what was wrong with it."""
 
     def run() -> list[tuple[str, str]]:
-        client, asked, seen = Client(url, 1.0), question(how), []
+        client, asked, seen = Client(url, 1.0), request(how), []
         for _ in range(times):
             Impatient.closed.clear()
-            reply = client.ask(asked)
+            reply = client.send(asked)
             if how == "leave":
                 Impatient.closed.wait()
             seen.append(asked.check(reply.status, reply.version, reply.body))
@@ -46,8 +46,8 @@ def ask(url: str, how: str, times: int = 1) -> list[tuple[str, str]]:
         ("full", "refused", '429 {"predictions"'),
         ("away", "refused", '503 {"predictions"'),
         ("broken", "failed", '500 {"predictions"'),
-        ("unnamed", "failed", "answer without a model version"),
-        ("empty", "failed", "0 answers for 1 images"),
+        ("unnamed", "failed", "response without a model version"),
+        ("empty", "failed", "0 predictions for 1 images"),
     ],
 )
 def test_answers_are_told_apart(url: str, how: str, outcome: str, error: str) -> None:
@@ -57,17 +57,17 @@ def test_answers_are_told_apart(url: str, how: str, outcome: str, error: str) ->
 
 
 @pytest.mark.parametrize(
-    ("how", "message"), [("cut", "closed before the answer was complete"), ("hang", "no answer within 1 s")]
+    ("how", "message"), [("cut", "closed before the response was complete"), ("hang", "no response within 1 s")]
 )
 def test_no_answer_is_an_error(url: str, how: str, message: str) -> None:
-    with pytest.raises(NoAnswerError, match=message):
+    with pytest.raises(NoResponseError, match=message):
         ask(url, how)
 
 
 def test_nobody_there_is_an_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(NoAnswerError, match="refused"):
+        with pytest.raises(NoResponseError, match="refused"):
             ask(f"http://127.0.0.1:{taken.getsockname()[1]}", "good")
 
 
@@ -84,7 +84,7 @@ def test_a_key_is_sent_where_there_is_one(url: str, key: str, said: str | None) 
 
     def run() -> int:
         client = Client(url, 5.0, key)
-        statuses = [client.ask(question("good")).status for _ in range(2)]
+        statuses = [client.send(request("good")).status for _ in range(2)]
         client.close()
         return sum(statuses)
 
@@ -93,13 +93,13 @@ def test_a_key_is_sent_where_there_is_one(url: str, key: str, said: str | None) 
 
 
 def test_several_images_need_as_many_answers() -> None:
-    several = Mix.of("instances", "xception").questions[0]
+    several = Mix.of("instances", "xception").requests[0]
     rows = b",".join([b"[0.5,0.5]"] * several.images)
     assert several.check(200, b"1", b'{"predictions":[' + rows + b"]}") == ("good", "")
-    assert several.check(200, b"1", b'{"predictions": [[0.5,0.5]]}') == ("failed", "1 answers for 8 images")
+    assert several.check(200, b"1", b'{"predictions": [[0.5,0.5]]}') == ("failed", "1 predictions for 8 images")
 
 
 def test_a_photograph_needs_a_best_class() -> None:
-    photograph = Mix.of("photos", "xception").questions[0]
+    photograph = Mix.of("photos", "xception").requests[0]
     assert photograph.check(200, b"1", b'{"version":1,"predictions":[{"name":"a"},{"name":"b"}]}') == ("good", "")
     assert photograph.check(200, b"1", b'{"version":1,"predictions":[]}')[0] == "failed"

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.load.ledger import Tally
 from loadtest.load.objectives import Measured, Objectives, ObjectivesError, judge, read_objectives
 from loadtest.load.scenarios import SCENARIOS
+from loadtest.load.stats import RequestStats
 
 
 def measured(**changes: float) -> Measured:
-    tally = Tally(good=98, refused=1, failed=1, images=98, images_meanwhile=98)
+    entry = RequestStats(good=98, refused=1, failed=1, images=98, images_meanwhile=98)
     for place in range(98):
-        tally.latency.add(10.0 if place < 90 else 100.0)
-    seen = Measured.of(tally, 2.0)
+        entry.latency.add(10.0 if place < 90 else 100.0)
+    seen = Measured.of(entry, 2.0)
     return Measured(**{**vars(seen), **changes})  # type: ignore[arg-type]
 
 
@@ -73,7 +73,7 @@ def test_what_is_left_out_is_not_judged() -> None:
 
 def test_nothing_measured_meets_nothing() -> None:
     objectives = Objectives(min_images_per_second=1, max_p50_ms=1e9, max_p99_ms=1e9, max_error_share=0.5)
-    assert not any(one.met for one in judge(objectives, Measured.of(Tally(), 0.0)))
+    assert not any(one.met for one in judge(objectives, Measured.of(RequestStats(), 0.0)))
 
 
 def test_drift_is_the_last_part_by_the_first() -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from loadtest.load.arrivals import schedule
 from loadtest.load.client import Client
-from loadtest.load.ledger import Tally
-from loadtest.load.questions import Mix
+from loadtest.load.requests import Mix
 from loadtest.load.sender import Phase, Sender
+from loadtest.load.stats import RequestStats
 
 from .slow_service import Slow, in_gevent, slow_service
 
@@ -23,10 +23,10 @@ def load(
     send: Callable[[Sender], None],
     max_in_flight: int = 500,
     seconds: float = SECONDS,
-) -> Tally:
+) -> RequestStats:
     """Put load on a service for a while and return what was counted."""
 
-    def run(url: str) -> Tally:
+    def run(url: str) -> RequestStats:
         told: list[str] = []
         sender = Sender(
             Client(url, 30.0),
@@ -47,9 +47,9 @@ def load(
         sender.rest()
         sender.drain(30.0)
         gevent.killall(greenlets)
-        tally = sender.take().of(1, "single")
-        assert len(told) == tally.asked
-        return tally
+        entry = sender.take_stats().of(1, "single")
+        assert len(told) == entry.asked
+        return entry
 
     with slow_service() as url:
         return in_gevent(lambda: run(url))
@@ -70,26 +70,26 @@ def test_latency_counts_from_when_a_request_was_due() -> None:
 
 
 def test_what_cannot_be_sent_is_counted() -> None:
-    tally = load("slow", RATE, 1, Sender.send_by_schedule, max_in_flight=5)
-    assert tally.asked == len(list(schedule("poisson", RATE, SECONDS, seed="1/1")))
-    assert tally.not_sent > 0
-    assert tally.good == tally.asked - tally.not_sent
+    entry = load("slow", RATE, 1, Sender.send_by_schedule, max_in_flight=5)
+    assert entry.asked == len(list(schedule("poisson", RATE, SECONDS, seed="1/1")))
+    assert entry.not_sent > 0
+    assert entry.good == entry.asked - entry.not_sent
 
 
 def test_a_client_that_was_refused_waits_as_it_was_told() -> None:
-    tally = load("full", 0.0, 3, Sender.send_in_turn, seconds=0.5)
-    assert (tally.refused, tally.asked) == (3, 3)
+    entry = load("full", 0.0, 3, Sender.send_in_turn, seconds=0.5)
+    assert (entry.refused, entry.asked) == (3, 3)
 
 
 @pytest.mark.parametrize(("how", "outcome"), [("broken", "failed"), ("away", "refused")])
 def test_failures_and_refusals_are_counted_apart(how: str, outcome: str) -> None:
-    tally = load(how, 50.0, 1, Sender.send_by_schedule, seconds=0.5)
-    assert getattr(tally, outcome) == tally.asked > 0
-    assert len(tally.latency) == 0
+    entry = load(how, 50.0, 1, Sender.send_by_schedule, seconds=0.5)
+    assert getattr(entry, outcome) == entry.asked > 0
+    assert len(entry.latency) == 0
 
 
 def test_what_was_due_is_asked_though_the_generator_falls_behind() -> None:
     """No process sends so many: those that are overdue when the phase ends must not be forgotten."""
     rate, seconds = 40_000.0, 0.25
-    tally = load("good", rate, 1, Sender.send_by_schedule, max_in_flight=5, seconds=seconds)
-    assert tally.asked == len(list(schedule("poisson", rate, seconds, seed="1/1")))
+    entry = load("good", rate, 1, Sender.send_by_schedule, max_in_flight=5, seconds=seconds)
+    assert entry.asked == len(list(schedule("poisson", rate, seconds, seed="1/1")))

@@ -50,7 +50,7 @@ def test_anything_else_is_refused(file: Path, header: str) -> None:
 
 
 def test_a_changed_file_counts_and_a_broken_one_does_not(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callers, "_LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(callers, "_CHECK_INTERVAL_S", 0.0)
     known = ApiKeyStore(file, 1)
     before = known.identify(f"Bearer {SHOP}")
     write(file, entry("shop", SHOP), entry("new", "another"))
@@ -69,6 +69,8 @@ def test_a_changed_file_counts_and_a_broken_one_does_not(file: Path, monkeypatch
     ("text", "part"),
     [
         ("{", "the file: Invalid JSON"),
+        ('{"shop": "in the clear"}', "keys: Field required"),
+        ('{"keys": [{"name": "shop", "key": "in the clear"}]}', "keys.0.sha256: Field required"),
         ('{"keys": [{"name": "x", "sha256": "12"}]}', "keys.0.sha256: "),
         ('{"keys": [{"name": "a b", "sha256": "' + "0" * 64 + '"}]}', "keys.0.name: "),
         ('{"keys": [{"name": "a", "sha256": "' + "0" * 64 + '", "rate": 3}]}', "keys.0.rate: "),
@@ -90,7 +92,7 @@ def test_a_rate_is_kept_on_average_and_large_requests_are_paid_for_later(monkeyp
     caller = ApiClient(KeyEntry(name="free", sha256="0" * 64, images_per_second=10), 1.0)
     caller.require_quota()
     caller.charge(30)  # More than a second's worth, taken whole.
-    with pytest.raises(OverloadedError, match="free may have 10 images a second") as refused:
+    with pytest.raises(OverloadedError, match="free is over its rate of 10 images per second") as refused:
         caller.require_quota()
     assert (refused.value.retry_after_s, refused.value.reason) == (2, "rate")
     now += 1.9

@@ -120,7 +120,7 @@ async def test_cancelled_and_expired_are_dropped_and_not_run(batcher: Batcher, o
 
 async def test_queue_is_bounded_in_images_and_bytes(observed: Observed) -> None:
     for bounds, match in (
-        ({"max_images": 3, "max_bytes": 10**6}, "3 that may"),
+        ({"max_images": 3, "max_bytes": 10**6}, "limit of 3"),
         ({"max_images": 99, "max_bytes": 40}, "40"),
     ):
         engine = SyntheticEngine()

@@ -1,4 +1,4 @@
-"""The batcher before an engine with lanes: one image has all cores, many have one each."""
+"""The batcher before an engine with streams: one image has all cores, many have one each."""
 
 from __future__ import annotations
 

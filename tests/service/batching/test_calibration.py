@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engines.registry import load_engine
 from engines.selection import choose_variant
-from model_store.verify import VerifiedModel, verify_folder
+from model_store.trust.verify import VerifiedModel, verify_folder
 from service.batching.calibration import learn
 from service.lifecycle.golden_check import GoldenMismatchError, check_golden, golden_pixels
 

@@ -32,12 +32,12 @@ def test_bytes_are_bounded_and_given_back_also_after_an_error() -> None:
         reserve(permit, 60, 40)
         assert admission.bytes == 100
         with (
-            pytest.raises(OverloadedError, match="100 bytes; 1 more are over the 100"),
+            pytest.raises(OverloadedError, match="100 bytes; 1 more are over the limit of 100"),
             admission.admit(Deadline(1), size=1),
         ):
             pass
     with (
-        pytest.raises(OverloadedError, match="60 bytes; 50 more are over the 100"),
+        pytest.raises(OverloadedError, match="60 bytes; 50 more are over the limit of 100"),
         admission.admit(Deadline(1)) as permit,
     ):
         reserve(permit, 60, 50)
@@ -82,7 +82,7 @@ def test_bulk_fills_three_quarters_of_the_bytes_and_all_only_alone() -> None:
     admission = Admission(max_requests=9, max_bytes=100)
     with admission.admit(Deadline(1), Priority.BULK, size=75) as bulk:
         bulk.reserve(75)
-        with pytest.raises(OverloadedError, match="1 more are over the 75 that are taken at once of low priority"):
+        with pytest.raises(OverloadedError, match="1 more are over the limit of 75 for bulk requests"):
             admission.admit(Deadline(1), Priority.BULK, size=1)
         with admission.admit(Deadline(1), size=25) as permit:
             permit.reserve(25)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 from service.core.deadline import Deadline, Priority
 from service.core.errors import DeadlineExceededError, RunnerLostError
 from service.core.serving_state import ModelInfo
@@ -137,7 +137,7 @@ async def test_a_reload_returns_the_new_state_or_its_delay(backend: Backend, cli
     backend.change(default=2)
     backend.reloads[0].set_result(None)
     assert (await reload).default == 2
-    with pytest.raises(DeadlineExceededError, match="going on"):
+    with pytest.raises(DeadlineExceededError, match="continuing"):
         await client.reload(0.01)
 
 

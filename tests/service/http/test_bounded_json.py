@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.core.errors import PayloadTooLargeError
-from service.http.bounded_json import MAX_TEXTS, MAX_VALUES, parse_json
+from service.http.bounded_json import MAX_STRINGS, MAX_VALUES, parse_json
 
 MIB = 2**20
 
@@ -25,8 +25,8 @@ def test_many_values_are_refused_before_they_are_made(piece: bytes) -> None:
 
 @pytest.mark.parametrize("piece", [b'{"":{}},', b'{"key":0},', b'"texts are longer",', b'{"\\"":1},"", "","",'])
 def test_many_texts_are_refused_before_they_are_made(piece: bytes) -> None:
-    times = MIB // len(piece) + 2 * MAX_TEXTS
-    with pytest.raises(PayloadTooLargeError, match=rf"the JSON has \d+ texts and keys; the limit is {MAX_TEXTS}"):
+    times = MIB // len(piece) + 2 * MAX_STRINGS
+    with pytest.raises(PayloadTooLargeError, match=rf"the JSON has \d+ strings and keys; the limit is {MAX_STRINGS}"):
         parse_json(document(piece, times))
 
 

@@ -20,7 +20,7 @@ import sklearn.datasets
 from numpy.typing import NDArray
 from PIL import Image
 
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 from service.core.deadline import Deadline
 from service.core.errors import DeadlineExceededError, InvalidImageError
 from service.images.decoder import Decoder, ImageLimits, decode_image
@@ -194,7 +194,7 @@ def peak_growth(work: Callable[[], object]) -> int:
 WITHOUT_MEMORY = """
 import io, resource
 from PIL import Image
-from model_store.manifest import InputContract
+from model_store.trust.manifest import InputContract
 from service.images.decoder import ImageLimits, decode_image
 from service.core.errors import NotReadyError
 out = io.BytesIO()

@@ -115,7 +115,7 @@ async def test_a_reload_reports_success_failure_and_delay(connection: Connection
     backend.reloads[1].set_exception(ReloadFailedError("version 2 cannot be served"))
     with pytest.raises(ReloadFailedError, match="version 2"):
         await reload
-    with pytest.raises(DeadlineExceededError, match="not done within 50 ms, and going on"):
+    with pytest.raises(DeadlineExceededError, match="not done within 50 ms, and continuing"):
         await connection.reload(0.05)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from model_store.reference import Resolved
+from model_store.catalog.reference import Resolved
 from service.lifecycle.desired_state import DesiredVersions
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_store.verify import VerifiedModel, verify_folder
+from model_store.trust.verify import VerifiedModel, verify_folder
 from service.batching.tuning import BatchProfile
 from service.lifecycle.loaded_version import LoadedVersion
 from service.lifecycle.profile_store import ProfileStore
@@ -51,14 +51,14 @@ def test_it_comes_back(tmp_path: Path, served: LoadedVersion) -> None:
 
 def test_it_is_for_this_machine_engine_and_limits_only(tmp_path: Path, served: LoadedVersion) -> None:
     ProfileStore(tmp_path, 2, 32).keep(served)
-    other_variant = replace(served, variant=served.model.manifest.variants[-1])
+    other_variant = replace(served, variant=served.variant.model_copy(update={"precision": "bf16"}))
     assert ProfileStore(tmp_path, 2, 32).load(other_variant) is None
     assert ProfileStore(tmp_path, 4, 32).load(served) is None
     assert ProfileStore(tmp_path, 2, 16).load(served) is None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"lanes": 2}', '{"rates": {"0": 1}}', "NaN", "\0" * 99, '{"rates": {"1": -5}}']
+    "text", ["", "{", "[]", '{"streams": 2}', '{"rates": {"0": 1}}', "NaN", "\0" * 99, '{"rates": {"1": -5}}']
 )
 def test_what_cannot_be_read_is_learned_anew(tmp_path: Path, served: LoadedVersion, text: str) -> None:
     last_served = ProfileStore(tmp_path, 2, 32)

@@ -13,8 +13,8 @@ from typing import cast
 
 import pytest
 
-from model_store.publish import publish
-from model_store.remote import Remote
+from model_store.store.remote import Remote
+from model_store.transfer.publish import publish
 from service.batching.batcher import Batcher
 from service.lifecycle.loaded_version import LoadedVersion
 from service.lifecycle.reconciler import Reconciler
@@ -75,7 +75,7 @@ def test_a_cache_that_may_not_be_entered_is_said_and_ends_nothing(tmp_path: Path
     assert pulled.endswith(denied)
     if away:
         assert reloaded.startswith("reload: what to serve cannot be read from the store")
-        assert f"which version served here last cannot be read: {cache}" in ran.stderr
+        assert f"the record of the version that served last cannot be read: {cache}" in ran.stderr
     else:
         assert reloaded.startswith("reload: version 1 (label 'stable') cannot be served")
         assert denied in reloaded

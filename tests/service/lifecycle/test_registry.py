@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from model_store.reference import Resolved
+from model_store.catalog.reference import Resolved
 from service.core.errors import ModelNotFoundError, NotReadyError
 from service.core.serving_state import ModelSpec, RunnerState, VersionState, VersionStatus
 from service.lifecycle.loaded_version import LoadedVersion
@@ -23,7 +23,7 @@ class Observed:
 
     def version_gone(self, model: str, served: LoadedVersion) -> None: ...
 
-    def routed(self, model: str, label: str, version: int) -> None:
+    def label_routed(self, model: str, label: str, version: int) -> None:
         self.routes.append((label, version))
 
 

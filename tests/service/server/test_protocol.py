@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from importlib.metadata import version
 
 import orjson
 import pytest
 import uvloop
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from service.http.request_body import BROKEN
+from service.http.request_body import INVALID_BODY
 from service.server import protocol as connection
-from service.server.protocol import MAX_HEAD_BYTES
+from service.server.protocol import MAX_HEAD_BYTES, HttpProtocol
 from tests.service.http_server import ServerOf, ask, serving, until
 
 LONG = 4 * 2**20
@@ -32,10 +36,39 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
             pass
     body = b"x" * LONG if scope["path"] == "/long" else scope["path"].encode()
-    body = b"broken" if BROKEN in scope else body
+    body = b"broken" if INVALID_BODY in scope else body
     length = str(len(body)).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
     await send({"type": "http.response.body", "body": body})
+
+
+def test_what_is_used_of_uvicorn_is_there() -> None:
+    """Another release: read `protocol.py` and `transport.py` beside its source, then change the first line."""
+    assert version("uvicorn").startswith("0.54.")
+    overridden = {name for name in vars(HttpProtocol) if hasattr(HttpToolsProtocol, name) and not name.startswith("__")}
+    assert overridden == {
+        "connection_made",
+        "connection_lost",
+        "data_received",
+        "on_headers_complete",
+        "on_body",
+        "on_message_complete",
+        "on_response_complete",
+        "pause_writing",
+        "resume_writing",
+        "send_400_response",
+        "_unsupported_upgrade_warning",
+    }
+    assert callable(HttpToolsProtocol._should_upgrade)
+    protocol, cycle = inspect.getsource(HttpToolsProtocol), inspect.getsource(RequestResponseCycle)
+    for name in ("transport", "parser", "flow", "cycle", "pipeline", "headers", "loop", "server_state"):
+        assert re.search(rf"self\.{name}\b.* = ", protocol), name
+    for name in ("timeout_keep_alive", "ws_protocol_class"):
+        assert f"self.{name} = config.{name}" in protocol
+    for name in ("scope", "keep_alive", "more_body", "message_event", "response_complete"):
+        assert f"self.{name} = " in cycle
+    assert STATUS_LINE[400] == b"HTTP/1.1 400 Bad Request\r\n"
+    assert 'b"\\r\\n"' in cycle  # The end of a head, by which `ResponseTransport` knows it.
 
 
 def on_uvloop(test: Callable[[ServerOf], Awaitable[None]]) -> Callable[[], None]:
@@ -121,13 +154,13 @@ async def test_a_head_in_pieces_before_a_long_body_is_taken(server: ServerOf) ->
 
 @on_uvloop
 async def test_what_is_no_http_is_refused_as_json(server: ServerOf) -> None:
-    assert status_and_error(await ask(server[1], b"\x16\x03\x01\x02\x00")) == (400, "this is no HTTP/1.1 request")
+    assert status_and_error(await ask(server[1], b"\x16\x03\x01\x02\x00")) == (400, "this is not an HTTP/1.1 request")
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Patience of half a second."""
-    for name in ("_FIRST_S", "_HEAD_S", "_TAKE_S"):
+    for name in ("_FIRST_REQUEST_TIMEOUT_S", "_HEAD_TIMEOUT_S", "_WRITE_TIMEOUT_S"):
         monkeypatch.setattr(connection, name, 0.5)
 
 
@@ -274,7 +307,7 @@ async def test_who_is_still_sending_gets_the_answer_that_ends_the_connection(ser
 
 
 def test_what_is_left_of_a_request_is_not_taken_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_LINGER_S", 0.3)
+    monkeypatch.setattr(connection, "_LINGER_TIMEOUT_S", 0.3)
 
     @on_uvloop
     async def test(server: ServerOf) -> None:

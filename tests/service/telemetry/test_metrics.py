@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+from prometheus_client import REGISTRY, multiprocess
+
+from service.telemetry import metrics
 from tests.server import ROOT
 
 SERVES = """
@@ -14,9 +19,9 @@ from service.telemetry import metrics
 from service.core.serving_state import VersionState, VersionStatus
 
 runner = metrics.RunnerMetrics()
-runner.wanted("xception", {"": 1, "stable": 1, "canary": 2})
+runner.desired_changed("xception", {"": 1, "stable": 1, "canary": 2})
 runner.version_changed("xception", VersionStatus(version=1, digest="", state=VersionState.AVAILABLE))
-runner.store_asked("xception", True)
+runner.store_polled("xception", True)
 metrics.exposition(ready=True)
 """
 
@@ -26,9 +31,9 @@ from service.core.serving_state import VersionState, VersionStatus
 
 metrics.forget_dead()
 runner = metrics.RunnerMetrics()
-runner.wanted("xception", {"": 3, "stable": 3})
+runner.desired_changed("xception", {"": 3, "stable": 3})
 runner.version_changed("xception", VersionStatus(version=3, digest="", state=VersionState.LOADING))
-runner.store_asked("xception", True)
+runner.store_polled("xception", True)
 print(metrics.exposition(ready=False).decode())
 """
 
@@ -36,8 +41,8 @@ FOLLOWS_LABELS = """
 from service.telemetry import metrics
 
 runner = metrics.RunnerMetrics()
-runner.wanted("xception", {"": 1, "stable": 1, "canary": 2})
-runner.wanted("xception", {"": 1, "stable": 1})
+runner.desired_changed("xception", {"": 1, "stable": 1, "canary": 2})
+runner.desired_changed("xception", {"": 1, "stable": 1})
 print(metrics.exposition(ready=True).decode())
 """
 
@@ -85,3 +90,26 @@ def test_a_label_that_the_store_no_longer_has_is_wanted_nowhere(tmp_path: Path) 
     samples = run(FOLLOWS_LABELS, tmp_path)
     assert samples['xception_model_label_wanted_version{label="canary",model="xception"}'] == 0
     assert samples['xception_model_label_wanted_version{label="stable",model="xception"}'] == 1
+
+
+def test_what_is_used_of_the_multiprocess_mode_is_there(tmp_path: Path) -> None:
+    """`forget_dead` reads the process from the names of the files."""
+    run("from service.telemetry import metrics; metrics.exposition(ready=True)", tmp_path)
+    (file,) = tmp_path.glob("gauge_livemostrecent_*")
+    assert re.fullmatch(r"gauge_livemostrecent_\d+\.db", file.name)
+    assert re.search(r"'PROMETHEUS_MULTIPROC_DIR'", inspect.getsource(multiprocess))
+    assert list(inspect.signature(multiprocess.mark_process_dead).parameters) == ["pid", "path"]
+
+
+def test_every_metric_is_described() -> None:
+    described = [metric for metric in REGISTRY.collect() if metric.name.startswith("xception_")]
+    assert len(described) > 20
+    for metric in described:
+        assert metric.documentation.endswith("."), metric.name
+
+
+def test_a_response_is_counted_by_route_and_status() -> None:
+    labels = {"route": "classify", "status": "418"}
+    before = REGISTRY.get_sample_value("xception_requests_total", labels) or 0
+    metrics.record_response("classify", 418, 0.1, None)
+    assert REGISTRY.get_sample_value("xception_requests_total", labels) == before + 1

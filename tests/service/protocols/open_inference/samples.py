@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_store.manifest import InputContract, Signature, Tensor
+from model_store.trust.manifest import InputContract, Signature, Tensor
 from service.core.errors import BadRequestError
 from service.core.serving_state import ModelInfo
 from service.protocols.open_inference.request import InferRequest, parse_infer

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_store.manifest import Signature, Tensor
+from model_store.trust.manifest import Signature, Tensor
 from service.core.errors import BadRequestError
 from service.protocols.open_inference.request import InferRequest, RequestedOutput, parse_infer
 from tests.service.protocols.open_inference.samples import (

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from model_store.manifest import Signature
+from model_store.trust.manifest import Signature
 from service.core.errors import BadRequestError
 from service.protocols.tfserving.body import parse_body
 from service.protocols.tfserving.classify import Examples, format_classify, parse_examples, require_signature

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import json_format
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-from model_store.manifest import InputContract, Signature, Tensor
+from model_store.trust.manifest import InputContract, Signature, Tensor
 from service.core.errors import BadRequestError, ModelNotFoundError, NotReadyError, ServiceError
 from service.core.serving_state import ModelInfo, ModelSpec, RunnerState, VersionState, VersionStatus
 from service.protocols.tfserving.models import format_metadata, format_status, parse_target, require_model

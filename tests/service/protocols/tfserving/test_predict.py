@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_store.manifest import Signature, Tensor
+from model_store.trust.manifest import Signature, Tensor
 from service.core.errors import BadRequestError
 from service.protocols.tfserving.body import parse_body
 from service.protocols.tfserving.predict import PredictRequest, format_predict, parse_predict

@@ -1,0 +1,1 @@
+"""Batchers compared with nothing else different."""

@@ -1,0 +1,1 @@
+"""The service compared with other serving layers."""

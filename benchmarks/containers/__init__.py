@@ -1,0 +1,1 @@
+"""Benchmarks of the container image: start time and memory."""

@@ -1,0 +1,1 @@
+"""Engines without a service around them: speed, memory, and a full-size model to run."""

@@ -1,0 +1,1 @@
+"""Versions over time: start, pull, swap, and a long run."""

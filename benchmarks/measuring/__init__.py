@@ -1,0 +1,1 @@
+"""Instruments shared by the benchmarks: timing, statistics, memory, interference."""

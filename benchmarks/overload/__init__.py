@@ -1,0 +1,1 @@
+"""The service asked for more than it can do."""

@@ -1,0 +1,1 @@
+"""Transfer of versions: publish, pull in ranges, and the local cache."""
