@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 class Engine(Protocol):
     """A variant of a model, loaded and ready to run.
 
-    A batch that runs alone, on all cores, has the lowest latency; batches that run side by side in streams have the
-    highest throughput. Each stream is used by one thread at a time, and nothing runs alone while a stream is in use.
+    A batch that runs exclusively, on all cores, has the lowest latency; batches that run in parallel streams have the
+    highest throughput. A stream is used by one thread at a time; no batch runs exclusively while a stream is in use.
     """
 
     streams: int
@@ -23,17 +23,17 @@ class Engine(Protocol):
 
         Args:
             pixels: `uint8 [n, height, width, 3]`, contiguous.
-            stream: None runs the batch alone, on all cores; 0 to `streams` - 1 in that stream, beside the others.
+            stream: None runs the batch on all cores; 0 to `streams` - 1 in that stream, in parallel with the others.
 
         Returns:
-            `float32 [n, classes]`, owned by the code that called.
+            `float32 [n, classes]`, owned by the calling code.
         """
         ...
 
     def shrink(self) -> None:
         """Free the intermediate results of the batches so far, while none runs; the next batches allocate them again.
 
-        They are kept from batch to batch, and as large as the largest batch needed.
+        They are kept between batches, with the size of the largest batch.
         """
         ...
 

@@ -13,31 +13,33 @@ from numpy.typing import NDArray
 from model_store.trust.manifest import Variant
 from model_store.trust.verify import VerifiedModel
 
-# Where its package for that is installed, OpenVINO tells its maker of every import: it leaves an identity in the home
-# folder, and calls out from a thread. What stands here as None cannot be imported, and OpenVINO goes without it.
+# OpenVINO reports every import to Intel if its telemetry package is installed: it writes an identity into the home
+# folder and opens a connection from a thread. A module that is None cannot be imported; OpenVINO works without it.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
-import openvino  # noqa: E402 -- only now
+import openvino  # noqa: E402 -- after its telemetry is disabled
 
 MAX_STREAMS = 16
 """Default maximum of streams on machines with many cores: each keeps the intermediate results of a batch."""
 
 
 class OpenVinoEngine:
-    """A model compiled twice: `wide`, all threads on one batch, and `narrow`, some threads for each of several."""
+    """A model compiled for latency (all threads for one batch) and for throughput (parallel streams)."""
 
-    def __init__(self, wide: openvino.CompiledModel, narrow: openvino.CompiledModel | None) -> None:
-        self.streams: int = narrow.get_property("NUM_STREAMS") if narrow else 1
-        self._models = [model for model in (wide, narrow) if model]
-        self._wide = wide.create_infer_request()
-        self._narrow = [narrow.create_infer_request() for _ in range(self.streams)] if narrow else [self._wide]
+    def __init__(self, latency: openvino.CompiledModel, throughput: openvino.CompiledModel | None) -> None:
+        self.streams: int = throughput.get_property("NUM_STREAMS") if throughput else 1
+        self._models = [model for model in (latency, throughput) if model]
+        self._exclusive = latency.create_infer_request()
+        self._streams = (
+            [throughput.create_infer_request() for _ in range(self.streams)] if throughput else [self._exclusive]
+        )
 
     def run(self, pixels: NDArray[np.uint8], stream: int | None = None) -> NDArray[np.float32]:
         """Return the scores, `float32 [n, classes]`, of `uint8 [n, height, width, 3]`."""
-        request = self._wide if stream is None else self._narrow[stream]
-        # OpenVINO reads the pixels where they lie, but only takes memory that it could also write.
+        request = self._exclusive if stream is None else self._streams[stream]
+        # OpenVINO reads the pixels without a copy, but accepts only writable memory.
         request.set_input_tensor(openvino.Tensor(np.require(pixels, requirements=["C", "W"]), shared_memory=True))
-        # In this thread: handed over to a thread of OpenVINO's, a batch would take 0.1 ms longer.
+        # In this thread: another thread of OpenVINO would add 0.1 ms to a batch.
         request.infer(share_outputs=True)
         return np.array(request.get_output_tensor(0).data, np.float32)  # A copy; the next batch overwrites the tensor.
 
@@ -48,13 +50,13 @@ class OpenVinoEngine:
 
     def close(self) -> None:
         """Drop models and requests; OpenVINO frees them."""
-        del self._models, self._wide, self._narrow
+        del self._models, self._exclusive, self._streams
 
 
 def load(
     model: VerifiedModel, variant: Variant, threads: int, streams: int = 0, *, parallel_compile: bool = True
 ) -> OpenVinoEngine:
-    """Compile a variant for the CPU with so many threads."""
+    """Compile a variant for the CPU."""
     streams = streams or min(threads, MAX_STREAMS)
     return compile_ir(model.path(variant.path), variant.precision, threads, streams, parallel_compile=parallel_compile)
 
@@ -66,10 +68,10 @@ def compile_ir(
 
     Args:
         path: The `.xml`.
-        precision: `fp32`, `bf16` or `int8`; the last is a matter of the file.
+        precision: `fp32`, `bf16` or `int8`; the last is a property of the file.
         threads: CPU threads to use.
-        streams: Batches that run side by side; OpenVINO limits it to the number of threads and cores.
-        parallel_compile: Whether both forms are compiled at the same time.
+        streams: Batches that run in parallel; OpenVINO limits it to the number of threads and cores.
+        parallel_compile: Whether both models are compiled in parallel.
     """
     streams = min(streams, threads)
     config: dict[str, Any] = {
@@ -82,11 +84,10 @@ def compile_ir(
     core = openvino.Core()
     network = core.read_model(path)
 
-    def compiled(streams: int) -> openvino.CompiledModel:
+    def compile_for(streams: int) -> openvino.CompiledModel:
         return core.compile_model(network, "CPU", {**config, "NUM_STREAMS": streams})
 
     if streams == 1:
-        return OpenVinoEngine(compiled(1), None)
-    with ThreadPoolExecutor(2 if parallel_compile else 1) as pool:  # Most of the work on each is done by one thread.
-        wide, narrow = pool.map(compiled, (1, streams))
-    return OpenVinoEngine(wide, narrow)
+        return OpenVinoEngine(compile_for(1), None)
+    with ThreadPoolExecutor(2 if parallel_compile else 1) as pool:  # Compilation is mostly single-threaded.
+        return OpenVinoEngine(*pool.map(compile_for, (1, streams)))

@@ -1,7 +1,7 @@
 """The engines: a new one is a module in this package and an entry here.
 
-The module has one function, `load(model, variant, threads, streams, *, parallel_compile) -> Engine`. It is
-imported only when the engine is used, so that a process with another one needs neither its package nor its memory.
+The module has a function `load(model, variant, threads, streams, *, parallel_compile) -> Engine`. It is
+imported only when the engine is used, so that a process with another engine needs neither its package nor its memory.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class EngineEntry:
 
     module: str
     package: str
-    """What must be installed for it."""
+    """The package that must be installed."""
     precisions: tuple[str, ...]
-    """What it computes in, the fastest first, as measured on x86-64 CPUs for Xception at 71 × 71 and at 299 × 299."""
+    """Supported precisions, the fastest first, measured on x86-64 CPUs for Xception at 71 × 71 and at 299 × 299."""
 
     @property
     def installed(self) -> bool:
@@ -47,8 +47,8 @@ def load_engine(
         model: The verified files.
         variant: One of the variants of its manifest.
         threads: CPU threads that the engine may use.
-        streams: Most streams that are wanted; 0 leaves it to the engine.
-        parallel_compile: Whether loading may use more than one core; not where others need them.
+        streams: Maximum streams; 0 leaves it to the engine.
+        parallel_compile: Whether loading may use more than one core; not while another version serves.
     """
     module = import_module(ENGINES[variant.engine].module)
     engine: Engine = module.load(model, variant, threads, streams, parallel_compile=parallel_compile)

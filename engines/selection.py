@@ -1,4 +1,4 @@
-"""Which variant of a model this machine serves."""
+"""Choose the variant of a model for this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def choose_variant(
     """Return the variant to serve: the fastest that is installed, native to this CPU and accurate enough.
 
     Accuracy is compared with that of the float32 Keras model; a variant, or a model, without a measured
-    accuracy passes only in float32, where there is nothing to lose. An explicit precision is used as it is:
+    accuracy is allowed only in float32, where no accuracy is lost. An explicit precision is used as it is:
     neither its accuracy nor the CPU is checked.
 
     Args:
@@ -33,7 +33,7 @@ def choose_variant(
         native: The precisions that this CPU computes in; looked up by default.
 
     Raises:
-        LookupError: None of the variants will do; the message says why for each.
+        LookupError: No variant qualifies; the message says why for each.
     """
     native = native_precisions() if native is None else native
     reasons: list[str] = []

@@ -22,14 +22,14 @@ from model_store.trust.verify import VerifiedModel
 SIGNATURE = "pixels"
 
 _BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"
-"""The pass of TensorFlow's graph optimiser that has oneDNN compute in bfloat16 what can bear it."""
+"""The pass of TensorFlow's graph optimiser that makes oneDNN compute in bfloat16 where the accuracy allows."""
 
 
 class TensorFlowEngine:
     """A frozen function of the graph."""
 
     streams = 1
-    """What runs side by side shares one pool of threads; a larger batch gains more."""
+    """Parallel batches would share one thread pool; a larger batch gains more."""
 
     def __init__(self, function: Any) -> None:
         self._function = function
@@ -40,10 +40,10 @@ class TensorFlowEngine:
         return np.array(scores, np.float32)
 
     def shrink(self) -> None:
-        """Do nothing: intermediate results are freed as they are used up."""
+        """Do nothing: intermediate results are freed during the run."""
 
     def close(self) -> None:
-        """Drop the function, and find it: TensorFlow's objects refer to each other in circles."""
+        """Drop the function and collect it: the objects of TensorFlow have reference cycles."""
         del self._function
         gc.collect()
 
@@ -56,7 +56,7 @@ def load(
     *,
     parallel_compile: bool = True,  # noqa: ARG001
 ) -> TensorFlowEngine:
-    """Load and freeze the SavedModel; the number of threads holds for the whole process from the first load on."""
+    """Load and freeze the SavedModel; the first load sets the number of threads of the process."""
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -70,13 +70,13 @@ def freeze(loaded: Any, precision: str) -> TensorFlowEngine:
 
 
 def _in_bfloat16(function: Any) -> Any:
-    """Rewrite a frozen function.
+    """Return a frozen function rewritten to bfloat16.
 
-    The option of `tf.config.optimizer` does the same to the whole process, also to versions in float32 beside this one.
+    The option of `tf.config.optimizer` would affect the whole process, also versions in float32.
     """
     metagraph = tf.compat.v1.train.export_meta_graph(graph_def=function.graph.as_graph_def(), graph=function.graph)
     inputs, outputs = ([tensor.name for tensor in tensors] for tensors in (function.inputs, function.outputs))
-    metagraph.collection_def["train_op"].node_list.value.extend(outputs)  # What the optimiser must leave in place.
+    metagraph.collection_def["train_op"].node_list.value.extend(outputs)  # The optimiser keeps them.
     config = ConfigProto()
     config.graph_options.rewrite_options.optimizers.append(_BFLOAT16)
     config.graph_options.rewrite_options.meta_optimizer_iterations = RewriterConfig.ONE

@@ -24,7 +24,7 @@ from engines.cpus import available_cpus
 from engines.registry import load_engine
 from engines.selection import choose_variant
 from service.batching.batcher import Batcher
-from service.batching.calibration import learn
+from service.batching.calibration import calibrate
 from service.core.deadline import Deadline, Priority
 from service.core.errors import ServiceError
 from service.edge.admission import Admission
@@ -57,7 +57,7 @@ class CountingEngine:
             return time.perf_counter() - started
 
         sample, streams, size = golden_pixels(model), self.engine.streams, SETTINGS.max_batch_size
-        learning = learn(run, sample, streams=streams, max_size=size, budget_s=3)
+        learning = calibrate(run, sample, streams=streams, max_size=size, budget_s=3)
         with ThreadPoolExecutor(1) as pool:  # BentoML makes services in a thread whose event loop runs.
             self.profile = pool.submit(asyncio.run, learning).result()
 

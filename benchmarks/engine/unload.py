@@ -27,7 +27,7 @@ from engines.registry import load_engine
 from engines.selection import choose_variant
 from model_store.trust.verify import verify_folder
 from service.batching.calibration import batch_of
-from service.host.memory import give_back_memory
+from service.host.memory import trim_memory
 from service.lifecycle.golden_check import golden_pixels
 
 BATCHES = (1, 2, 4, 8)
@@ -48,7 +48,7 @@ def one_cycle(package: Path, engine_name: str) -> dict[str, float]:
     engine.close()
     del engine
     closed = memory_mib()
-    give_back_memory()
+    trim_memory()
     return {"seconds": seconds, "loaded": loaded, "closed": closed, "given_back": memory_mib()}
 
 

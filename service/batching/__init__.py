@@ -1,1 +1,1 @@
-"""The micro-batcher: queue, streams of the engine, and what batch size pays."""
+"""The micro-batcher: the queue, the streams of the engine, and the learned batch size."""

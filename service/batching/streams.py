@@ -21,56 +21,56 @@ class Slot:
     """Permission to run a batch now."""
 
     stream: int | None
-    """None runs alone on all cores; a number is the stream."""
+    """The number of the stream; None is all cores, exclusively."""
     images: int
-    """Most images in the batch, so that free streams get equal shares."""
+    """Maximum images in the batch, so that free streams get equal shares."""
 
 
 class Streams:
     """Tracks the running batches."""
 
     def __init__(self) -> None:
-        self._alone = False
-        self._taken: set[int] = set()
-        self._crowded_at = -math.inf
+        self._exclusive = False
+        self._busy: set[int] = set()
+        self._concurrent_at = -math.inf
 
     @property
     def running(self) -> int:
         """Return the number of running batches."""
-        return len(self._taken) + self._alone
+        return len(self._busy) + self._exclusive
 
-    def next(self, profile: BatchProfile, waiting: int) -> Slot | None:
+    def next(self, profile: BatchProfile, queued: int) -> Slot | None:
         """Return the slot of the next batch, or None while the cores are busy.
 
         Args:
             profile: Of the engine that would run it.
-            waiting: Images queued for that engine, at least 1.
+            queued: Images queued for that engine, at least 1.
         """
         now = time.monotonic()
-        if waiting > 1 or self.running:
-            self._crowded_at = now
-        if self._alone:
+        if queued > 1 or self.running:
+            self._concurrent_at = now
+        if self._exclusive:
             return None
         if profile.streams == 1:
-            return None if self._taken else Slot(None, profile.room(waiting))
-        if not self._taken and now - self._crowded_at > _QUIET_S:
+            return None if self._busy else Slot(None, profile.next_batch_size(queued))
+        if not self._busy and now - self._concurrent_at > _QUIET_S:
             return Slot(None, 1)
-        free = profile.streams - len(self._taken)
+        free = profile.streams - len(self._busy)
         if free <= 0:
             return None
-        stream = next(stream for stream in range(profile.streams) if stream not in self._taken)
-        return Slot(stream, min(profile.room(waiting), math.ceil(waiting / free)))
+        stream = next(stream for stream in range(profile.streams) if stream not in self._busy)
+        return Slot(stream, min(profile.next_batch_size(queued), math.ceil(queued / free)))
 
-    def enter(self, slot: Slot) -> None:
+    def occupy(self, slot: Slot) -> None:
         """Occupy a slot."""
         if slot.stream is None:
-            self._alone = True
+            self._exclusive = True
         else:
-            self._taken.add(slot.stream)
+            self._busy.add(slot.stream)
 
-    def leave(self, slot: Slot) -> None:
+    def release(self, slot: Slot) -> None:
         """Free a slot."""
         if slot.stream is None:
-            self._alone = False
+            self._exclusive = False
         else:
-            self._taken.discard(slot.stream)
+            self._busy.discard(slot.stream)

@@ -9,19 +9,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-_FORGET = 0.98
+_DECAY = 0.98
 """Weight of the past at each new batch: about the last 50 batches count."""
 
 _MIN_SPREAD = 0.05
 """Relative variance of the sizes below which a slope cannot be distinguished from noise."""
 
-WORTH = 0.95
+SUFFICIENT_SHARE = 0.95
 """Share of the best throughput that a smaller batch must reach to be preferred, since it has the lower latency."""
 
-_LEARN = 0.1
+_RATE_SMOOTHING = 0.1
 """Weight of the newest batch in the rates of all sizes."""
 
-_LEARN_PROBE = 0.7
+_PROBE_SMOOTHING = 0.7
 """Weight of a probe in the rate of its size."""
 
 _PROBE_EVERY = 256
@@ -31,8 +31,8 @@ _PROBE_EVERY = 256
 class CostModel:
     """A line fitted by least squares in which older batches count less.
 
-    While all batches have about the same size, a slope cannot be learned; then the line is scaled so that it
-    passes through what is measured, and keeps the proportion of its two parts.
+    While all batches have about the same size, a slope cannot be learned; then the line is scaled to the measured mean,
+    and keeps the ratio of its two parts.
     """
 
     def __init__(self) -> None:
@@ -40,18 +40,13 @@ class CostModel:
         self.fixed_s = 0.0
         self._weight = self._n = self._nn = self._t = self._nt = 0.0
 
-    @property
-    def known(self) -> bool:
-        """Return whether any batch was observed."""
-        return self._weight > 0
-
     def observe(self, images: int, seconds: float) -> None:
         """Update the line with one batch that took `seconds`."""
-        self._weight = self._weight * _FORGET + 1
-        self._n = self._n * _FORGET + images
-        self._nn = self._nn * _FORGET + images * images
-        self._t = self._t * _FORGET + seconds
-        self._nt = self._nt * _FORGET + images * seconds
+        self._weight = self._weight * _DECAY + 1
+        self._n = self._n * _DECAY + images
+        self._nn = self._nn * _DECAY + images * images
+        self._t = self._t * _DECAY + seconds
+        self._nt = self._nt * _DECAY + images * seconds
         mean_n, mean_t = self._n / self._weight, self._t / self._weight
         variance = self._nn / self._weight - mean_n**2
         if variance > _MIN_SPREAD * mean_n**2:
@@ -81,10 +76,10 @@ class BatchProfile:
     """Batches run in parallel under load; 1 if one after the other on all cores is as fast."""
     batch_size: int = 1
     """The batch size to use: the smallest that reaches 95 % of the best throughput."""
-    cost: CostModel = field(default_factory=CostModel)
+    stream_cost: CostModel = field(default_factory=CostModel)
     """Cost of a batch in a stream."""
-    alone: CostModel = field(default_factory=CostModel)
-    """Cost of a batch on all cores; the same object if there is only one stream."""
+    exclusive_cost: CostModel = field(default_factory=CostModel)
+    """Cost of a batch that has all cores; the same object if there is only one stream."""
     rates: dict[int, float] = field(default_factory=dict)
     """Images per second in one stream, by batch size, a power of two; only sizes measured at warm-up."""
     batches: int = 0
@@ -97,34 +92,34 @@ class BatchProfile:
     def __post_init__(self) -> None:
         """Share one cost model if there is one stream."""
         if self.streams == 1:
-            self.alone = self.cost
+            self.exclusive_cost = self.stream_cost
 
-    def measured(self, size: int, seconds: float) -> None:
+    def record_measurement(self, size: int, seconds: float) -> None:
         """Record a measurement of warm-up: the seconds that one batch of a size took."""
         self.rates[size] = size / seconds
-        self._choose()
+        self._choose_batch_size()
 
-    def observe(self, images: int, seconds: float, *, alone: bool) -> None:
-        """Update the profile with a live batch, run alone on all cores or in a stream."""
-        (self.alone if alone else self.cost).observe(images, seconds)
+    def observe(self, images: int, seconds: float, *, exclusive: bool) -> None:
+        """Update the profile with a live batch, run on all cores (`exclusive`) or in a stream."""
+        (self.exclusive_cost if exclusive else self.stream_cost).observe(images, seconds)
         self.batches += 1
         size = 1 << (images.bit_length() - 1)
-        if size not in self.rates or seconds <= 0 or (alone and self.streams > 1):
+        if size not in self.rates or seconds <= 0 or (exclusive and self.streams > 1):
             return
         change = images / seconds / self.rates[size] - 1
         if images == self.probe != self.batch_size:
-            self.rates[size] *= 1 + _LEARN_PROBE * change
+            self.rates[size] *= 1 + _PROBE_SMOOTHING * change
             self.probe = 0
         else:  # What slows this size slows the others, too; only probes compare sizes.
-            self.rates = {size: rate * (1 + _LEARN * change) for size, rate in self.rates.items()}
-        self._choose()
+            self.rates = {size: rate * (1 + _RATE_SMOOTHING * change) for size, rate in self.rates.items()}
+        self._choose_batch_size()
 
-    def room(self, waiting: int) -> int:
-        """Return the most images of the next batch while so many are queued.
+    def next_batch_size(self, queued: int) -> int:
+        """Return the maximum size of the next batch while so many images are queued.
 
-        Periodically, if enough are queued, it is a probe of twice or half the learned size, in turn.
+        Periodically, if enough are queued, it is a probe of twice or half the learned size, alternately.
         """
-        if self.batches < _PROBE_EVERY or waiting < 2 * self.batch_size * self.streams:
+        if self.batches < _PROBE_EVERY or queued < 2 * self.batch_size * self.streams:
             return self.batch_size
         smaller, larger = self.batch_size // 2, 2 * self.batch_size
         self.batches, self.last_probe = 0, smaller if self.last_probe == larger and smaller in self.rates else larger
@@ -133,15 +128,15 @@ class BatchProfile:
 
     def work_s(self, images: int) -> float:
         """Return the seconds that so many images take on all streams."""
-        return self.cost.work_s(images, self.batch_size) / self.streams
+        return self.stream_cost.work_s(images, self.batch_size) / self.streams
 
-    def own_s(self, images: int) -> float:
-        """Return the seconds that the images of one request take with an empty queue."""
+    def latency_s(self, images: int) -> float:
+        """Return the seconds that the images of one request take if the queue is empty."""
         if images == 1:
-            return self.alone.latency_s(1)
-        in_a_stream = min(math.ceil(images / self.streams), self.batch_size)
-        return max(self.work_s(images), self.cost.latency_s(in_a_stream))
+            return self.exclusive_cost.latency_s(1)
+        per_stream = min(math.ceil(images / self.streams), self.batch_size)
+        return max(self.work_s(images), self.stream_cost.latency_s(per_stream))
 
-    def _choose(self) -> None:
+    def _choose_batch_size(self) -> None:
         best = max(self.rates.values())
-        self.batch_size = min(size for size, rate in self.rates.items() if rate >= WORTH * best)
+        self.batch_size = min(size for size, rate in self.rates.items() if rate >= SUFFICIENT_SHARE * best)

@@ -1,4 +1,4 @@
-"""How long a client waits for a response, and which requests go first."""
+"""The deadline and the priority of a request."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from enum import IntEnum
 from service.core.errors import DeadlineExceededError
 
 _BULK_SHARE = 0.75
-"""Share of every bound that bulk requests may fill, so that interactive ones always find some room."""
+"""Share of every limit that bulk requests may use, so that interactive ones always find some room."""
 
-
-BULK_TURN = 8
-"""Each so many batches one begins with bulk requests, so that these are served however many others there are."""
+BULK_INTERVAL = 8
+"""One in so many batches starts with bulk requests, so that they are served under any load of interactive ones."""
 
 
 class Priority(IntEnum):
-    """Which queue a request waits in; the lower number is served first."""
+    """The priority of a request; the lower number is served first."""
 
     INTERACTIVE = 0
     BULK = 1
 
-    def share_of(self, bound: int) -> int:
+    def share_of(self, limit: int) -> int:
         """Return how much of a limit requests of this priority may use."""
-        return bound if self is Priority.INTERACTIVE else math.ceil(bound * _BULK_SHARE)
+        return limit if self is Priority.INTERACTIVE else math.ceil(limit * _BULK_SHARE)
 
 
 class Deadline:
@@ -32,17 +31,21 @@ class Deadline:
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        self.at = time.monotonic() + timeout_s
+        self.expires_at = time.monotonic() + timeout_s
 
     def remaining_s(self) -> float:
         """Return the remaining seconds; negative after the deadline."""
-        return self.at - time.monotonic()
+        return self.expires_at - time.monotonic()
 
     def check(self) -> None:
-        """Stop work after the deadline.
+        """Raise an error after the deadline.
 
         Raises:
             DeadlineExceededError: The deadline has passed.
         """
         if self.remaining_s() <= 0:
-            raise DeadlineExceededError(f"the deadline of {self.timeout_s * 1000:.0f} ms has passed")
+            raise self.exceeded()
+
+    def exceeded(self) -> DeadlineExceededError:
+        """Return the error of a request whose deadline has passed."""
+        return DeadlineExceededError(f"the deadline of {self.timeout_s * 1000:.0f} ms has passed")

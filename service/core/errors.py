@@ -1,22 +1,22 @@
 """The errors of a request, each with its HTTP status.
 
     ServiceError
-    ├── BadRequestError            400  the request is not what the API takes
+    ├── BadRequestError            400  the request is not valid
     │   └── InvalidImageError      400  the bytes are not an image that can be decoded
     ├── ModelNotFoundError         404  no such model, version or label is served
-    ├── AccessDeniedError          401  a route without the key or the token that opens it
-    ├── SlowRequestError           408  the body did not arrive in time
+    ├── AccessDeniedError          401  no valid key or token for this route
+    ├── SlowRequestError           408  the body was not received in time
     ├── ReloadFailedError          409  a version that a label points to cannot be served
     ├── PayloadTooLargeError       413  the body is larger than the limit
-    ├── UnsupportedMediaTypeError  415  the body's content type is not taken here
-    ├── OverloadedError            429  a queue is full, or the answer would come too late
+    ├── UnsupportedMediaTypeError  415  the content type of the body is not supported
+    ├── OverloadedError            429  a queue is full, or the response would be too late
     ├── InferenceError             500  the engine failed on this input
-    ├── NotReadyError              503  no checked model yet, no memory, runner away, or draining
+    ├── NotReadyError              503  no model yet, no memory, no runner, or draining
     │   └── RunnerLostError        503  the runner was lost with the request
-    └── DeadlineExceededError      504  the deadline passed before the answer was there
+    └── DeadlineExceededError      504  the deadline passed before the response
 
-Paths and methods that do not exist are Starlette's to refuse; `service.http.middleware` puts that into the same form.
-The runner's errors travel to the edge as `(kind, message, retry_after_s, reason)` and come out as the same class.
+Unknown paths and methods are rejected by Starlette; `service.http.middleware` gives those responses the same format.
+The runner sends its errors to the edge as `(kind, message, retry_after_s, reason)`; the edge raises the same class.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ServiceError(Exception):
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
     reason: str = "internal"
-    """One word for logs and metrics: a few values, each of which means one thing to mend."""
+    """One word for logs and metrics, from a small set."""
 
     def __init__(self, message: str, *, retry_after_s: int | None = None, reason: str | None = None) -> None:
         super().__init__(message)
@@ -41,14 +41,14 @@ class ServiceError(Exception):
 
     @property
     def kind(self) -> str:
-        """Return the name of the class, which is also its name on the wire to the edge."""
+        """Return the name of the class, which identifies it on the wire to the edge."""
         return type(self).__name__
 
     @classmethod
     def from_wire(
         cls, kind: str, message: str, retry_after_s: int | None = None, reason: str | None = None
     ) -> ServiceError:
-        """Return the error that the runner named `kind`; one that this release does not know is internal."""
+        """Return the error of a kind; one that this release does not know is an `InferenceError`."""
         for known in error_classes():
             if known.__name__ == kind:
                 return known(message, retry_after_s=retry_after_s, reason=reason)
@@ -60,24 +60,24 @@ class ClientDisconnectedError(Exception):
 
 
 class BadRequestError(ServiceError):
-    """The request is not what the API takes."""
+    """The request is not valid."""
 
     status = HTTPStatus.BAD_REQUEST
     reason = "bad_request"
 
 
 class InvalidImageError(BadRequestError):
-    """The bytes are not an image that can be decoded, or one beyond the limits."""
+    """The bytes are not an image that can be decoded, or over a limit."""
 
     reason = "invalid_image"
     index: int = 0
-    """Which of the request's images it is."""
+    """The index of the image in the request."""
 
     def within(self, fields: Sequence[str]) -> InvalidImageError:
-        """Return the error with the field of the request that holds the image.
+        """Return the error with the field of the image in its message.
 
         Args:
-            fields: Where each of the images stands, as in `instances[1].image_bytes`.
+            fields: Of all images of the request, as in `instances[1].image_bytes`.
         """
         return InvalidImageError(f"{fields[self.index]}: {self}")
 
@@ -90,14 +90,14 @@ class ModelNotFoundError(ServiceError):
 
 
 class AccessDeniedError(ServiceError):
-    """A route was called without the key or the token that opens it."""
+    """The request has no valid key or token for its route."""
 
     status = HTTPStatus.UNAUTHORIZED
     reason = "access_denied"
 
 
 class SlowRequestError(ServiceError):
-    """The body of the request did not arrive in time."""
+    """The body of the request was not received in time."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
     reason = "slow_request"
@@ -118,14 +118,14 @@ class PayloadTooLargeError(ServiceError):
 
 
 class UnsupportedMediaTypeError(ServiceError):
-    """The body's content type is not taken here."""
+    """The content type of the body is not supported by the route."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     reason = "media_type"
 
 
 class OverloadedError(ServiceError):
-    """A queue is full, or the answer would come after the deadline; nothing was started."""
+    """A queue is full, or the response would be too late; no work was done."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     reason = "overloaded"
@@ -135,14 +135,14 @@ class OverloadedError(ServiceError):
 
 
 class InferenceError(ServiceError):
-    """The engine failed on this input, or something broke that should not."""
+    """The engine failed on this input, or the runner failed."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     reason = "inference"
 
 
 class NotReadyError(ServiceError):
-    """There is no checked model yet, no memory for an image, the runner is away, or the process is draining."""
+    """No model is available yet, there is no memory for an image, the runner is lost, or the process is draining."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     reason = "not_ready"
@@ -158,7 +158,7 @@ class RunnerLostError(NotReadyError):
 
 
 class DeadlineExceededError(ServiceError):
-    """The deadline passed before the answer was there."""
+    """The deadline passed before the response."""
 
     status = HTTPStatus.GATEWAY_TIMEOUT
     reason = "deadline"
@@ -166,8 +166,8 @@ class DeadlineExceededError(ServiceError):
 
 def error_classes() -> Iterator[type[ServiceError]]:
     """Yield every class of the tree, the most general first."""
-    waiting: list[type[ServiceError]] = [ServiceError]
-    while waiting:
-        current = waiting.pop(0)
+    pending: list[type[ServiceError]] = [ServiceError]
+    while pending:
+        current = pending.pop(0)
         yield current
-        waiting.extend(current.__subclasses__())
+        pending.extend(current.__subclasses__())

@@ -10,13 +10,13 @@ from service.core.serving_state import ModelInfo
 
 @dataclass(frozen=True)
 class Inference:
-    """The scores of a request, and how they came about."""
+    """The scores of a request, with version and durations."""
 
     model: ModelInfo
-    """The one version that gave all of them."""
+    """The version of all scores."""
     result: Result
     decode_s: float
-    began: float
-    """When decoding did, by `time.perf_counter`."""
-    ended: float
-    """When the scores were there."""
+    started_at: float
+    """Start of decoding, by `time.perf_counter`."""
+    ended_at: float
+    """Arrival of the scores, by the same clock."""

@@ -1,4 +1,4 @@
-"""The file of API keys: one entry a key, of which it holds the hash only.
+"""The file of API keys, with the hash of each key.
 
 {"keys": [{"name": "shop", "sha256": "9f86d08…", "images_per_second": 50, "priority": "interactive"}]}
 """
@@ -18,9 +18,9 @@ class KeyEntry(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    """Of the key, in hexadecimal digits."""
+    """SHA-256 of the key, in hexadecimal."""
     images_per_second: Annotated[float, Field(gt=0)] | None = None
-    """How many it may have classified, on average; None sets no limit."""
+    """Average rate limit; None is unlimited."""
     priority: Literal["interactive", "bulk"] = "interactive"
     """The highest priority of its requests."""
 
@@ -37,7 +37,7 @@ def read_keys(path: Path) -> KeyFile:
     """Read the file of keys.
 
     Raises:
-        ValueError: It cannot be read, or is not such a file; the message names the file and the field.
+        ValueError: It cannot be read or is not valid; the message names the file and the field.
     """
     try:
         return KeyFile.model_validate_json(path.read_bytes())

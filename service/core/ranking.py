@@ -1,4 +1,4 @@
-"""From scores to the best classes."""
+"""Rank the classes by score."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rank(scores: NDArray[np.float32], classes: Sequence[str], k: int) -> list[Ra
     Args:
         scores: `float32 [classes]`.
         classes: Names, in the order of the scores.
-        k: How many; more than there are means all.
+        k: Number of classes; at most all are returned.
     """
     best = np.argsort(-scores, kind="stable")[:k]
     return [RankedClass(classes[index], int(index), float(scores[index])) for index in best]

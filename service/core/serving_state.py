@@ -49,7 +49,7 @@ class VersionStatus(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """A version that answers, as far as the edge needs to know it."""
+    """A loaded version, as the edge needs it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -69,11 +69,11 @@ class RunnerState(BaseModel):
 
     name: str
     process: str
-    """Another text after a restart."""
+    """Identifies the process; changes with every restart."""
     waiting_for: str | None
-    """Why nothing answers yet; none once something does."""
+    """Why no version is available yet; None once the default version is."""
     default: int | None
-    """The version that answers a request which names none."""
+    """The version of requests that name none."""
     labels: Mapping[str, int]
     """The version of each label."""
     versions: tuple[VersionStatus, ...]
@@ -81,37 +81,37 @@ class RunnerState(BaseModel):
     served: tuple[ModelInfo, ...]
 
     def require_ready(self) -> None:
-        """Refuse while no version answers by default.
+        """Require an available default version.
 
         Raises:
-            NotReadyError: None does; the message says what is waited for.
+            NotReadyError: There is none yet; the message says why.
         """
         if self.default is None:
             raise NotReadyError(f"no model is available yet: {self.waiting_for}")
 
-    def find(self, target: ModelSpec) -> ModelInfo | None:
+    def find(self, spec: ModelSpec) -> ModelInfo | None:
         """Return the version that serves a request, or None."""
-        if target.model != self.name:
+        if spec.model != self.name:
             return None
-        version = target.version
+        version = spec.version
         if version is None:
-            version = self.labels.get(target.label) if target.label is not None else self.default
+            version = self.labels.get(spec.label) if spec.label is not None else self.default
         return next((model for model in self.served if model.version == version), None)
 
-    def require(self, target: ModelSpec, missing: str) -> ModelInfo:
+    def require(self, spec: ModelSpec, missing: str) -> ModelInfo:
         """Return the version that serves a request.
 
         Args:
-            target: What the request asks for.
-            missing: What to say where there is none such.
+            spec: Of the request.
+            missing: The error message if there is no such version.
 
         Raises:
-            NotReadyError: Nothing of this model answers yet.
+            NotReadyError: No version of this model is available yet.
             ModelNotFoundError: There is no such model, version or label.
         """
-        if model := self.find(target):
+        if model := self.find(spec):
             return model
-        if target.model == self.name:
+        if spec.model == self.name:
             self.require_ready()
         raise ModelNotFoundError(missing)
 
@@ -123,9 +123,9 @@ class VersionBatching(BaseModel):
     variant: str
     """Engine and precision, as in `openvino/fp32`."""
     streams: int
-    """Batches that the engine runs side by side under load."""
+    """Batches that the engine runs in parallel under load."""
     batch_size: int
-    """The largest batch that pays."""
+    """The learned batch size."""
     image_seconds: float
     """Seconds that one more image adds to a batch in a stream."""
     fixed_seconds: float

@@ -27,14 +27,14 @@ from service.images.decoder import Decoder, ImageLimits
 from service.settings import MIB, Settings
 
 VersionChooser = Callable[[RunnerState], ModelInfo]
-"""Picks the version that a request asks for, or raises the error that its client gets."""
+"""Returns the version of a request, or raises the error of the response."""
 
 Images = Sequence[bytes] | NDArray[np.uint8]
 """Encoded images, or pixels, `uint8 [n, height, width, 3]`."""
 
 
 class DataPlane:
-    """Admits requests, decodes images, and asks the runner for scores; knows neither HTTP nor a tensor library."""
+    """Admits requests, decodes images, and gets their scores from the runner; knows no HTTP."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

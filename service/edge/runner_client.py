@@ -13,7 +13,7 @@ from service.core.errors import NotReadyError, RunnerLostError, ServiceError
 from service.core.result import Result
 from service.core.serving_state import BatchingState, ModelInfo, RunnerState
 from service.edge.admission import Permit
-from service.host.memory import give_back_memory
+from service.host.memory import trim_memory
 from service.ipc.client import SILENT, TIMEOUT_S, Connection, connect
 from service.ipc.messages import FrameAddress, InferenceRequest
 from service.telemetry import metrics
@@ -185,7 +185,7 @@ class RunnerClient:
             self._connection = connection
             if self._away is not None:  # The pixels of the requests that were lost with the last one are free now.
                 self._away = None
-                asyncio.get_running_loop().run_in_executor(None, give_back_memory)
+                asyncio.get_running_loop().run_in_executor(None, trim_memory)
             if self._process not in (None, state.process):
                 log.warning("The runner has been started again")
                 metrics.RUNNER_RESTARTS.inc()

@@ -6,38 +6,39 @@ import asyncio
 import ctypes
 import gc
 import sys
+from contextlib import suppress
 
 _ARENAS = 2
-"""Heaps that glibc's threads share; by default it makes eight for each core, and each keeps pages of its own."""
+"""Heaps shared by all threads; by default glibc creates eight per core, and each keeps free pages of its own."""
 
-_TRIM_EVERY_S = 60.0
+_TRIM_INTERVAL_S = 60.0
 """Trimming takes one to five milliseconds."""
 
 _M_ARENA_MAX = -8
 """The number of the option, from glibc's malloc.h."""
 
 
-def limit_heaps() -> None:
-    """Have all threads share a few heaps; call it before threads are started.
+def limit_arenas() -> None:
+    """Limit the heaps of the C library; to be called before threads are started.
 
-    The work is done in large arrays that have pages of their own, so threads hardly meet at a heap.
+    Most memory is in large arrays, which have pages of their own, so threads rarely compete for a heap.
     """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        if mallopt is not None:
-            mallopt(_M_ARENA_MAX, _ARENAS)
+    _call_libc("mallopt", _M_ARENA_MAX, _ARENAS)
 
 
-def give_back_memory() -> None:
+def trim_memory() -> None:
     """Return the free memory of the C library to the system.
 
     A model's memory is freed when its engine is closed, but glibc may keep the pages; without this TensorFlow's
     second version would find the process 1.5 GB larger than the first did.
     """
+    _call_libc("malloc_trim", 0)
+
+
+def _call_libc(function: str, *arguments: int) -> None:
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-        if trim is not None:
-            trim(0)
+        with suppress(AttributeError):  # musl has neither.
+            getattr(ctypes.CDLL(None), function)(*arguments)
 
 
 async def trim_periodically() -> None:
@@ -46,8 +47,8 @@ async def trim_periodically() -> None:
     The memory of the largest backlog or image is not kept for the next one.
     """
     while True:
-        await asyncio.sleep(_TRIM_EVERY_S)
-        await asyncio.to_thread(give_back_memory)
+        await asyncio.sleep(_TRIM_INTERVAL_S)
+        await asyncio.to_thread(trim_memory)
 
 
 def freeze_gc() -> None:

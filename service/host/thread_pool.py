@@ -26,7 +26,7 @@ WORK_NICENESS = 10
 BACKGROUND_NICENESS = 15
 """Niceness of work that no request waits for: a third of that."""
 
-_PATIENCE_S = 5.0
+_STOP_TIMEOUT_S = 5.0
 """Seconds that `ThreadPool.stop` waits in total; the largest image takes about 2 s of a core."""
 
 _Job = tuple["asyncio.Future[Any]", Callable[[], Any]]
@@ -36,7 +36,7 @@ def set_niceness(niceness: int) -> None:
     """Raise the niceness of this thread and of those it starts; only a privileged process can lower it again.
 
     Linux only: there each thread has a niceness of its own. A thread that is as nice already, as in a service that was
-    started with `nice`, stays as it is. Where the system forbids it the work is done all the same.
+    started with `nice`, is not changed, nor is any thread if the system forbids it.
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
@@ -46,7 +46,7 @@ def set_niceness(niceness: int) -> None:
 
 
 class ThreadPool:
-    """A few threads, and the queue before them. Everything but the work itself happens in the event loop's thread."""
+    """A few threads and their queue. Only the submitted functions run outside the thread of the event loop."""
 
     def __init__(self, threads: int, name: str) -> None:
         """Keep the number of threads, and their name in a stack dump."""
@@ -56,18 +56,18 @@ class ThreadPool:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start the threads for the event loop that runs."""
+        """Start the threads, for the running event loop."""
         loop = asyncio.get_running_loop()
         for number in range(self._number):
             thread = threading.Thread(target=self._work, args=(loop,), name=f"{self._name}-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
-    async def stop(self, patience_s: float = _PATIENCE_S) -> None:
+    async def stop(self, timeout_s: float = _STOP_TIMEOUT_S) -> None:
         """Stop the threads after their current work; queued work is cancelled.
 
         Args:
-            patience_s: How long that may take; what is not done by then ends with the process, and is logged.
+            timeout_s: Total time to wait; threads that still run then are logged, and end with the process.
         """
         with suppress(Empty):
             while True:  # A thread may take the last item concurrently, so this does not block.
@@ -76,11 +76,11 @@ class ThreadPool:
         for _ in self._threads:
             self._jobs.put(None)
         threads, self._threads = self._threads, []
-        end = time.monotonic() + patience_s
+        end = time.monotonic() + timeout_s
         for thread in threads:
             await asyncio.to_thread(thread.join, max(0.0, end - time.monotonic()))
         if busy := [thread.name for thread in threads if thread.is_alive()]:
-            log.warning(Event("threads left at their work", threads=",".join(busy), waited_s=patience_s))
+            log.warning(Event("threads are still running", threads=",".join(busy), waited_s=timeout_s))
 
     def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Run `work` in a thread; cancelling the future before it starts prevents it.
@@ -98,56 +98,47 @@ class ThreadPool:
         set_niceness(WORK_NICENESS)
         while job := self._jobs.get():
             future, work = job
-            if future.cancelled():
-                del job, future, work
-                continue
-            result, error = None, None
-            try:
-                result = work()
-            except BaseException as raised:  # Passed on to the future, whatever it is.
-                error = raised
-            with suppress(RuntimeError):  # The loop is closed.
-                loop.call_soon_threadsafe(_settle, future, result, error)
-            del job, future, work, result, error  # Free them while the thread waits.
-
-
-def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-    if future.done():  # Cancelled while the work was done.
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+            if not future.cancelled():
+                _call(work, future, loop)
+            del job, future, work  # Free them while the thread waits.
 
 
 async def run_in_background(work: Callable[[], T], niceness: int = BACKGROUND_NICENESS) -> T:
     """Run `work` in a new thread and return what it returns.
 
-    Linux keeps a niceness for each thread, hands it on to those that the thread starts, and lets nobody without
-    privileges take it back: hence a thread that ends with its work, and not one of a pool.
+    Threads inherit the niceness of the thread that starts them; without privileges it cannot be lowered again: hence
+    a thread of its own, and not one of a pool.
 
     Raises:
-        Exception: Whatever `work` raises.
+        BaseException: Whatever `work` raises.
     """
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def finish(result: T | None, error: Exception | None) -> None:
-        if done.cancelled():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]
+    future: asyncio.Future[T] = loop.create_future()
 
     def run() -> None:
         set_niceness(niceness)
-        try:
-            result, error = work(), None
-        except Exception as raised:
-            result, error = None, raised
-        with suppress(RuntimeError):  # The loop has been closed.
-            loop.call_soon_threadsafe(finish, result, error)
+        _call(work, future, loop)
 
     threading.Thread(target=run, name="background", daemon=True).start()
-    return await done
+    return await future
+
+
+def _call(work: Callable[[], T], future: asyncio.Future[T], loop: asyncio.AbstractEventLoop) -> None:
+    """Call `work`, and set the result or the error of the future in the thread of the loop."""
+    result, error = None, None
+    try:
+        result = work()
+    except BaseException as raised:  # Passed on to the future, whatever it is.
+        error = raised
+    with suppress(RuntimeError):  # The loop is closed.
+        loop.call_soon_threadsafe(_settle, future, result, error)
+    del work, future, result, error  # The traceback of the error refers to this frame.
+
+
+def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+    if future.done():  # Cancelled while the work ran.
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from model_store.trust.manifest import InputContract
 from service.core.deadline import Deadline
-from service.core.errors import DeadlineExceededError, InvalidImageError, NotReadyError
+from service.core.errors import InvalidImageError, NotReadyError
 from service.host.thread_pool import ThreadPool
 from service.images.format_limits import check_file, check_size
 from service.images.resize import upright_rgb
@@ -30,7 +30,7 @@ For an image of 12 megapixels this saves four fifths of the time; on average a l
 """
 
 _WEBP_WEIGHT = 2
-"""Weight of a WebP pixel: libwebp keeps two canvases and gives a third, 16 bytes a pixel with Pillow's."""
+"""Weight of a WebP pixel: libwebp keeps two canvases and returns a third: 16 bytes per pixel with that of Pillow."""
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # Clients could fill the log with warnings about their images.
 Image.MAX_IMAGE_PIXELS = None  # ImageLimits rejects large images, with a message that names the limit.
@@ -43,7 +43,7 @@ class ImageLimits:
     max_bytes: int
     """Encoded size."""
     max_pixels: int
-    """Width × height, as the file's header says, before anything is decoded; of a WebP half as many."""
+    """Width × height, as the file's header says, before anything is decoded; for a WebP half as many."""
 
 
 def decode_image(data: bytes, contract: InputContract, limits: ImageLimits) -> NDArray[np.uint8]:
@@ -55,14 +55,14 @@ def decode_image(data: bytes, contract: InputContract, limits: ImageLimits) -> N
     Args:
         data: A JPEG, PNG, GIF, BMP or WebP file.
         contract: The size that the model takes.
-        limits: What is refused.
+        limits: Images over them are rejected.
 
     Returns:
         Pixels, `uint8 [height, width, 3]`.
 
     Raises:
-        InvalidImageError: Empty, not such a file, truncated, or beyond the limits.
-        NotReadyError: There is no memory for it now.
+        InvalidImageError: Empty, of another format, truncated, or over the limits.
+        NotReadyError: There is not enough memory now.
     """
     if not data:
         raise InvalidImageError("the image is empty")
@@ -93,15 +93,15 @@ class Decoder:
 
     def __init__(self, threads: int, limits: ImageLimits) -> None:
         self.limits = limits
-        self._workers = ThreadPool(threads, "decode")
+        self._pool = ThreadPool(threads, "decode")
 
     def start(self) -> None:
         """Start the threads."""
-        self._workers.start()
+        self._pool.start()
 
     async def stop(self) -> None:
         """Stop the threads; queued images are cancelled."""
-        await self._workers.stop()
+        await self._pool.stop()
 
     async def decode(self, images: Sequence[bytes], contract: InputContract, deadline: Deadline) -> NDArray[np.uint8]:
         """Decode the images of one request, in order.
@@ -111,8 +111,8 @@ class Decoder:
 
         Raises:
             InvalidImageError: One of them cannot be decoded; its `index` says which.
-            NotReadyError: There is no memory for one of them now.
-            DeadlineExceededError: The deadline passed; images not yet begun are left alone.
+            NotReadyError: There is not enough memory for one of them now.
+            DeadlineExceededError: The deadline passed; images that have not started are not decoded.
         """
         pixels = np.empty((len(images), contract.height, contract.width, 3), np.uint8)
 
@@ -124,13 +124,13 @@ class Decoder:
                 error.index = index
                 raise
 
-        futures = [self._workers.run(partial(decode_into, index)) for index in range(len(images))]
+        futures = [self._pool.run(partial(decode_into, index)) for index in range(len(images))]
         try:
-            async with asyncio.timeout(deadline.remaining_s()):  # No thread can be made to stop.
+            async with asyncio.timeout(deadline.remaining_s()):  # A running thread cannot be stopped.
                 for future in futures:
                     await future
         except TimeoutError:
-            raise DeadlineExceededError(f"the deadline of {deadline.timeout_s * 1000:.0f} ms has passed") from None
+            raise deadline.exceeded() from None
         finally:
             for future in futures:
                 if not future.cancel() and not future.cancelled():

@@ -12,40 +12,40 @@ import struct
 
 from service.core.errors import InvalidImageError
 
-_LONGEST_SIDE = 65_535
+_MAX_SIDE = 65_535
 """Pixels; the maximum of JPEG and GIF. Pillow's resize takes 16 bytes per pixel of a side, besides the image."""
 
-_MOST_SCANS = 200
-"""Of a JPEG; progressive ones have about ten. Each decodes all pixels, for a few bytes of the file."""
+_MAX_SCANS = 200
+"""Scans of a JPEG; progressive ones have about ten. Each decodes all pixels, for a few bytes of the file."""
 
-_MOST_SEGMENTS = 2_000
-"""Of a JPEG; 16 MiB hold 256 of full size, and each scan brings about two."""
+_MAX_SEGMENTS = 2_000
+"""Segments of a JPEG; 16 MiB hold 256 of full size, and each scan adds about two."""
 
-_MOST_PARSED = 100
-"""Segments of a JPEG before its first scan that Pillow takes apart: Exif, Photoshop's, tables. Ordinary ones have ten.
+_MAX_PARSED = 100
+"""Segments of a JPEG before its first scan that Pillow parses: Exif, Photoshop, tables. Ordinary files have ten.
 
-All Exif so far is copied with each piece of it; one segment of tables takes up to 10 ms.
+Each Exif segment copies all Exif before it; one segment of tables takes up to 10 ms.
 """
 
-_MOST_FILL = 2**16
+_MAX_FILL = 2**16
 """Bytes between the segments of a JPEG before its first scan, read one by one; most have none."""
 
-_MOST_CHUNKS = 10_000
-"""Of a PNG; 16 MiB are 2,000 of 8 KiB, which is the size that encoders like. Each takes 6 µs."""
+_MAX_CHUNKS = 10_000
+"""Chunks of a PNG; 16 MiB are 2,000 of 8 KiB, the usual size. Each takes 6 µs."""
 
-_MOST_COMPRESSED = 100
+_MAX_COMPRESSED = 100
 """Chunks of a PNG with compressed texts or profiles, each of which may inflate to 1 MiB."""
 
 _COMPRESSED = {b"iCCP", b"zTXt", b"iTXt"}
 
-_MOST_BLOCKS = 200_000
-"""Of at most 255 bytes, in a GIF's comments and other extensions before its first frame; 16 MiB are 65,000."""
+_MAX_BLOCKS = 200_000
+"""Blocks of at most 255 bytes in the extensions of a GIF before its first frame; 16 MiB are 65,000."""
 
-_LARGEST_IN_RUNS = 4 * 2**20
-"""Pixels, and bytes, of a BMP that is compressed in runs: Pillow reads those in Python, up to 1 µs each."""
+_MAX_RLE = 4 * 2**20
+"""Pixels, and bytes, of a run-length encoded BMP: Pillow decodes it in Python, up to 1 µs each."""
 
-_RUNS = (1, 2)
-"""Compressions of a BMP: runs of 8 and of 4 bits a pixel."""
+_RLE = (1, 2)
+"""Compressions of a BMP: run-length encoding of 8 and of 4 bits per pixel."""
 
 _COMMENT, _APPLICATION = b"\xfe", b"\xff"
 """Extensions of a GIF."""
@@ -53,14 +53,14 @@ _COMMENT, _APPLICATION = b"\xfe", b"\xff"
 _SEQUENTIAL, _APP1, _APP13, _SOI, _EOI, _SOS = (0xC0, 0xC1), 0xE1, 0xED, 0xD8, 0xD9, 0xDA
 
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xc7\xc9-\xcf\xd8-\xef\xfe]")
-"""The next marker that has a length behind it, or is one of `_SOI` and `_EOI`; FF 00 in a scan is none."""
+"""A marker that is followed by a length, or is `_SOI` or `_EOI`; FF 00 in a scan is not a marker."""
 
 
 def check_file(data: bytes, max_pixels: int) -> None:
-    """Refuse a file that would take Pillow long, or much memory, before it could be refused for its size.
+    """Reject a file that takes Pillow much time or memory before its size is known.
 
     Args:
-        data: The file; what is none of a known format is left to Pillow.
+        data: The file; other formats are left to Pillow.
         max_pixels: As for `check_size`.
 
     Raises:
@@ -80,9 +80,9 @@ def check_size(width: int, height: int, max_pixels: int, kind: str = "") -> None
     """Reject an image with too many pixels, in total or per side.
 
     Args:
-        width: As its file says.
-        height: The same.
-        max_pixels: In all; see `kind`.
+        width: From the header of the file.
+        height: From the header, too.
+        max_pixels: In total.
         kind: For the message, if the limit is not that of all images, as in " of a WebP".
 
     Raises:
@@ -90,14 +90,14 @@ def check_size(width: int, height: int, max_pixels: int, kind: str = "") -> None
     """
     if width * height > max_pixels:
         raise InvalidImageError(f"the image has {width} × {height} pixels; the limit is {max_pixels} in all{kind}")
-    if max(width, height) > _LONGEST_SIDE:
-        raise InvalidImageError(f"the image has {width} × {height} pixels; the limit is {_LONGEST_SIDE} a side")
+    if max(width, height) > _MAX_SIDE:
+        raise InvalidImageError(f"the image has {width} × {height} pixels; the limit is {_MAX_SIDE} a side")
 
 
 def _check_jpeg(data: bytes) -> None:
-    components = b""  # Of a sequential JPEG; one whose first scan holds all of them can have no other.
+    components = b""  # Of a sequential JPEG; if the first scan has all of them, there is no other scan.
     scans = segments = parsed = fill = at = 0
-    while found := _JPEG_MARKER.search(data, at, len(data) if scans else at + _MOST_FILL + 2):
+    while found := _JPEG_MARKER.search(data, at, len(data) if scans else at + _MAX_FILL + 2):
         if not scans:
             fill += found.start() - at
         marker, at = data[found.end() - 1], found.end()
@@ -105,27 +105,27 @@ def _check_jpeg(data: bytes) -> None:
         if marker == _EOI and scans:
             break
         scans += marker == _SOS
-        if segments > _MOST_SEGMENTS or scans > _MOST_SCANS:
+        if segments > _MAX_SEGMENTS or scans > _MAX_SCANS:
             raise InvalidImageError(
-                f"the image has more segments or scans than a JPEG needs; the limits are {_MOST_SEGMENTS} and "
-                f"{_MOST_SCANS}"
+                f"the image has more segments or scans than a JPEG needs; the limits are {_MAX_SEGMENTS} and "
+                f"{_MAX_SCANS}"
             )
         if marker in (_SOI, _EOI):
             continue
         if marker in _SEQUENTIAL:
             components = data[at + 7 : at + 8]
         first = marker == _SOS and scans == 1
-        if first and (data[at + 2 : at + 3] == components or data.count(b"\xff\xda", at) < _MOST_SCANS):
+        if first and (data[at + 2 : at + 3] == components or data.count(b"\xff\xda", at) < _MAX_SCANS):
             break
         if not scans:
             parsed += marker < 0xE0 or marker == _APP13 or (marker == _APP1 and data[at + 2 : at + 6] == b"Exif")
         at += max(2, int.from_bytes(data[at : at + 2], "big"))
     if not scans:
         fill += max(0, len(data) - at)
-    if parsed > _MOST_PARSED or fill > _MOST_FILL:
+    if parsed > _MAX_PARSED or fill > _MAX_FILL:
         raise InvalidImageError(
             f"the image has more Exif, tables or bytes between its segments than a JPEG needs; the limits are "
-            f"{_MOST_PARSED} segments and {_MOST_FILL} bytes"
+            f"{_MAX_PARSED} segments and {_MAX_FILL} bytes"
         )
 
 
@@ -137,24 +137,24 @@ def _check_png(data: bytes) -> None:
             return
         chunks += 1
         compressed += kind in _COMPRESSED
-        if chunks > _MOST_CHUNKS or compressed > _MOST_COMPRESSED:
+        if chunks > _MAX_CHUNKS or compressed > _MAX_COMPRESSED:
             raise InvalidImageError(
-                f"the image has more chunks than a PNG needs; the limits are {_MOST_CHUNKS} in all and "
-                f"{_MOST_COMPRESSED} with compressed texts or profiles"
+                f"the image has more chunks than a PNG needs; the limits are {_MAX_CHUNKS} in all and "
+                f"{_MAX_COMPRESSED} with compressed texts or profiles"
             )
         at += 12 + length
 
 
 def _check_gif(data: bytes, max_pixels: int) -> None:
-    """Go to the first frame in the steps that Pillow takes, so that it finds no other one."""
+    """Parse up to the first frame as Pillow does, so that both find the same frame."""
     file, blocks = io.BytesIO(data), 0
 
     def count() -> None:
         nonlocal blocks
         blocks += 1
-        if blocks > _MOST_BLOCKS:
+        if blocks > _MAX_BLOCKS:
             raise InvalidImageError(
-                f"the image has more blocks before its first frame than a GIF needs; the limit is {_MOST_BLOCKS}"
+                f"the image has more blocks before its first frame than a GIF needs; the limit is {_MAX_BLOCKS}"
             )
 
     def block() -> bytes:
@@ -188,9 +188,9 @@ def _check_bmp(data: bytes) -> None:
     if len(data) < 34:
         return
     head_size, width, height, compression = struct.unpack("<4xIii4xI", data[10:34])
-    runs = head_size >= 40 and compression in _RUNS
-    if runs and max(abs(width * height), len(data)) > _LARGEST_IN_RUNS:
+    rle = head_size >= 40 and compression in _RLE
+    if rle and max(abs(width * height), len(data)) > _MAX_RLE:
         raise InvalidImageError(
-            f"the image is a BMP in runs of {width} × {height} pixels and {len(data)} bytes; the limit of each is "
-            f"{_LARGEST_IN_RUNS}"
+            f"the image is a run-length encoded BMP of {width} × {height} pixels and {len(data)} bytes; "
+            f"the limit of each is {_MAX_RLE}"
         )

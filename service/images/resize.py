@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 _STRIP = 2**20
 """Pixels of a strip; smaller images are one strip."""
 
-_TURNS = {
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -32,32 +32,32 @@ def upright_rgb(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Apply the Exif orientation, compose on white, convert to RGB, and resize (bilinear).
 
     Args:
-        image: Of any mode; stays as it is.
-        size: Width and height of what is returned.
+        image: Of any mode; not modified.
+        size: Width and height of the returned image.
 
     Returns:
         The same pixels as if each step were applied to the whole image.
     """
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    if orientation not in _TURNS:
+    if orientation not in _TRANSPOSES:
         orientation = 1
     if orientation == 1 and _is_rgb(image):
         return image.resize(size, Image.Resampling.BILINEAR)
     width, height = image.size if orientation < 5 else image.size[::-1]
     if width * height <= _STRIP:
-        return _turned(image, orientation).resize(size, Image.Resampling.BILINEAR)
+        return _oriented(image, orientation).resize(size, Image.Resampling.BILINEAR)
     by_columns = _columns_first((width, height), size)
-    middle = Image.new("RGB", (width, size[1]) if by_columns else (size[0], height))
+    intermediate = Image.new("RGB", (width, size[1]) if by_columns else (size[0], height))
     for box in _strips(width, height, by_columns):
         left, top, right, bottom = box
-        strip = _turned(image.crop(_in_file(box, image.size, orientation)), orientation)
-        narrowed = (right - left, size[1]) if by_columns else (size[0], bottom - top)
-        middle.paste(strip.resize(narrowed, Image.Resampling.BILINEAR), (left, top))
-    return middle.resize(size, Image.Resampling.BILINEAR)
+        strip = _oriented(image.crop(_stored_box(box, image.size, orientation)), orientation)
+        resized = (right - left, size[1]) if by_columns else (size[0], bottom - top)
+        intermediate.paste(strip.resize(resized, Image.Resampling.BILINEAR), (left, top))
+    return intermediate.resize(size, Image.Resampling.BILINEAR)
 
 
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    return _to_rgb(image.transpose(_TURNS[orientation]) if orientation in _TURNS else image)
+def _oriented(image: Image.Image, orientation: int) -> Image.Image:
+    return _to_rgb(image.transpose(_TRANSPOSES[orientation]) if orientation in _TRANSPOSES else image)
 
 
 def _is_rgb(image: Image.Image) -> bool:
@@ -94,7 +94,7 @@ def _strips(width: int, height: int, by_columns: bool) -> Iterator[_Box]:
             yield 0, top, width, min(top + step, height)
 
 
-def _in_file(box: _Box, size: tuple[int, int], orientation: int) -> _Box:
+def _stored_box(box: _Box, size: tuple[int, int], orientation: int) -> _Box:
     """Return the box in the stored image, which has this size, of a box in the oriented image."""
     left, top, right, bottom = box
     if orientation >= 5:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.batching.queue_entry import QueuedRequest
+from service.batching.queued_request import QueuedRequest
 from service.core.errors import InferenceError, RunnerLostError, ServiceError
 from service.core.serving_state import BatchingState, RunnerState
 from service.ipc import messages

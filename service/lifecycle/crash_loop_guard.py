@@ -1,6 +1,6 @@
 """Record on disk which versions crashed the process, so that a restart does not try them again and again.
 
-A graph that makes the engine crash, or one version too many for the memory limit, ends the runner without a word.
+A graph that crashes the engine, or a version over the memory limit, ends the runner without an error.
 A file in the cache exists while a version is loaded; if the next start finds it, the load crashed the process.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-ATTEMPTS = 2
+MAX_CRASHES = 2
 """Crashes after which a version is rejected; a single one may have had another cause."""
 
-_FORGET_S = 3600.0
+_RESET_S = 3600.0
 """Seconds after which a crash no longer counts: the limits may have changed."""
 
 
@@ -30,41 +30,41 @@ class CrashLoopGuard:
 
     @contextmanager
     def loading(self, digest: str) -> Iterator[None]:
-        """Hold the marker of a version while the block runs; every end but a crash removes it.
+        """Keep the marker of a version while the block runs; every end but a crash removes it.
 
-        A folder that cannot be written guards nothing, and stops nothing.
+        If the folder cannot be written, the version is loaded without a marker.
 
         Raises:
-            LoadCrashedError: The process died `ATTEMPTS` times in such a block not long ago.
+            LoadCrashedError: The process crashed `MAX_CRASHES` times in this block recently.
         """
-        mark = self._mark(digest)
-        deaths = self._deaths(mark)
-        if deaths >= ATTEMPTS:
+        marker = self._marker_path(digest)
+        crashes = self._count_crashes(marker)
+        if crashes >= MAX_CRASHES:
             raise LoadCrashedError(
-                f"the process died {deaths} times while it loaded this version, so it is not tried again; "
-                "does it fit into the memory limit? A reload tries once more"
+                f"the process crashed {crashes} times while it loaded this version, so it is not retried; "
+                "check that it fits into the memory limit; a reload tries again"
             )
         with suppress(OSError):
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.write_text(str(deaths + 1))
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.write_text(str(crashes + 1))
         try:
             yield
         finally:
             with suppress(OSError):
-                mark.unlink()
+                marker.unlink()
 
     def reset(self) -> None:
         """Forget all crashes; none if the folder cannot be read."""
         with suppress(OSError):
-            for mark in list(self._folder.iterdir()):
+            for marker in list(self._folder.iterdir()):
                 with suppress(OSError):
-                    mark.unlink()
+                    marker.unlink()
 
-    def _mark(self, digest: str) -> Path:
+    def _marker_path(self, digest: str) -> Path:
         return self._folder / digest.replace(":", "-")
 
-    def _deaths(self, mark: Path) -> int:
+    def _count_crashes(self, marker: Path) -> int:
         try:
-            return int(mark.read_text()) if time.time() - mark.stat().st_mtime < _FORGET_S else 0
+            return int(marker.read_text()) if time.time() - marker.stat().st_mtime < _RESET_S else 0
         except (OSError, ValueError):
             return 0

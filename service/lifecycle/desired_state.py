@@ -41,15 +41,15 @@ class DesiredVersions:
         """Return the version of each label; the empty label stands for the default."""
         return {"": self.default.version, **{label: found.version for label, found in self.labels.items()}}
 
-    def limited(self, most: int, loaded: Container[int] = ()) -> tuple[DesiredVersions, list[Resolved]]:
-        """Return the desired versions limited to `most`, and the versions left out.
+    def limited(self, max_versions: int, loaded: Container[int] = ()) -> tuple[DesiredVersions, list[Resolved]]:
+        """Return the desired versions within a limit, and the excess versions.
 
-        A loaded version is not left out in favour of one that is not loaded.
+        A loaded version takes precedence over one that is not loaded.
         """
         versions = self.versions(loaded)
-        allowed = {resolved.version for resolved in versions[:most]}
+        allowed = {resolved.version for resolved in versions[:max_versions]}
         labels = {label: resolved for label, resolved in self.labels.items() if resolved.version in allowed}
-        return DesiredVersions(self.default, labels), versions[most:]
+        return DesiredVersions(self.default, labels), versions[max_versions:]
 
 
 class VersionSource:
@@ -79,7 +79,7 @@ class VersionSource:
 
         Raises:
             NotFoundError: The store holds no such model, version or label; the message lists what exists.
-            StoreError: The store refused, or could not be reached.
+            StoreError: The store denied access, or could not be reached.
         """
         name, selector = self._settings.model_name, parse_selector(self._settings.model_version)
         self._record = self._watch.poll() or self._record

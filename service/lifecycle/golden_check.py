@@ -10,7 +10,7 @@ from model_store.trust.verify import VerifiedModel
 
 
 class GoldenMismatchError(Exception):
-    """The engine does not reproduce the scores that the model gave when it was packaged."""
+    """The engine does not reproduce the scores recorded when the model was packaged."""
 
 
 def golden_pixels(model: VerifiedModel) -> NDArray[np.uint8]:
@@ -28,16 +28,18 @@ def check_golden(scores: NDArray[np.float32], model: VerifiedModel, variant: Var
     Args:
         scores: Of the golden pixels, `float32 [n, classes]`.
         model: Holds the golden set.
-        variant: What gave the scores; declares the tolerance.
+        variant: Of the engine; declares the tolerance.
 
     Raises:
-        GoldenMismatchError: Another class came first, or a score differs by more than the variant's tolerance.
+        GoldenMismatchError: The top class is another, or a score differs by more than the tolerance of the variant.
     """
     expected: NDArray[np.float32] = np.load(model.path(model.manifest.golden.scores), allow_pickle=False)
     if expected.ndim != 2 or expected.shape[1] != len(model.manifest.classes):
         raise GoldenMismatchError(f"the golden scores have shape {list(expected.shape)}")
     if scores.shape != expected.shape or not np.isfinite(scores).all():
-        raise GoldenMismatchError(f"{variant.name} gives scores of shape {list(scores.shape)} or not finite ones")
+        raise GoldenMismatchError(
+            f"{variant.name} returned scores of shape {list(scores.shape)}, or some that are not finite"
+        )
     differences = np.abs(scores - expected).max(axis=1)
     for index, difference in enumerate(differences):
         if difference > variant.tolerance:

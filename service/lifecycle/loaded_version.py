@@ -25,8 +25,8 @@ class LoadedVersion:
     """Its learned costs on this machine."""
 
     @property
-    def version(self) -> int:
-        """Return its number."""
+    def number(self) -> int:
+        """Return the number of the version in the store."""
         return self.model.version
 
     def run(self, pixels: NDArray[np.uint8], stream: int | None) -> NDArray[np.float32]:
@@ -43,16 +43,16 @@ class LoadedVersion:
         )
 
     def describe_batching(self) -> VersionBatching:
-        """Return its learned batching."""
+        """Return its learned batching, as reported by the API and the metrics."""
         profile = self.profile
         return VersionBatching(
-            version=self.version,
+            version=self.number,
             variant=self.variant.name,
             streams=profile.streams,
             batch_size=profile.batch_size,
-            image_seconds=profile.cost.per_image_s,
-            fixed_seconds=profile.cost.fixed_s,
-            lone_image_seconds=profile.alone.latency_s(1),
+            image_seconds=profile.stream_cost.per_image_s,
+            fixed_seconds=profile.stream_cost.fixed_s,
+            lone_image_seconds=profile.exclusive_cost.latency_s(1),
             images_per_second=profile.rates,
         )
 
@@ -61,7 +61,7 @@ class LoadedVersion:
         manifest = self.model.manifest
         return ModelInfo(
             name=self.model.model,
-            version=self.version,
+            version=self.number,
             digest=self.model.digest,
             labels=labels,
             variant=self.variant.name,

@@ -24,10 +24,10 @@ from model_store.errors import (
 )
 from model_store.trust.verify import VerifiedModel
 from service.batching.batcher import Batcher
-from service.batching.calibration import batch_of, learn
+from service.batching.calibration import batch_of, calibrate
 from service.batching.tuning import BatchProfile
 from service.core.serving_state import VersionState
-from service.host.memory import give_back_memory
+from service.host.memory import trim_memory
 from service.host.thread_pool import WORK_NICENESS, run_in_background
 from service.lifecycle.crash_loop_guard import CrashLoopGuard, LoadCrashedError
 from service.lifecycle.desired_state import VersionSource
@@ -38,7 +38,7 @@ from service.settings import Settings
 
 
 class LoadTimeoutError(Exception):
-    """An engine was not loaded in time."""
+    """An engine was not loaded within `LOAD_TIMEOUT_S`."""
 
 
 _FINAL = (IntegrityError, GoldenMismatchError, LookupError, LoadCrashedError, LoadTimeoutError)
@@ -86,45 +86,45 @@ class Loader:
         self._guard.reset()
 
     async def load(
-        self, resolved: Resolved, entered: Callable[[VersionState], None], loaded: Callable[[], list[LoadedVersion]]
+        self, resolved: Resolved, on_state: Callable[[VersionState], None], loaded: Callable[[], list[LoadedVersion]]
     ) -> LoadedVersion:
-        """Take every step from the store to the check against the golden set.
+        """Load a version, from the pull to the check against the golden set.
 
         Files, graph and weights are handled in other threads. The warm-up batches are queued like the
         batches of the versions that serve.
 
         Args:
             resolved: The version.
-            entered: Called with each state.
+            on_state: Called with each state.
             loaded: Returns the versions that serve; the profile of a similar one replaces the calibration.
 
         Raises:
             Exception: Whatever failed; nothing of the version stays in memory.
         """
-        entered(VersionState.PULLING)
+        on_state(VersionState.PULLING)
         model = await run_in_background(lambda: self._source.pull(resolved))
         with self._guard.loading(resolved.manifest_digest):
-            entered(VersionState.LOADING)
-            served = await self._load_engine(model, parallel_compile=not loaded())
+            on_state(VersionState.LOADING)
+            version = await self._load_engine(model, parallel_compile=not loaded())
             try:
-                await self._warm_up_and_check(served, entered, loaded)
+                await self._warm_up_and_check(version, on_state, loaded)
             except BaseException:
-                await self.unload(served)
+                await self.unload(version)
                 raise
-            await self._shrink(served)
-        return served
+            await self._shrink(version)
+        return version
 
-    async def unload(self, served: LoadedVersion) -> None:
+    async def unload(self, version: LoadedVersion) -> None:
         """Wait for the last batch of a version, then free its memory."""
-        await self._batcher.drained(served)
-        served.engine.close()
-        await asyncio.to_thread(give_back_memory)
+        await self._batcher.wait_drained(version)
+        version.engine.close()
+        await asyncio.to_thread(trim_memory)
 
-    async def _shrink(self, served: LoadedVersion) -> None:
+    async def _shrink(self, version: LoadedVersion) -> None:
         """Free the memory of the largest warm-up batches."""
-        await self._batcher.drained(served)
-        served.engine.shrink()
-        await asyncio.to_thread(give_back_memory)
+        await self._batcher.wait_drained(version)
+        version.engine.shrink()
+        await asyncio.to_thread(trim_memory)
 
     async def _load_engine(self, model: VerifiedModel, *, parallel_compile: bool) -> LoadedVersion:
         settings = self._settings
@@ -150,18 +150,21 @@ class Loader:
         return LoadedVersion(model, variant, engine, BatchProfile(engine.streams))
 
     async def _warm_up_and_check(
-        self, served: LoadedVersion, entered: Callable[[VersionState], None], loaded: Callable[[], list[LoadedVersion]]
+        self,
+        version: LoadedVersion,
+        on_state: Callable[[VersionState], None],
+        loaded: Callable[[], list[LoadedVersion]],
     ) -> None:
         """Warm a version up, then check it against the golden set."""
-        entered(VersionState.WARMING)
-        pixels = golden_pixels(served.model)
-        alike = next((other.profile for other in loaded() if served.resembles(other)), None)
-        await self._warm(served, pixels, alike or await asyncio.to_thread(self._profiles.load, served))
-        entered(VersionState.CHECKING)
-        results = [await self._batcher.run_warmup(served, pixels[at : at + 1]) for at in range(len(pixels))]
-        check_golden(np.concatenate([result.scores for result in results]), served.model, served.variant)
+        on_state(VersionState.WARMING)
+        pixels = golden_pixels(version.model)
+        known = next((other.profile for other in loaded() if version.resembles(other)), None)
+        await self._warm_up(version, pixels, known or await asyncio.to_thread(self._profiles.load, version))
+        on_state(VersionState.CHECKING)
+        results = [await self._batcher.run_warmup(version, pixels[at : at + 1]) for at in range(len(pixels))]
+        check_golden(np.concatenate([result.scores for result in results]), version.model, version.variant)
 
-    async def _warm(self, served: LoadedVersion, pixels: NDArray[np.uint8], known: BatchProfile | None) -> None:
+    async def _warm_up(self, version: LoadedVersion, pixels: NDArray[np.uint8], known: BatchProfile | None) -> None:
         """Calibrate the batch size, which runs every size; or reuse a known profile.
 
         A known profile is not measured again, and not every size is run: beside a version that serves, or before the
@@ -169,8 +172,8 @@ class Loader:
         """
 
         async def run(batch: NDArray[np.uint8], streams: int) -> float:
-            served.profile = BatchProfile(streams, batch_size=len(batch))
-            result = await self._batcher.run_warmup(served, batch_of(batch, len(batch) * streams))
+            version.profile = BatchProfile(streams, batch_size=len(batch))
+            result = await self._batcher.run_warmup(version, batch_of(batch, len(batch) * streams))
             return result.infer_s / streams
 
         if known:
@@ -179,14 +182,14 @@ class Loader:
                 await run(batch_of(pixels, size), known.streams)
                 size *= 2
             await run(batch_of(pixels, known.batch_size), known.streams)
-            served.profile = deepcopy(known)
+            version.profile = deepcopy(known)
             return
         settings = self._settings
-        served.profile = await learn(
+        version.profile = await calibrate(
             run,
             pixels,
-            streams=served.engine.streams,
+            streams=version.engine.streams,
             max_size=settings.max_batch_size,
             budget_s=settings.warmup_budget_s,
         )
-        await asyncio.to_thread(self._profiles.keep, served)
+        await asyncio.to_thread(self._profiles.save, version)

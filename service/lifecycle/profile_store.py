@@ -38,8 +38,8 @@ class _Record(BaseModel):
     """The profile of one kind of engine on one kind of machine."""
 
     streams: Annotated[int, Field(ge=1, le=1024)]
-    cost: _Cost
-    alone: _Cost
+    stream_cost: _Cost
+    exclusive_cost: _Cost
     rates: Annotated[
         dict[Annotated[int, Field(ge=1, le=1024)], Annotated[float, Field(gt=0, allow_inf_nan=False)]],
         Field(min_length=1),
@@ -53,52 +53,54 @@ class ProfileStore:
         """Keep what a profile depends on besides the engine.
 
         Args:
-            folder: Where the files lie.
+            folder: Of the files.
             threads: CPU threads of the engine.
             max_batch_size: The largest size that warm-up tries.
         """
         self._folder = folder.expanduser()
         self._limits = f"{threads} threads, batches of {max_batch_size}"
 
-    def load(self, served: LoadedVersion) -> BatchProfile | None:
+    def load(self, version: LoadedVersion) -> BatchProfile | None:
         """Return the stored profile of an equal engine on an equal machine, or None."""
         try:
-            with self._path(served).open("rb") as file:
+            with self._path(version).open("rb") as file:
                 record = _Record.model_validate_json(file.read(_MAX_BYTES))
         except (OSError, ValidationError):
             return None
         profile = BatchProfile(record.streams)
-        record.alone.into(profile.alone)
-        record.cost.into(profile.cost)
+        record.exclusive_cost.into(profile.exclusive_cost)
+        record.stream_cost.into(profile.stream_cost)
         for size, rate in record.rates.items():
-            profile.measured(size, size / rate)
+            profile.record_measurement(size, size / rate)
         return profile
 
-    def keep(self, served: LoadedVersion) -> None:
+    def save(self, version: LoadedVersion) -> None:
         """Store the profile of an engine; if that fails, the next start takes longer."""
-        profile = served.profile
-        path = self._path(served)
+        profile = version.profile
+        path = self._path(version)
         try:
             record = _Record(
                 streams=profile.streams,
-                cost=_Cost.of(profile.cost),
-                alone=_Cost.of(profile.alone),
+                stream_cost=_Cost.of(profile.stream_cost),
+                exclusive_cost=_Cost.of(profile.exclusive_cost),
                 rates=profile.rates,
             )
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_suffix(".partial")
-            beside.write_text(record.model_dump_json())
-            beside.replace(path)
+            partial = path.with_suffix(".partial")
+            partial.write_text(record.model_dump_json())
+            partial.replace(path)
         except (OSError, ValidationError) as error:
             log.warning("The batch profile cannot be stored for the next start: %s", error)
 
-    def _path(self, served: LoadedVersion) -> Path:
+    def _path(self, version: LoadedVersion) -> Path:
         """Return the file of everything that determines the cost of a batch."""
-        manifest, variant = served.model.manifest, served.variant
-        release = getattr(sys.modules.get(variant.engine), "__version__", "")  # Loaded, as the engine is.
+        manifest, variant = version.model.manifest, version.variant
+        release = getattr(
+            sys.modules.get(variant.engine), "__version__", ""
+        )  # Its package is imported, as the engine is loaded.
         kind = (
             f"{manifest.architecture} {manifest.input.height} × {manifest.input.width}, {len(manifest.classes)}",
-            f"{variant.name} {release}, {served.engine.streams} streams, {self._limits}",
+            f"{variant.name} {release}, {version.engine.streams} streams, {self._limits}",
             f"{platform.machine()} {platform.processor()} {' '.join(sorted(cpu_features()))}",
         )
         return self._folder / f"{hashlib.sha256(chr(10).join(kind).encode()).hexdigest()[:32]}.json"

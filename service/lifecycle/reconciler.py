@@ -33,6 +33,7 @@ from service.settings import Settings
 log = logging.getLogger("bentoml.model")
 
 _FIRST_PAUSE_S = 1.0
+"""Seconds before the first retry; doubled for each further one, up to `LOAD_RETRY_MAX_S`."""
 
 _DRAIN_S = 1.0
 """Seconds that a version without a label still serves edges that have not received the new state."""
@@ -73,7 +74,7 @@ class ReconcilerObserver(VersionsObserver, Protocol):
 
 
 class Reconciler:
-    """Keeps the loaded versions in line with the labels in the store."""
+    """Keeps the loaded versions equal to those of the labels in the store."""
 
     def __init__(self, settings: Settings, observer: ReconcilerObserver, batcher: Batcher) -> None:
         self.versions = VersionRegistry(settings.model_name, observer)
@@ -99,7 +100,7 @@ class Reconciler:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Cancel the task, then unload all versions; the batcher must have stopped before."""
+        """Cancel the task, then unload all versions; the batcher must be stopped before."""
         tasks = [task for task in (self._task, *self._draining.values()) if task]
         for task in tasks:
             task.cancel()
@@ -107,8 +108,8 @@ class Reconciler:
         if self._recording:  # The process does not wait for its threads.
             await asyncio.wait({self._recording}, timeout=_RECORD_S)
         self.versions.close()
-        for served in self.versions.loaded():
-            await self._unload(served)
+        for version in self.versions.loaded():
+            await self._unload(version)
 
     async def reload(self) -> RunnerState:
         """Poll the labels now, retry failed versions, and return once that is done.
@@ -134,7 +135,7 @@ class Reconciler:
                     await asyncio.to_thread(self._loader.reset)
                 problem = await self._follow_labels()
             except Exception as error:  # This task must not end, or labels would never be followed again.
-                problem = self._report("following the labels failed", error)
+                problem = self._report("reconciling with the labels failed", error)
             for reload in reloads:
                 if not reload.done():
                     reload.set_exception(problem.error) if problem else reload.set_result(None)
@@ -151,35 +152,35 @@ class Reconciler:
             desired = await asyncio.to_thread(self._source.read)
         except Exception as error:  # Whatever it is, the process stays up and serves the versions it has.
             self._observer.store_polled(self.versions.model, False)
-            problem = self._report("what to serve cannot be read from the store", error)
+            problem = self._report("the labels cannot be read from the store", error)
             await self._fall_back()
             return problem
         self._observer.store_polled(self.versions.model, True)
         self._observer.desired_changed(self.versions.model, desired.targets())
-        loaded = {served.version for served in self.versions.loaded()}
-        allowed, left_out = desired.limited(self._settings.max_versions, loaded)
+        loaded = {version.number for version in self.versions.loaded()}
+        desired, excess = desired.limited(self._settings.max_versions, loaded)
         problems: list[Problem] = []
-        for resolved in allowed.versions():
+        for resolved in desired.versions():
             if failed := await self._load_version(resolved):
                 problems.append(failed)
                 await self._fall_back(resolved)
             else:
-                await self._route(allowed)
-        await self._route(allowed)
-        problems += [self._leave_out(resolved) for resolved in left_out]
+                await self._route(desired)
+        await self._route(desired)
+        problems += [self._reject_excess(resolved) for resolved in excess]
         return Problem.of(problems)
 
     async def _load_version(self, resolved: Resolved) -> Problem | None:
         """Load a version unless it is available; return why that failed, if it did."""
-        if self.versions.serves(resolved):
+        if self.versions.is_loaded(resolved):
             return None
         status = self.versions.status(resolved)
         if resolved.manifest_digest in self._permanently_failed and self.ready:
-            text = f"{_named(resolved)} cannot be served: {status.error_message}"
+            text = f"{_name_of(resolved)} cannot be served: {status.error_message}"
             return Problem(ReloadFailedError(text), transient=False)
         started = time.monotonic()
         try:
-            served = await self._loader.load(
+            version = await self._loader.load(
                 resolved, lambda state: self.versions.enter(status, state), self.versions.loaded
             )
         except Exception as error:  # A failed version must not affect those that serve.
@@ -187,19 +188,19 @@ class Reconciler:
             self._observer.version_failed(self.versions.model, status)
             if is_final(error):
                 self._permanently_failed.add(resolved.manifest_digest)
-            return self._report(f"{_named(resolved)} cannot be served", error)
-        before = self.versions.add(served, status, time.monotonic() - started)
+            return self._report(f"{_name_of(resolved)} cannot be served", error)
+        replaced = self.versions.add(version, status, time.monotonic() - started)
         log.info(
             "%s: version %d is available: %s, streams=%d, batch_size=%d, %.1f ms for a single image",
             self.versions.model,
-            served.version,
-            served.variant.name,
-            served.profile.streams,
-            served.profile.batch_size,
-            1000 * served.profile.alone.latency_s(1),
+            version.number,
+            version.variant.name,
+            version.profile.streams,
+            version.profile.batch_size,
+            1000 * version.profile.exclusive_cost.latency_s(1),
         )
-        if before:  # The same number with another digest: the store was recreated.
-            await self._loader.unload(before)
+        if replaced:  # The same number with another digest: the store was recreated.
+            await self._loader.unload(replaced)
         return None
 
     async def _fall_back(self, failed: Resolved | None = None) -> None:
@@ -219,56 +220,56 @@ class Reconciler:
 
     async def _route(self, desired: DesiredVersions) -> None:
         """Route default and labels to the desired versions that are loaded; drain the versions without a route."""
-        default, labels = self.versions.default, dict(self.versions.labels)
-        before = default
-        if self.versions.serves(desired.default):
+        default, labels = self.versions.default, self.versions.labels
+        previous = default
+        if self.versions.is_loaded(desired.default):
             default = desired.default.version
         labels = {label: version for label, version in labels.items() if label in desired.labels}
-        labels |= {label: found.version for label, found in desired.labels.items() if self.versions.serves(found)}
+        labels |= {label: found.version for label, found in desired.labels.items() if self.versions.is_loaded(found)}
         self.versions.route(default, labels)
         unreferenced = self.versions.unreferenced()
-        for served in unreferenced:
-            if served not in self._draining:
-                self._draining[served] = asyncio.create_task(self._drain(served))
-        for served in self._draining.keys() - set(unreferenced):
-            self._draining.pop(served).cancel()
-            self.versions.enter(self._status(served), VersionState.AVAILABLE)
-        if default is not None and default != before:
+        for version in unreferenced:
+            if version not in self._draining:
+                self._draining[version] = asyncio.create_task(self._drain(version))
+        for version in self._draining.keys() - set(unreferenced):
+            self._draining.pop(version).cancel()
+            self.versions.enter(self._status(version), VersionState.AVAILABLE)
+        if default is not None and default != previous:
             await self._record_last_served(self.versions.get(default))
 
-    async def _drain(self, served: LoadedVersion) -> None:
+    async def _drain(self, version: LoadedVersion) -> None:
         """Let a version finish its requests, then unload it; cancelled if a label points to it again."""
-        self.versions.enter(self._status(served), VersionState.DRAINING)
+        self.versions.enter(self._status(version), VersionState.DRAINING)
         await asyncio.sleep(_DRAIN_S)
-        del self._draining[served]
-        await self._unload(served)
+        del self._draining[version]
+        await self._unload(version)
 
-    async def _unload(self, served: LoadedVersion) -> None:
-        self.versions.remove(served)
-        await self._loader.unload(served)
-        self.versions.removed(served)
+    async def _unload(self, version: LoadedVersion) -> None:
+        self.versions.remove(version)
+        await self._loader.unload(version)
+        self.versions.mark_unloaded(version)
 
-    async def _record_last_served(self, served: LoadedVersion) -> None:
+    async def _record_last_served(self, version: LoadedVersion) -> None:
         """Record for the next start which version serves; completed even if the process stops at the same moment."""
         try:
-            self._recording = asyncio.ensure_future(asyncio.to_thread(self._source.record_last_served, served.model))
+            self._recording = asyncio.ensure_future(asyncio.to_thread(self._source.record_last_served, version.model))
             await asyncio.shield(self._recording)
             in_use = [loaded.model.digest for loaded in self.versions.loaded()]
             await run_in_background(lambda: self._source.prune_cache(in_use))
         except StoreError as error:
             log.warning(
-                "%s: version %d is not recorded as the last served one: %s", served.model.model, served.version, error
+                "%s: version %d is not recorded as the last served one: %s", version.model.model, version.number, error
             )
 
-    def _leave_out(self, resolved: Resolved) -> Problem:
-        """Record in the status of a version that there are too many versions."""
+    def _reject_excess(self, resolved: Resolved) -> Problem:
+        """Record in the status of a version that it is over the limit of versions."""
         status = self.versions.status(resolved)
         text = f"more versions are labelled than MAX_VERSIONS={self._settings.max_versions} allows"
-        if not self.versions.serves(resolved) and status.error_message != text:
+        if not self.versions.is_loaded(resolved) and status.error_message != text:
             self.versions.enter(status, VersionState.FAILED, "RESOURCE_EXHAUSTED", text)
             self._observer.version_failed(self.versions.model, status)
-            log.error("%s: %s cannot be served: %s", resolved.model, _named(resolved), text)
-        return Problem(ReloadFailedError(f"{_named(resolved)} cannot be served: {text}"), transient=False)
+            log.error("%s: %s cannot be served: %s", resolved.model, _name_of(resolved), text)
+        return Problem(ReloadFailedError(f"{_name_of(resolved)} cannot be served: {text}"), transient=False)
 
     def _report(self, what: str, error: Exception) -> Problem:
         """Log what failed, and keep it as the reason why nothing serves."""
@@ -280,10 +281,10 @@ class Reconciler:
         unavailable = isinstance(error, UnavailableError)
         return Problem(NotReadyError(text) if unavailable else ReloadFailedError(text), transient=not is_final(error))
 
-    def _status(self, served: LoadedVersion) -> VersionStatus:
-        model = served.model
+    def _status(self, version: LoadedVersion) -> VersionStatus:
+        model = version.model
         return self.versions.status(Resolved(model.model, model.version, model.digest))
 
 
-def _named(resolved: Resolved) -> str:
+def _name_of(resolved: Resolved) -> str:
     return f"version {resolved.version}" + (f" (label '{resolved.label}')" if resolved.label else "")

@@ -14,7 +14,7 @@ from service.lifecycle.loaded_version import LoadedVersion
 
 log = logging.getLogger("bentoml.model")
 
-_KEPT = 16
+_MAX_STATUSES = 16
 """Versions in the status, including unloaded and failed ones."""
 
 
@@ -40,7 +40,7 @@ class VersionRegistry:
         self.labels: Mapping[str, int] = {}
         self.waiting_for = "the model is being pulled"
         self._observer = observer
-        self._served: dict[int, LoadedVersion] = {}
+        self._loaded: dict[int, LoadedVersion] = {}
         self._statuses: dict[int, VersionStatus] = {}
         self._process = uuid.uuid4().hex
         self._subscribers: list[Callable[[], None]] = []
@@ -52,25 +52,25 @@ class VersionRegistry:
             NotReadyError: No version is available yet; the message says why.
             ModelNotFoundError: Others are available, but not this version.
         """
-        if version in self._served:
-            return self._served[version]
+        if version in self._loaded:
+            return self._loaded[version]
         if self.default is None:
             raise NotReadyError(self.waiting_for)
         raise ModelNotFoundError(f"version {version} is not available")
 
-    def serves(self, resolved: Resolved) -> bool:
+    def is_loaded(self, resolved: Resolved) -> bool:
         """Return whether exactly this version, by number and digest, is loaded."""
-        served = self._served.get(resolved.version)
-        return served is not None and served.model.digest == resolved.manifest_digest
+        version = self._loaded.get(resolved.version)
+        return version is not None and version.model.digest == resolved.manifest_digest
 
     def loaded(self) -> list[LoadedVersion]:
         """Return the loaded versions."""
-        return list(self._served.values())
+        return list(self._loaded.values())
 
     def unreferenced(self) -> list[LoadedVersion]:
         """Return the loaded versions without a route."""
         routed = {self.default, *self.labels.values()}
-        return [served for version, served in self._served.items() if version not in routed]
+        return [version for number, version in self._loaded.items() if number not in routed]
 
     def describe(self) -> RunnerState:
         """Return the state of every version, and the routes."""
@@ -84,7 +84,7 @@ class VersionRegistry:
             versions=tuple(
                 status.model_copy(update={"labels": self._labels_of(status.version)}) for status in statuses
             ),
-            served=tuple(served.describe(self._labels_of(version)) for version, served in self._served.items()),
+            served=tuple(version.describe(self._labels_of(number)) for number, version in self._loaded.items()),
         )
 
     def subscribe(self, changed: Callable[[], None]) -> None:
@@ -102,7 +102,7 @@ class VersionRegistry:
         if known is None or known.digest != resolved.manifest_digest:
             known = VersionStatus(version=resolved.version, digest=resolved.manifest_digest)
             self._statuses[resolved.version] = known
-            self._forget_oldest()
+            self._prune_statuses()
         return known
 
     def enter(
@@ -115,23 +115,23 @@ class VersionRegistry:
         self._observer.version_changed(self.model, status)
         self._notify()
 
-    def add(self, served: LoadedVersion, status: VersionStatus, seconds: float) -> LoadedVersion | None:
-        """Make a version available; return the one that had its number before, if any."""
-        before = self._served.get(served.version)
-        self._served[served.version] = served
+    def add(self, version: LoadedVersion, status: VersionStatus, seconds: float) -> LoadedVersion | None:
+        """Make a version available; return the loaded version that it replaces, if any."""
+        previous = self._loaded.get(version.number)
+        self._loaded[version.number] = version
         self.enter(status, VersionState.AVAILABLE)
-        self._observer.version_available(self.model, served.describe_batching(), seconds)
-        return before
+        self._observer.version_available(self.model, version.describe_batching(), seconds)
+        return previous
 
-    def remove(self, served: LoadedVersion) -> None:
+    def remove(self, version: LoadedVersion) -> None:
         """Remove a version, so that no request finds it."""
-        if self._served.get(served.version) is served:
-            del self._served[served.version]
+        if self._loaded.get(version.number) is version:
+            del self._loaded[version.number]
         self._notify()
 
-    def removed(self, served: LoadedVersion) -> None:
+    def mark_unloaded(self, version: LoadedVersion) -> None:
         """Record that a version is unloaded, unless it is being loaded again."""
-        status = self._statuses.get(served.version)
+        status = self._statuses.get(version.number)
         if status and status.state == VersionState.DRAINING:
             self.enter(status, VersionState.UNLOADED)
 
@@ -146,7 +146,7 @@ class VersionRegistry:
                 log.info("%s: %s routes to version %d (before: %s)", self.model, what, version, was or "none")
                 self._observer.label_routed(self.model, label, version)
         for label in before.keys() - {"", *labels}:
-            log.warning("%s: label %r is not served any more (before: version %s)", self.model, label, before[label])
+            log.warning("%s: label %r is no longer served (before: version %s)", self.model, label, before[label])
             self._observer.label_routed(self.model, label, 0)
         if before != {"": default, **labels}:
             self._notify()
@@ -165,9 +165,9 @@ class VersionRegistry:
         for changed in self._subscribers:
             changed()
 
-    def _forget_oldest(self) -> None:
+    def _prune_statuses(self) -> None:
         for version in sorted(self._statuses):
-            if len(self._statuses) <= _KEPT:
+            if len(self._statuses) <= _MAX_STATUSES:
                 return
             if self._statuses[version].state in (VersionState.UNLOADED, VersionState.FAILED):
                 del self._statuses[version]

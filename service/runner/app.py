@@ -11,11 +11,11 @@ from starlette.routing import Route
 
 from engines.cpus import available_cpus
 from service.batching.batcher import Batcher
-from service.batching.queue_entry import QueuedRequest
+from service.batching.queued_request import QueuedRequest
 from service.core.deadline import Priority
 from service.core.errors import BadRequestError
 from service.core.serving_state import BatchingState, RunnerState
-from service.host.memory import freeze_gc, limit_heaps
+from service.host.memory import freeze_gc, limit_arenas
 from service.ipc.messages import FrameAddress, InferenceRequest
 from service.ipc.server import FrameServer
 from service.lifecycle.reconciler import Reconciler
@@ -50,7 +50,7 @@ class Runner:
 
     async def start(self, address: FrameAddress) -> None:
         """Listen for edges, and begin to load the model; requests get 503 until it is available."""
-        limit_heaps()
+        limit_arenas()
         freeze_gc()
         metrics.forget_dead()
         await self.frames.start(address)
@@ -83,12 +83,12 @@ class Runner:
         Raises:
             ServiceError: No such version, not its input, or no room.
         """
-        served = self.lifecycle.versions.get(request.version)
-        contract = served.model.manifest.input
+        version = self.lifecycle.versions.get(request.version)
+        contract = version.model.manifest.input
         pixels = request.pixels
         if pixels.shape[1:] != (contract.height, contract.width, 3) or not len(pixels):
             raise BadRequestError(f"pixels of shape {list(pixels.shape)} are not this version's input")
-        return self.batcher.enqueue(served, pixels, request.deadline, request.priority)
+        return self.batcher.enqueue(version, pixels, request.deadline, request.priority)
 
     async def reload(self) -> None:
         """Read the labels now, and return once they are followed.
@@ -112,7 +112,7 @@ class Runner:
             queue_bytes_max=batcher.max_bytes,
             queue_seconds=batcher.backlog_s(Priority.BULK),
             running_batches=batcher.running,
-            versions=tuple(served.describe_batching() for served in self.lifecycle.versions.loaded()),
+            versions=tuple(version.describe_batching() for version in self.lifecycle.versions.loaded()),
         )
 
     async def metrics(self, _: Request) -> Response:

@@ -85,13 +85,13 @@ def record(request: RequestRecord, status: int) -> None:
         root.set_status(Status(StatusCode.ERROR))
     done = request.inference
     if done is not None and root.get_span_context().trace_flags.sampled:
-        result, submitted = done.result, done.began + done.decode_s
-        child("decode", root, done.began, submitted, {"images": len(result.scores)})
+        result, submitted = done.result, done.started_at + done.decode_s
+        child("decode", root, done.started_at, submitted, {"images": len(result.scores)})
         model = {"model.name": done.model.name, "model.version": done.model.version}
-        runner = child("runner", root, submitted, done.ended, model)
+        runner = child("runner", root, submitted, done.ended_at, model)
         dequeued = submitted + result.queue_s
         # Batches of one request may run in parallel: the sum of their times exceeds the time of the request.
-        inferred = min(dequeued + result.infer_s, done.ended)
+        inferred = min(dequeued + result.infer_s, done.ended_at)
         child("queue", runner, submitted, dequeued, {})
         batches = {"batch.size": result.batch_size, "engine.seconds": result.infer_s}
         child("inference", runner, dequeued, inferred, batches)

@@ -1,7 +1,6 @@
-"""The images, built once, and containers of them that are removed whatever happens.
+"""Fixtures with the images, built once, and with containers of them, which are always removed.
 
-Without podman these tests are skipped on a laptop; with CI set what is missing is installed, and it is an error if that
-cannot be done.
+Without podman these tests are skipped. If CI is set, missing tools are installed, and a failure to do so is an error.
 """
 
 from __future__ import annotations
@@ -29,75 +28,73 @@ from tests.shared import made_once, shared_folder
 from .podman import SCRIPTS, Container, Podman, build, build_bento, missing
 
 READ = ["s3:GetObject", "s3:ListBucket"]
-"""All that a service needs."""
+"""All permissions that a service needs."""
 
 SHORT_WARM_UP = {"WARMUP_BUDGET_S": "0.2"}
-"""No test here depends on the batch size that is learned at the start."""
+"""No test here depends on the batch size that is learned at start-up."""
 
 
 @pytest.fixture(scope="session")
 def podman() -> Podman:
-    """Podman, installed if this is CI."""
+    """Podman, installed first if CI is set."""
     if absent := missing():
         if not os.environ.get("CI"):
-            pytest.skip(
-                f"no {', '.join(absent)} here; as root, scripts/container_tools.sh test installs what is missing"
-            )
+            pytest.skip(f"{', '.join(absent)} not installed; run scripts/container_tools.sh test as root")
         done = subprocess.run(
             [str(SCRIPTS / "container_tools.sh"), "test"], capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
-            pytest.fail(f"the images are not tested: podman cannot be installed\n{done.stdout}{done.stderr}")
+            pytest.fail(f"the images cannot be tested: podman cannot be installed\n{done.stdout}{done.stderr}")
     return Podman()
 
 
 BuildOnce = Callable[[str], str]
-"""Returns the name of the image of a target."""
+"""Builds the image of a target unless it exists, and returns its name."""
 
 
 @pytest.fixture(scope="session")
 def build_once(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
-    """Build an image unless another worker has; no two builds that share stages run at the same time."""
+    """Build an image unless another worker has built it; builds with common stages do not run at the same time."""
     shared = shared_folder(tmp_path_factory)
 
     def build_target(target: str) -> str:
-        named = shared / f"image-{target}"
+        name_file = shared / f"image-{target}"
         # The image with TensorFlow begins with the stages of `serving`; Locust's has none of them.
         with FileLock(shared / ("loadtest.lock" if target == "loadtest" else "serving.lock")):
-            if not named.exists():
-                named.write_text(build_bento() if target == "bento" else build(target))
-        return named.read_text()
+            if not name_file.exists():
+                name_file.write_text(build_bento() if target == "bento" else build(target))
+        return name_file.read_text()
 
     return build_target
 
 
 @pytest.fixture(scope="session")
 def serving_image(build_once: BuildOnce) -> str:
-    """The name of the image with OpenVINO alone."""
+    """The name of the image with OpenVINO only."""
     return build_once("serving")
 
 
 @pytest.fixture(scope="session")
 def tensorflow_image(serving_image: str, build_once: BuildOnce) -> str:
-    """The name of the image with TensorFlow, too."""
+    """The name of the image with OpenVINO and TensorFlow."""
     return build_once("serving-tensorflow")
 
 
 @pytest.fixture(scope="session")
 def loadtest_image(serving_image: str, build_once: BuildOnce) -> str:
-    """The name of the image with Locust; `serving` comes first, as it makes the base image where there is none."""
+    """The name of the image with Locust. `serving` is built first, because that also builds a missing base image."""
     return build_once("loadtest")
 
 
 @pytest.fixture(scope="session")
 def bento_image(serving_image: str, build_once: BuildOnce) -> str:
-    """The name of the image of `bentoml containerize`; its packages are the layers that `serving` left behind."""
+    """The name of the image of `bentoml containerize`; its packages come from the cached layers of `serving`."""
     return build_once("bento")
 
 
 @pytest.fixture(scope="session")
 def ceph() -> Iterator[Ceph]:
-    """A real S3 server. Where it is not installed, tests of it are skipped, but in CI it must be there."""
+    """A real S3 server. If it is not installed, its tests are skipped, unless CI is set."""
     require(COMMANDS, PACKAGES)
     with Ceph() as running:
         yield running
@@ -105,20 +102,20 @@ def ceph() -> Iterator[Ceph]:
 
 @pytest.fixture(scope="session")
 def package(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with the variants of the demo model that the manifests of deploy/ choose between."""
+    """The tiny model with those variants of the demo model that the manifests of deploy/ select."""
     return made_once(tmp_path_factory, "package-with-variants", lambda folder: add_variants(package, folder))
 
 
 @pytest.fixture(scope="session")
 def store_url(package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store that holds it as version 1, labelled `stable`."""
+    """A store with that package as version 1, labelled `stable`."""
     return publish_alone(package, tmp_path_factory, "store-with-variants")
 
 
 def add_variants(package: Path, folder: Path) -> None:
     """Copy a package and add the variants `openvino/int8`, which is the same graph, and `tensorflow/fp32`, a stub.
 
-    A stub can be pulled; nothing here lets an engine load it.
+    The stub can be pulled; no test loads it.
     """
     shutil.copytree(package, folder)
     manifest = Manifest.parse((folder / MANIFEST_NAME).read_bytes())
@@ -151,25 +148,25 @@ class Bucket:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Return those of a service that reads this bucket."""
+        """Return the settings of a service that reads this bucket."""
         reader = self.reader.environment(self.ceph.endpoint)
         return {"MODEL_STORE_URL": f"s3://{self.name}/models", **reader, **SHORT_WARM_UP}
 
 
 @pytest.fixture(scope="session")
 def bucket(ceph: Ceph, package: Path) -> Bucket:
-    """A bucket with the tiny model that no test changes."""
+    """A bucket with the tiny model. Read-only for tests."""
     return make_bucket(ceph, package)
 
 
 @pytest.fixture(scope="session")
 def xception_bucket(ceph: Ceph, xception_package: Path) -> Bucket:
-    """A bucket with the demo model that no test changes; for tests of memory and of TensorFlow."""
+    """A bucket with the demo model, for tests of memory and of TensorFlow. Read-only for tests."""
     return make_bucket(ceph, xception_package)
 
 
 def make_bucket(ceph: Ceph, package: Path) -> Bucket:
-    """Publish a package to a new bucket, and let a new user read it."""
+    """Publish a package to a new bucket that a new user may read."""
     name = ceph.make_bucket()
     reader = ceph.add_user(f"reader-of-{name}")
     ceph.allow(name, reader.name, READ)
@@ -196,7 +193,7 @@ Start = Callable[..., Container]
 
 @pytest.fixture
 def started(podman: Podman) -> Iterator[Start]:
-    """Start containers, each with a volume of its own unless one is named."""
+    """Start containers, each with its own volume unless one is given."""
     containers: list[Container] = []
 
     def start(image: str, **options: Any) -> Container:

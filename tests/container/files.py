@@ -1,4 +1,4 @@
-"""The files of an image, as somebody sees them who runs in it."""
+"""The files of an image, as its own user sees them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ print(json.dumps(found))
 
 
 def sizes(podman: Podman, image: str) -> dict[str, int]:
-    """Return the size of each file in bytes; links are left out."""
+    """Return the size of each file in bytes, without symbolic links."""
     return {path: size for path, size in _walk(podman, image, "size").items() if size is not None}
 
 
 def contents(podman: Podman, image: str) -> dict[str, str]:
-    """Return the hash of each file, and where links lead; of bytecode, which holds times, only that it is there."""
+    """Return the hash of each file and the target of each link; bytecode contains times, so it has no hash."""
     return _walk(podman, image, "content")
 
 

@@ -1,4 +1,4 @@
-"""Podman for the tests, and containers of the service with the bounds that a pod has."""
+"""Podman for tests, and containers of the service with the limits of a pod."""
 
 from __future__ import annotations
 
@@ -33,48 +33,48 @@ START_TIMEOUT_S = 120.0
 CACHE = "/var/cache/xception"
 
 PEAK_FILES = ("/sys/fs/cgroup/memory.peak", "/sys/fs/cgroup/memory/memory.max_usage_in_bytes")
-"""Where the kernel says how much memory a container has had at most, with cgroups of version 2 and 1."""
+"""The files with the peak memory of a container, with cgroups v2 and v1."""
 
 
 class Podman:
-    """The command, with the project's settings."""
+    """The podman command, with the settings of scripts/container_podman.sh."""
 
     def __init__(self) -> None:
         self.run("info")
         settings = ROOT / ".local" / "containers.conf"
         self.environment = {**os.environ}
-        """For a podman that is run by other ways."""
+        """Environment for other programs that call podman."""
         if "CONTAINERS_CONF" not in os.environ and settings.exists():
             self.environment["CONTAINERS_CONF"] = str(settings)
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a podman command; unless `check` is False it must succeed."""
+        """Run a podman command; it must succeed unless `check` is False."""
         command = [str(SCRIPTS / "container_podman.sh"), *words]
-        # Where a container is started, a file is left behind that says that it ran out of memory.
-        elsewhere = tempfile.gettempdir()
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=elsewhere)
+        # If a container runs out of memory, podman writes a file to its working directory.
+        cwd = tempfile.gettempdir()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
         assert not check or done.returncode == 0, f"podman {' '.join(words)}\n{done.stdout}\n{done.stderr}"
         return done
 
     def inspect(self, image: str) -> dict[str, Any]:
-        """Return what an image is made of."""
+        """Return the output of `podman image inspect`."""
         [document] = json.loads(self.run("image", "inspect", image).stdout)
         return dict(document)
 
     def within(self, image: str, *command: str) -> str:
-        """Return what a command prints in a fresh container of an image that can reach nothing."""
+        """Return the output of a command in a new container without network."""
         return self.run("run", "--rm", "--network", "none", *BOUNDS, image, *command).stdout
 
 
 def missing() -> list[str]:
-    """Return which commands are not there."""
+    """Return the commands that are not installed."""
     return [command for command in ("podman", "buildah", "runc") if not shutil.which(command)]
 
 
 class Container:
-    """One container of the service on a port of this machine. It is not started yet.
+    """One container of the service on a port of this machine. `start` starts it.
 
-    `serve` names the service that is told to `bentoml serve`; with None the image starts what it starts by itself.
+    `serve` is the argument of `bentoml serve`; None runs the default command of the image.
     """
 
     def __init__(
@@ -104,23 +104,25 @@ class Container:
         )
 
     def start(self) -> None:
-        """Start it, without waiting for the service."""
+        """Start the container without waiting for the service."""
         self._podman.run(*self._words)
 
     def again(self) -> None:
-        """Start it anew after it has stopped."""
+        """Start the container again after it has stopped."""
         self._podman.run("start", self.name)
 
     def wait_for(self, path: str, status: int = 200) -> httpx.Response:
-        """Wait until a path answers with a status."""
-        return self.wait(f"{path} answers {status}", lambda: self._answer(path, status))
+        """Wait until a path responds with a status."""
+        return self.wait(f"{path} responds with {status}", lambda: self._response(path, status))
 
     def wait_for_log(self, text: str) -> str:
-        """Wait until a line holds this text, and return it."""
-        return self.wait(f"the log says {text!r}", lambda: next((s for s in self.log.splitlines() if text in s), None))
+        """Wait until a line of the log contains this text, and return the line."""
+        return self.wait(
+            f"the log contains {text!r}", lambda: next((s for s in self.log.splitlines() if text in s), None)
+        )
 
     def wait(self, what: str, look: Callable[[], Found | None]) -> Found:
-        """Wait until `look` finds something, and return it; the container must run all the time."""
+        """Wait until `look` returns something, and return that; the container must not exit meanwhile."""
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until:
             if found := look():
@@ -130,21 +132,21 @@ class Container:
         raise AssertionError(f"waited in vain until {what}:\n{self.log}")
 
     def state(self, name: str) -> str:
-        """Return a part of the container's state, `Running`, `ExitCode` or `OOMKilled`."""
+        """Return a field of the container's state: `Running`, `ExitCode` or `OOMKilled`."""
         return self._podman.run("inspect", "--format", f"{{{{.State.{name}}}}}", self.name).stdout.strip()
 
     @property
     def log(self) -> str:
-        """Return what it has printed, since it was first started."""
+        """The output since the container was first started."""
         done = self._podman.run("logs", self.name)
         return done.stdout + done.stderr
 
     def within(self, *command: str) -> str:
-        """Return what a command prints that runs beside the service."""
+        """Return the output of a command in the container."""
         return self._podman.run("exec", self.name, *command).stdout
 
     def processes(self) -> dict[str, int]:
-        """Return the numbers, within the container, of the `edge` and the `runner`."""
+        """Return the process ids, within the container, of the `edge` and the `runner`."""
         listed = self.within(
             "sh", "-c", 'for p in /proc/[0-9]*; do echo "${p#/proc/} $(tr "\\0" " " < $p/cmdline)"; done'
         )
@@ -158,41 +160,41 @@ class Container:
         return found
 
     def peak_mib(self) -> float:
-        """Return the most memory that it has had, files that the kernel keeps for it included, in MiB."""
+        """Return the peak memory in MiB, page cache included."""
         script = "cat " + " ".join(PEAK_FILES) + " 2> /dev/null || true"
         return int(self.within("sh", "-c", script).split()[0]) / 2**20
 
     def stop(self, seconds: int = 35) -> int:
-        """Do what a cluster does to a pod: SIGTERM, and SIGKILL after the grace period. Return the exit status."""
+        """Send SIGTERM, and SIGKILL after a grace period in seconds; return the exit status."""
         self._podman.run("stop", "--time", str(seconds), self.name)
         return int(self.state("ExitCode"))
 
     def remove(self, *, keep_volume: bool = False) -> None:
-        """End it and remove it, with its volume."""
+        """Remove the container and its volume."""
         self.client.close()
         self._podman.run("rm", "--force", "--time", "0", self.name, check=False)
         if not keep_volume:
             self._podman.run("volume", "rm", "--force", self.volume, check=False)
 
-    def _answer(self, path: str, status: int) -> httpx.Response | None:
+    def _response(self, path: str, status: int) -> httpx.Response | None:
         with suppress(httpx.TransportError):
-            if (answer := self.client.get(path)).status_code == status:
-                return answer
+            if (response := self.client.get(path)).status_code == status:
+                return response
         return None
 
 
 def build(target: str) -> str:
-    """Build a target of the Dockerfile, by the script that `make container` calls, and return the image's name."""
+    """Build a target of the Dockerfile with the script of `make container`, and return the name of the image."""
     return run_build("container_build.py", target)
 
 
 def build_bento() -> str:
-    """Build the image of `bentoml containerize`, as `make bento-container` does, and return its name."""
+    """Build the image of `bentoml containerize` with the script of `make bento-container`, and return its name."""
     return run_build("container_bento.py")
 
 
 def run_build(script: str, *words: str) -> str:
-    """Run a script that builds an image and prints its name and size last; return the name."""
+    """Run a script that builds an image, and return the name, which it prints in its last line."""
     done = subprocess.run(
         [sys.executable, str(SCRIPTS / script), *words],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The image of `bentoml build` and `bentoml containerize`: the same as `serving` in what it holds and what it does."""
+"""The image of `bentoml build` and `bentoml containerize` has the same files and behaviour as `serving`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.server import free_port
 
-from .conduct import best, recognises_digits, stop_under_load
+from .behaviour import best, recognises_digits, stop_under_load
 from .conftest import SHORT_WARM_UP, Bucket, Start
 from .files import contents
 from .podman import MEMORY_MIB, Container, Podman
@@ -17,14 +17,14 @@ from .podman import MEMORY_MIB, Container, Podman
 BENTO = "/home/bentoml/bento/"
 
 OF_BENTOML = {"LANG", "LC_ALL", "PYTHONIOENCODING", "BENTO_PATH", "BENTOML_HF_CACHE_DIR"}
-"""Variables that BentoML's own Dockerfile sets, and ours does not."""
+"""Variables that only BentoML's own Dockerfile sets."""
 
 LABEL = "org.opencontainers.image."
 
 
 @pytest.fixture(scope="module")
 def container(podman: Podman, bento_image: str, bucket: Bucket) -> Iterator[Container]:
-    """One that was told nothing but its settings."""
+    """A container with the default command of its image."""
     running = Container(podman, bento_image, serve=None, **bucket.settings)  # type: ignore[arg-type]
     try:
         running.start()
@@ -35,14 +35,14 @@ def container(podman: Podman, bento_image: str, bucket: Bucket) -> Iterator[Cont
 
 
 def below(folder: str, files: dict[str, str]) -> dict[str, str]:
-    """Return the files below a folder, by what follows its name."""
+    """Return the files below a folder, by their relative paths."""
     return {path.removeprefix(folder): value for path, value in files.items() if path.startswith(folder)}
 
 
 def test_its_files_are_those_of_serving(podman: Podman, bento_image: str, serving_image: str) -> None:
-    """So there are no weights, no compiler and no pip in it, and it is as small: test_image.py has looked there."""
+    """Together with test_image.py this means: no weights, no compiler, no pip, and the same size."""
     served, bento = contents(podman, serving_image), contents(podman, bento_image)
-    # But for the code, which is elsewhere, and names of accounts and of the machine.
+    # Except for the code, which is in another folder, and for user and host names.
     apart = ("/app/", "/home/", "/etc/")
     common = [{path: files[path] for path in files if not path.startswith(apart)} for files in (served, bento)]
     assert common[0] == common[1]
@@ -54,7 +54,7 @@ def test_its_files_are_those_of_serving(podman: Podman, bento_image: str, servin
     assert "/etc/pip.conf" not in bento
 
 
-def test_it_is_started_and_looked_at_as_serving_is(podman: Podman, bento_image: str, serving_image: str) -> None:
+def test_its_configuration_is_that_of_serving(podman: Podman, bento_image: str, serving_image: str) -> None:
     served, bento = podman.inspect(serving_image), podman.inspect(bento_image)
     assert bento["Healthcheck"] == served["Healthcheck"]
     before, after = served["Config"], bento["Config"]
@@ -68,8 +68,8 @@ def test_it_is_started_and_looked_at_as_serving_is(podman: Podman, bento_image: 
         assert after["Labels"][f"{LABEL}{label}"] == before["Labels"][f"{LABEL}{label}"]
 
 
-def test_no_secret_and_no_address_in_it(podman: Podman, bento_image: str) -> None:
-    """The packages were installed in another stage; what BentoML wrote down names no index."""
+def test_it_contains_no_secret_and_no_index_url(podman: Podman, bento_image: str) -> None:
+    """Packages are installed in another stage, and the files that BentoML adds name no package index."""
     history = podman.run("history", "--no-trunc", "--format", "{{.CreatedBy}}", bento_image).stdout
     assert "dumb-init" in history
     assert "/opt/pip" not in history
@@ -77,16 +77,16 @@ def test_no_secret_and_no_address_in_it(podman: Podman, bento_image: str) -> Non
     script = f"cd {BENTO} && find bento.yaml env src/requirements -type f -exec cat {{}} +"
     written = [line.strip() for line in podman.within(bento_image, "sh", "-c", script).splitlines()]
     assert "bentoml==1" in "".join(written)
-    told = [line for line in written if not line.startswith("#")]
-    assert not [line for line in told if "://" in line.replace("http://127.0.0.1", "")]
-    assert not [line for line in told if line.startswith(("--index", "--extra-index", "--find-links", "--trusted"))]
+    lines = [line for line in written if not line.startswith("#")]
+    assert not [line for line in lines if "://" in line.replace("http://127.0.0.1", "")]
+    assert not [line for line in lines if line.startswith(("--index", "--extra-index", "--find-links", "--trusted"))]
 
 
 def test_every_digit_is_recognised(container: Container, golden: list[Path]) -> None:
     assert recognises_digits(container, golden)
 
 
-def test_it_serves_the_bento_within_the_bounds(podman: Podman, container: Container) -> None:
+def test_it_serves_the_bento_within_its_limits(podman: Podman, container: Container) -> None:
     assert f'from "{BENTO.rstrip("/")}"' in container.wait_for_log("Starting production HTTP BentoServer")
     assert podman.run("healthcheck", "run", container.name).stdout.strip() in {"", "healthy"}
     assert container.within("id", "-u").strip() == "10001"
@@ -97,8 +97,8 @@ def test_it_serves_the_bento_within_the_bounds(podman: Podman, container: Contai
     assert container.peak_mib() < MEMORY_MIB
 
 
-def test_a_runner_that_was_killed_is_replaced(container: Container, golden: list[Path]) -> None:
-    """BentoML would end instead, had its own Dockerfile told it that it runs in a container."""
+def test_a_killed_runner_is_restarted(container: Container, golden: list[Path]) -> None:
+    """With BENTOML_CONTAINERIZED, which BentoML's own Dockerfile sets, BentoML would exit instead."""
     before = container.processes()
     container.within("sh", "-c", f"kill -KILL {before['runner']}")
     container.wait(
@@ -109,8 +109,10 @@ def test_a_runner_that_was_killed_is_replaced(container: Container, golden: list
     assert container.processes()["edge"] == before["edge"]
 
 
-def test_a_runner_alone_feeds_an_edge(bento_image: str, bucket: Bucket, started: Start, golden: list[Path]) -> None:
-    """What `deploy/` tells the images to start finds the code here, too."""
+def test_an_edge_uses_a_runner_in_another_container(
+    bento_image: str, bucket: Bucket, started: Start, golden: list[Path]
+) -> None:
+    """The commands in deploy/ find the code in this image, too."""
     frames = str(free_port())
     runner = started(bento_image, serve="service.app:RunnerService", RUNNER_PORT=frames, **bucket.settings)
     runner.wait_for("/readyz")
@@ -121,6 +123,6 @@ def test_a_runner_alone_feeds_an_edge(bento_image: str, bucket: Bucket, started:
     assert best(edge, golden[5]) == "5"
 
 
-def test_told_to_stop_under_load_it_answers_what_it_has_taken(container: Container, eight: bytes) -> None:
-    """The last one here, as the container ends."""
+def test_a_stop_under_load_completes_accepted_requests(container: Container, eight: bytes) -> None:
+    """Runs last, because it stops the shared container."""
     stop_under_load(container, eight)

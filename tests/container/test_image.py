@@ -1,4 +1,4 @@
-"""What is in the images, and what is not."""
+"""Contents and configuration of the images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .podman import Podman
 LARGE_BYTES = 5 * 2**20
 
 MAX_SERVING_BYTES = 600e6
-"""The aim for the image that a cluster pulls at every scale-up."""
+"""Target size of the image that a cluster pulls at every scale-up."""
 
 LIBRARIES = (".so", ".dylib", ".a")
 
@@ -54,7 +54,7 @@ def test_no_weights(files: dict[str, int]) -> None:
     assert not [path for path in ours if path.endswith(endings)]
 
 
-def test_nothing_that_builds_or_was_only_needed_to_build(files: dict[str, int]) -> None:
+def test_no_build_tools_and_build_files(files: dict[str, int]) -> None:
     programs = {path.rpartition("/")[2] for path in files if "/bin/" in path or "/sbin/" in path}
     assert not programs & {"gcc", "g++", "cc", "clang", "ld", "make", "cmake", "rustc", "cargo", "go", "git"}
     assert not [path for path in files if path.startswith("/opt/venv/") and "/site-packages/pip/" in path]
@@ -65,11 +65,11 @@ def test_nothing_that_builds_or_was_only_needed_to_build(files: dict[str, int]) 
     assert packages in ({"service", "engines", "model_store"}, {"loadtest"})
 
 
-def test_nothing_tells_others_that_it_was_started(files: dict[str, int]) -> None:
+def test_no_telemetry(files: dict[str, int]) -> None:
     assert not [path for path in files if "openvino_telemetry" in path]
 
 
-def test_it_runs_as_nobody_in_particular(podman: Podman, image: str) -> None:
+def test_it_runs_as_an_unprivileged_user(podman: Podman, image: str) -> None:
     config = podman.inspect(image)["Config"]
     assert config["User"] == "10001:10001"
     assert config["Entrypoint"] == ["dumb-init", "--single-child", "--"]
@@ -86,7 +86,7 @@ def test_labels(podman: Podman, image: str) -> None:
     assert all(labels[f"{prefix}{name}"] for name in ("description", "revision", "base.name"))
 
 
-def test_no_secret_and_no_address_in_its_history(podman: Podman, image: str) -> None:
+def test_no_secret_and_no_index_url_in_its_history(podman: Podman, image: str) -> None:
     history = podman.run("history", "--no-trunc", "--format", "{{.CreatedBy}}", image).stdout
     assert "dumb-init" in history
     assert "http" not in history.replace("http://127.0.0.1", "")
@@ -100,12 +100,12 @@ def test_serving_is_small_and_has_no_tensorflow(podman: Podman, serving_image: s
     assert podman.within(serving_image, "python", "-c", script).strip() == "[]"
 
 
-def test_what_serves_is_compiled(podman: Podman, serving_image: str) -> None:
-    """On a read-only root each start would compile it anew, which doubles its time."""
+def test_the_service_has_bytecode(podman: Podman, serving_image: str) -> None:
+    """With a read-only root file system each start would compile again, which doubles its time."""
     assert podman.within(serving_image, "python", "-c", UNCOMPILED).strip() == "[]"
 
 
-def test_health_is_asked_of_the_process_and_not_of_the_model(podman: Podman, serving_image: str) -> None:
+def test_the_health_check_is_the_liveness_probe(podman: Podman, serving_image: str) -> None:
     words = podman.inspect(serving_image)["Healthcheck"]["Test"]
     assert words[0] == "CMD"
     assert "/livez" in words[-1]

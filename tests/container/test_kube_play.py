@@ -1,9 +1,8 @@
-"""The pods of deploy/ run: `podman kube play` takes their templates, init container, volumes, bounds and all.
+"""The pods of deploy/ run with `podman kube play`: their templates, init container, volumes and limits.
 
-Podman is no cluster. What differs is changed here, and nothing else: the image has the name that it was built with; the
-network is that of the machine, so that the port has to be a free one; volumes, emptyDir too, Secrets and ConfigMaps of
-files are podman's, with names that nobody else uses; the bucket is the test's own; a GPU is not asked for. No probe is
-asked, and no fsGroup is set.
+Podman differs from a cluster, so a few things are changed here: the image has the name of its build; the pod uses the
+host network, and therefore a free port; volumes (emptyDir too), Secrets and ConfigMaps of files are podman's, with
+unique names; the bucket belongs to the test; no GPU is requested. Podman runs no probes and sets no fsGroup.
 """
 
 from __future__ import annotations
@@ -42,11 +41,11 @@ from .test_serving import pod_limits
 START_TIMEOUT_S = 120.0
 
 SECRETS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
-"""What comes from a Secret; all else of a store is in the ConfigMap."""
+"""Settings of a store that come from a Secret; the others are in the ConfigMap."""
 
 
 BOTH = {"int8.bin", "fp32.bin"}
-"""Files of the variant that the init container brings, and of the one that the server then pulls for itself."""
+"""A file of the variant that the init container pulls, and one of the variant that the server then pulls itself."""
 
 
 class Pod:
@@ -114,17 +113,17 @@ class Pod:
         self.http.close()
 
     def volume(self, name: str) -> str:
-        """Return what a volume, or the secret, is called here."""
+        """Return the name under which podman knows a volume or the secret."""
         return f"{self.name}-{name}"
 
     def make_volume(self, name: str) -> Path:
-        """Make a volume ahead, and return where it lies."""
+        """Create a volume in advance, and return its path."""
         self._podman.run("volume", "create", self.volume(name))
         done = self._podman.run("volume", "inspect", self.volume(name), "--format", "{{.Mountpoint}}")
         return Path(done.stdout.strip())
 
     def make_secret(self, **data: str) -> None:
-        """Make the secret with the credentials of the store: a manifest, of which podman 4.3 knows the data alone."""
+        """Create the secret with the credentials of the store, as a manifest; podman 4.3 expects only its data."""
         coded = {key: b64encode(value.encode()).decode() for key, value in data.items()}
         head = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.volume("credentials")}}
         old = self._podman.run("version", "--format", "{{.Client.Version}}").stdout.startswith("4.3.")
@@ -133,7 +132,7 @@ class Pod:
         self._podman.run("secret", "create", self.volume("credentials"), str(file))
 
     def make_config_map(self, name: str, file: str, path: Path) -> None:
-        """Make a ConfigMap with one file, as `kubectl create configmap NAME --from-file=FILE=PATH` does."""
+        """Add a ConfigMap with one file, as `kubectl create configmap NAME --from-file=FILE=PATH` does."""
         head = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": self.volume(name)}}
         self._files.append({**head, "data": {file: path.read_text()}})
 
@@ -144,42 +143,42 @@ class Pod:
         self._podman.run("kube", "play", str(file))
 
     def inspect(self, form: str) -> str:
-        """Return what podman says of the server's container."""
-        said: str = self._podman.run("inspect", f"{self.name}-server", "--format", form).stdout.strip()
-        return said
+        """Return the output of `podman inspect` for the server's container."""
+        output: str = self._podman.run("inspect", f"{self.name}-server", "--format", form).stdout.strip()
+        return output
 
     def within(self, *words: str) -> str:
-        """Run a command in the server's container, and return what it printed."""
-        said: str = self._podman.run("exec", f"{self.name}-server", *words).stdout
-        return said
+        """Run a command in the server's container, and return its output."""
+        output: str = self._podman.run("exec", f"{self.name}-server", *words).stdout
+        return output
 
     @property
     def log(self) -> str:
-        """Return what the server wrote."""
+        """The log of the server."""
         done = self._podman.run("logs", f"{self.name}-server")
         return f"{done.stdout}{done.stderr}"
 
     def wait(self, path: str, status: int, text: str = "") -> httpx.Response:
-        """Return the answer of a path once it has a status, and a text in its body."""
+        """Return the response of a path once it has a status, and a text in its body."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             with suppress(httpx.TransportError):
-                if (answer := self.http.get(path)).status_code == status and text in answer.text:
-                    return answer
+                if (response := self.http.get(path)).status_code == status and text in response.text:
+                    return response
             assert self.inspect("{{.State.Running}}") == "true", self.log
             time.sleep(0.2)
         raise AssertionError(f"{path} did not become {status} {text!r}:\n{self.log}")
 
     def classify(self, image: Path) -> str:
-        """Return the best class of an image."""
-        answer = self.http.post("/classify", content=image.read_bytes())
-        assert answer.status_code == 200, answer.text
-        best: str = answer.json()["predictions"][0]["name"]
+        """Return the predicted class of an image."""
+        response = self.http.post("/classify", content=image.read_bytes())
+        assert response.status_code == 200, response.text
+        best: str = response.json()["predictions"][0]["name"]
         return best
 
     @property
     def cached(self) -> set[str]:
-        """Return the names of the files in the cache."""
+        """The names of the files in the cache."""
         return {Path(line).name for line in self.within("find", "/var/cache/xception/xception", "-type", "f").split()}
 
 
@@ -188,7 +187,7 @@ MakePod = Callable[..., Pod]
 
 @pytest.fixture
 def pod(podman: Podman, serving_image: str, tmp_path: Path) -> MakePod:
-    """What makes a pod of an overlay, or of other manifests, with some settings changed."""
+    """Make pods of an overlay, or of other manifests, with some settings changed."""
 
     def make(of: str | list[Manifest], **options: Any) -> Pod:
         return Pod(podman, serving_image, tmp_path, overlay(of) if isinstance(of, str) else of, **options)
@@ -197,7 +196,7 @@ def pod(podman: Podman, serving_image: str, tmp_path: Path) -> MakePod:
 
 
 def publish(store_url: str, folder: Path) -> None:
-    """Make the model of a store one of the store in another folder, all at once."""
+    """Copy the model of a store to the store in another folder, atomically."""
     shutil.copytree(Path(urlsplit(store_url).path) / "xception", folder / ".coming")
     (folder / ".coming").rename(folder / "xception")
 
@@ -218,17 +217,17 @@ def test_the_local_overlay_serves_from_its_volume(pod: MakePod, store_url: str, 
         assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
         assert status["NoNewPrivs"].strip() == "1"
         assert status["Seccomp"].strip() == "2"
-        assert played.within("sh", "-c", "touch /srv/models/new || echo refused").strip() == "refused"
+        assert played.within("sh", "-c", "touch /srv/models/new || echo denied").strip() == "denied"
 
 
-def test_a_pod_whose_store_holds_nothing_waits_and_serves_once_it_does(
+def test_a_pod_with_an_empty_store_becomes_ready_once_a_model_is_published(
     pod: MakePod, store_url: str, golden: list[Path]
 ) -> None:
     with pod("local", **SHORT_WARM_UP) as played:
         store = played.make_volume("store")
         played.play()
         assert played.wait("/livez", 200)
-        assert "no model" in played.wait("/v2/health/ready", 503).text
+        played.wait("/v2/health/ready", 503, "no model")
         assert played.http.get("/readyz").status_code == 503
         publish(store_url, store)
         played.wait("/readyz", 200)
@@ -236,9 +235,7 @@ def test_a_pod_whose_store_holds_nothing_waits_and_serves_once_it_does(
         assert played.inspect("{{.RestartCount}}") == "0"
 
 
-def test_the_pod_of_production_pulls_with_credentials_that_only_read(
-    pod: MakePod, bucket: Bucket, golden: list[Path]
-) -> None:
+def test_the_production_pod_pulls_with_read_only_credentials(pod: MakePod, bucket: Bucket, golden: list[Path]) -> None:
     secret = {name: value for name, value in bucket.settings.items() if name in SECRETS}
     settings = {name: value for name, value in bucket.settings.items() if name not in SECRETS}
     with pod("production", PRECISION="fp32", **settings) as played:
@@ -249,14 +246,16 @@ def test_the_pod_of_production_pulls_with_credentials_that_only_read(
         assert played.cached >= BOTH
 
 
-def test_a_pod_trusts_an_authority_and_a_signer_of_ones_own(
+def test_a_pod_trusts_a_private_authority_and_signer(
     pod: MakePod, package: Path, golden: list[Path], tmp_path: Path
 ) -> None:
     ours, theirs = (write_key(tmp_path, name, ec.generate_private_key(ec.SECP256R1())) for name in ("ours", "theirs"))
     store = tmp_path / "store"
     remote = Remote.open(f"file://{store}", publishing=True)
     publish_version(package, remote, "xception", labels=["stable"], signer=Signer.from_file(ours))
-    other = derive_version(package, tmp_path / "other", shift=1)  # The same bytes, once signed with ours, would do.
+    other = derive_version(
+        package, tmp_path / "other", shift=1
+    )  # Other files: the same ones would pass with our signature.
     publish_version(other, remote, "xception", labels=["canary"], signer=Signer.from_file(theirs))
     certificate = write_certificate(tmp_path)
     manifests = exchanged("production", tmp_path, "certificate-authority", "signed-models")
@@ -274,7 +273,7 @@ def test_a_pod_trusts_an_authority_and_a_signer_of_ones_own(
 
 
 def test_edges_without_a_model_serve_what_the_runner_has(pod: MakePod, bucket: Bucket, golden: list[Path]) -> None:
-    """Of the overlay for GPUs, with OpenVINO on the CPU in the place of TensorFlow on a GPU."""
+    """Uses the overlay for GPUs, with OpenVINO on the CPU instead of TensorFlow on a GPU."""
     frames = str(free_port())
     secret = {name: value for name, value in bucket.settings.items() if name in SECRETS}
     settings = {name: value for name, value in bucket.settings.items() if name not in SECRETS}

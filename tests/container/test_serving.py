@@ -21,7 +21,7 @@ from tests.faults.traffic import Traffic
 from tests.faults.versions import AUTH, MODEL, TOKEN, named_and_real
 from tests.server import ROOT, free_port
 
-from .conduct import best, recognises_digits, stop_under_load
+from .behaviour import best, recognises_digits, stop_under_load
 from .conftest import SHORT_WARM_UP, Bucket, Start, make_bucket, predict_body
 from .podman import MEMORY_MIB, TENSORFLOW_MEMORY_MIB, Container, Podman
 
@@ -33,7 +33,7 @@ print(len(list(pathlib.Path(f"/proc/{sys.argv[1]}/task").iterdir())))
 
 @pytest.fixture(scope="module")
 def container(podman: Podman, serving_image: str, xception_bucket: Bucket) -> Iterator[Container]:
-    """One on one core that has pulled the demo model from S3; tests leave it as it was."""
+    """A container with one core that serves the demo model from S3; tests do not change its state."""
     running = Container(podman, serving_image, **xception_bucket.settings)  # type: ignore[arg-type]
     try:
         running.start()
@@ -58,10 +58,10 @@ def test_it_is_healthy(podman: Podman, container: Container) -> None:
     assert container.client.get("/metrics").text.count("xception_")
 
 
-def test_nothing_can_be_written_but_where_it_should(podman: Podman, container: Container) -> None:
+def test_only_two_folders_are_writable(podman: Podman, container: Container) -> None:
     for folder in ("/app", "/opt/venv", "/etc", "/var/lib"):
-        said = podman.run("exec", container.name, "touch", f"{folder}/new", check=False)
-        assert said.returncode != 0, folder
+        done = podman.run("exec", container.name, "touch", f"{folder}/new", check=False)
+        assert done.returncode != 0, folder
     container.within("touch", "/tmp/new", "/var/cache/xception/.new")
     status = dict(line.split(":", 1) for line in container.within("cat", "/proc/1/status").splitlines())
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
@@ -69,7 +69,7 @@ def test_nothing_can_be_written_but_where_it_should(podman: Podman, container: C
 
 
 def test_threads_follow_the_quota(container: Container, serving_image: str, bucket: Bucket, started: Start) -> None:
-    """The quota is one core here, however many the machine has."""
+    """The quota of the container is one core, independent of the machine."""
     count = "from engines.cpus import available_cpus; print(available_cpus())"
     assert container.within("python", "-c", count).strip() == "1"
     two = started(serving_image, cpus="2", **bucket.settings)
@@ -81,7 +81,7 @@ def test_threads_follow_the_quota(container: Container, serving_image: str, buck
 
 
 def test_memory_stays_within_the_limit_under_load(container: Container, xception_eight: bytes) -> None:
-    """Small images from eight clients, and beside them, two at a time, about the largest that the service takes."""
+    """Eight clients send small images, and two more send the largest that the service accepts, approximately."""
     before = container.processes()
     body = large_image()
 
@@ -104,12 +104,12 @@ def test_memory_stays_within_the_limit_under_load(container: Container, xception
     assert 200 < peak < MEMORY_MIB
 
 
-def test_versions_change_places_within_the_limit_of_a_pod(
+def test_version_swaps_stay_within_the_memory_limit_of_a_pod(
     serving_image: str, ceph: Ceph, xception_package: Path, tmp_path: Path, started: Start, xception_eight: bytes
 ) -> None:
-    """Twice, under load, with the bounds that deploy/base gives: two versions are in memory each time.
+    """Two swaps under load, with the limits of deploy/base; each time two versions are in memory.
 
-    Version n takes a digit for the one n - 1 places further, so that an answer that names a version can be checked.
+    Version n predicts a digit n - 1 higher than it is, which shows whether the version in a response is correct.
     """
     bucket = make_bucket(ceph, xception_package)
     owner = ceph.owner.environment(ceph.endpoint)
@@ -126,8 +126,8 @@ def test_versions_change_places_within_the_limit_of_a_pod(
         for version in (2, 3):
             traffic.wait_for_answers(20, seconds=120)
             run_module("model_store", "label", "xception", "stable", str(version), *store, **owner)
-            answer = container.client.post(f"{MODEL}/reload", headers=AUTH)
-            assert answer.status_code == 200, answer.text
+            response = container.client.post(f"{MODEL}/reload", headers=AUTH)
+            assert response.status_code == 200, response.text
             assert named_and_real(container.client.post(f"{MODEL}:predict", content=xception_eight)) == (
                 version,
                 version - 1,
@@ -141,13 +141,13 @@ def test_versions_change_places_within_the_limit_of_a_pod(
     assert 200 < peak < memory_mib
 
 
-def is_eight_of_its_version(answer: httpx.Response) -> bool:
-    version, shift = named_and_real(answer)
+def is_eight_of_its_version(response: httpx.Response) -> bool:
+    version, shift = named_and_real(response)
     return shift == version - 1
 
 
 def pod_limits() -> tuple[str, int]:
-    """Return the CPUs, and the MiB of memory, that the server may have in deploy/base."""
+    """Return the limits of the server in deploy/base: CPUs, and memory in MiB."""
     deployment = yaml.safe_load((ROOT / "deploy" / "base" / "deployment.yaml").read_text())
     (server,) = deployment["spec"]["template"]["spec"]["containers"]
     limits = server["resources"]["limits"]
@@ -162,7 +162,7 @@ def large_image() -> bytes:
     return image.getvalue()
 
 
-def test_told_to_stop_under_load_it_answers_what_it_has_taken(
+def test_a_stop_under_load_completes_accepted_requests(
     serving_image: str, bucket: Bucket, started: Start, eight: bytes
 ) -> None:
     container = started(serving_image, **bucket.settings)
@@ -170,13 +170,13 @@ def test_told_to_stop_under_load_it_answers_what_it_has_taken(
     stop_under_load(container, eight)
 
 
-def test_told_to_stop_while_it_starts_it_does_so_at_once(serving_image: str, bucket: Bucket, started: Start) -> None:
-    """As the first process BentoML would ignore the signal, and be killed when the grace period is over."""
+def test_a_stop_during_startup_is_immediate(serving_image: str, bucket: Bucket, started: Start) -> None:
+    """As PID 1, BentoML would ignore the signal and be killed at the end of the grace period."""
     container = started(serving_image, **{**bucket.settings, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
     assert container.stop() == 128 + 15
 
 
-def test_started_again_with_its_volume_it_serves_while_the_store_is_away(
+def test_after_a_restart_it_serves_from_its_volume_without_the_store(
     serving_image: str, bucket: Bucket, started: Start, golden: list[Path]
 ) -> None:
     with bucket.ceph.gateway() as (endpoint, _):
@@ -190,15 +190,15 @@ def test_started_again_with_its_volume_it_serves_while_the_store_is_away(
     assert "the store did not answer" in container.log[before:]
 
 
-def test_without_a_volume_the_reason_is_told(podman: Podman, serving_image: str, bucket: Bucket) -> None:
-    """A read-only root, and nowhere to keep a version."""
+def test_without_a_volume_the_error_names_the_reason(podman: Podman, serving_image: str, bucket: Bucket) -> None:
+    """The root file system is read-only, so there is no place for a version."""
     environment = [word for name, value in bucket.settings.items() for word in ("--env", f"{name}={value}")]
     words = ("run", "--rm", "--no-healthcheck", "--network", "host", "--read-only", *environment)
-    said = podman.run(*words, serving_image, "python", "-m", "model_store", "pull", "xception", check=False)
-    assert said.returncode != 0
-    assert said.stderr.startswith("error: /var/cache/xception"), said.stderr
-    assert "Read-only file system" in said.stderr
-    assert said.stderr.count("\n") == 1
+    done = podman.run(*words, serving_image, "python", "-m", "model_store", "pull", "xception", check=False)
+    assert done.returncode != 0
+    assert done.stderr.startswith("error: /var/cache/xception"), done.stderr
+    assert "Read-only file system" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_tensorflow_serves_the_same_model(
@@ -212,7 +212,9 @@ def test_tensorflow_serves_the_same_model(
     assert container.stop() == 0
 
 
-def test_a_runner_alone_feeds_an_edge(serving_image: str, bucket: Bucket, started: Start, golden: list[Path]) -> None:
+def test_an_edge_uses_a_runner_in_another_container(
+    serving_image: str, bucket: Bucket, started: Start, golden: list[Path]
+) -> None:
     frames = str(free_port())
     runner = started(serving_image, serve="service.app:RunnerService", RUNNER_PORT=frames, **bucket.settings)
     runner.wait_for("/readyz")

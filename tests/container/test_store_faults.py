@@ -1,4 +1,4 @@
-"""A container whose store does not give it a model: it says why, is alive and not ready, and does not start over."""
+"""Without a model from its store a container logs the reason, stays alive but not ready, and does not restart."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ FAULTS: dict[Change, tuple[str, ...]] = {
     no_such_bucket: ("not-there",),
     store_down: ("the store did not answer", "check that it is up and reachable"),
 }
-"""What is wrong, and what the log has to name."""
+"""Changed settings, and the parts that the log message must contain."""
 
 
 def stays_alive_and_unready(container: Container, parts: tuple[str, ...]) -> None:
-    """Check a container that has no model, over several of its tries."""
+    """Check a container without a model, during several retries."""
     line = container.wait_for_log("No model yet: ")
     assert all(part in line for part in parts), line
     container.wait_for("/livez", 200)
@@ -54,19 +54,19 @@ def stays_alive_and_unready(container: Container, parts: tuple[str, ...]) -> Non
         time.sleep(0.2)
     assert container.processes() == before
     assert container.state("Running") == "true"
-    refused = container.client.post("/classify", content=b"x")
-    assert refused.status_code == 503
-    assert int(refused.headers["Retry-After"]) >= 1
+    rejected = container.client.post("/classify", content=b"x")
+    assert rejected.status_code == 503
+    assert int(rejected.headers["Retry-After"]) >= 1
     assert "Traceback" not in container.log
 
 
 @pytest.mark.parametrize("change", FAULTS, ids=lambda change: change.__name__)
-def test_no_model_to_be_had(serving_image: str, bucket: Bucket, started: Start, change: Change) -> None:
+def test_no_model_is_available(serving_image: str, bucket: Bucket, started: Start, change: Change) -> None:
     container = started(serving_image, **{**bucket.settings, **RETRIES, **change(bucket)})
     stays_alive_and_unready(container, FAULTS[change])
 
 
-def test_a_corrupt_object_is_not_served_and_its_repair_is(
+def test_a_corrupt_object_is_served_only_after_its_repair(
     serving_image: str, bucket: Bucket, package: Path, started: Start
 ) -> None:
     own = make_bucket(bucket.ceph, package)
@@ -88,7 +88,7 @@ def test_a_corrupt_object_is_not_served_and_its_repair_is(
 
 
 def pull_first(podman: Podman, image: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run the init container of `deploy/overlays/production` alone, with some settings changed."""
+    """Run only the init container of `deploy/overlays/production`, with some settings changed."""
     (container,) = pod_of(find(overlay("production"), "Deployment", "xception"))["initContainers"]
     given = {one["name"]: one["value"] for one in container["env"]}
     environment = {**find(overlay("production"), "ConfigMap", "xception-settings")["data"], **given, **settings}
@@ -106,11 +106,11 @@ def test_an_init_container_that_pulls_says_so(podman: Podman, serving_image: str
 
 
 @pytest.mark.parametrize("change", FAULTS, ids=lambda change: change.__name__)
-def test_an_init_container_that_cannot_pull_says_why_and_ends_well(
+def test_an_init_container_that_cannot_pull_says_why_and_exits_with_0(
     podman: Podman, serving_image: str, bucket: Bucket, change: Change
 ) -> None:
     done = pull_first(podman, serving_image, **{**bucket.settings, **change(bucket)})
     assert done.returncode == 0, done.stderr
-    *_, reason, end = done.stderr.splitlines()  # Podman has words of its own before.
+    *_, reason, end = done.stderr.splitlines()  # Podman's own messages come first.
     assert all(part in reason for part in FAULTS[change]), reason
-    assert re.fullmatch(r"not pulled \(exit status [1-9]\d*\); the server goes on trying", end), end
+    assert re.fullmatch(r"not pulled \(exit status [1-9]\d*\); the server will retry", end), end

@@ -116,7 +116,7 @@ def test_batches_side_by_side_do_not_outlast_their_request(monkeypatch: pytest.M
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("test"))
     result = Result(np.zeros((64, 10), np.float32), queue_s=1.0, infer_s=9.0, batch_size=4)
-    inference = Inference(MODEL, result, decode_s=0.5, began=100.5, ended=107.0)
+    inference = Inference(MODEL, result, decode_s=0.5, started_at=100.5, ended_at=107.0)
     request = RequestRecord(method="POST", path=PREDICT, route="predict", started=100.0, inference=inference)
     tracing.record(request, 200)
     spans = {span.name: span for span in exporter.get_finished_spans()}

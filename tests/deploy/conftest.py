@@ -1,4 +1,4 @@
-"""A service that is watched, for the tests of alerts and dashboard."""
+"""Fixtures for the tests of alerts and dashboard: promtool, and a service that a Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .monitored import Monitored, monitor
 
 @pytest.fixture(scope="session")
 def promtool() -> str:
-    """The name of the tool; skipped where it is not installed, but in CI it must be there."""
+    """The command promtool. If it is not installed, the test is skipped, unless CI is set."""
     require(COMMANDS, PACKAGES)
     return "promtool"
 
@@ -24,6 +24,6 @@ def promtool() -> str:
 def monitored(
     promtool: str, slow_package: Path, golden: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Monitored]:
-    """One for all tests here: each leaves the service as sound as it was."""
+    """A monitored service, shared by all tests here; each leaves it healthy."""
     with monitor(tmp_path_factory.mktemp("monitored"), slow_package, golden[8].read_bytes()) as running:
         yield running

@@ -1,4 +1,4 @@
-"""What the comments of overlays offer, done as they say."""
+"""Overlays with the alternatives that their comments describe."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ EXCHANGES = {
     "signed-models": ("# - ../../components/signed-models", "- ../../components/signed-models"),
     "no-init-container": ("  - ../../components/pull", "  # - ../../components/pull"),
 }
-"""What is written in `kustomization.yaml`, and what to write instead."""
+"""Alternatives by name: a text of `kustomization.yaml`, and its replacement."""
 
 
 def exchanged(overlay: str, folder: Path, *names: str) -> list[Manifest]:
-    """Return what an overlay is after some of the exchanges.
+    """Return the manifests of an overlay with some alternatives applied.
 
     Args:
-        overlay: One that offers them.
-        folder: Where a copy of deploy/ is made and changed.
-        names: Of the exchanges.
+        overlay: The name of the overlay.
+        folder: A folder for a changed copy of deploy/.
+        names: The names of the alternatives.
     """
     copy = shutil.copytree(DEPLOY, folder / "deploy")
     file = copy / "overlays" / overlay / "kustomization.yaml"

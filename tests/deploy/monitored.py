@@ -1,4 +1,4 @@
-"""A service under the eyes of a real Prometheus, in whose time a minute is a second."""
+"""A service monitored by a real Prometheus, with rules in which a minute is a second."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ PREDICT = "/v1/models/xception:predict"
 NAMESPACE, POD = "models", "xception-0"
 
 SOON_S = 60.0
-"""A guard against waiting for ever; nothing here takes longer than a quarter of it."""
+"""Timeout of all waiting in seconds; nothing here takes longer than a quarter of it."""
 
 
 def with_short_durations(rules: str) -> str:
-    """Return rules in whose windows and patience minutes are seconds, hours minutes, and days 24 minutes.
+    """Return rules with windows and `for` durations divided by 60: a minute becomes a second, a day 24 minutes.
 
-    Groups lose intervals of their own, and follow Prometheus'.
+    The intervals of groups are removed, so that Prometheus' own applies.
     """
 
-    def faster(found: re.Match[str]) -> str:
+    def shorten(found: re.Match[str]) -> str:
         number, unit = int(found[2]), found[3]
         return f"{found[1]}{number * 24 if unit == 'd' else number}{'s' if unit == 'm' else 'm'}{found[4]}"
 
     rules = re.sub(r"\n +interval: .*", "", rules)
-    return re.sub(r"(\[|for: )(\d+)([mhd])(\]|$)", faster, rules, flags=re.MULTILINE)
+    return re.sub(r"(\[|for: )(\d+)([mhd])(\]|$)", shorten, rules, flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Monitored:
-    """The service, its store behind a line that can be cut, and what watches it."""
+    """A service, its store behind a link that can be cut, Prometheus, and the receiver of alerts."""
 
     server: Server
     prometheus: Prometheus
@@ -60,23 +60,23 @@ class Monitored:
     link: SlowLink
     store: Remote
     broken: Path
-    """A version whose golden answers are wrong."""
+    """A version with wrong golden scores."""
     image: bytes
     key: dict[str, str]
     """Headers with an API key."""
 
     def wait_for(self, alert: str, status: str) -> dict[str, Any]:
-        """Wait until an alert has arrived as firing or as resolved, and return it as it did last."""
+        """Wait until an alert has arrived as `firing` or `resolved`, and return its last notification."""
         wait_until(lambda: bool(self.receiver.heard(alert, status)), SOON_S)
         return self.receiver.heard(alert, status)[-1]
 
     def value(self, expression: str) -> float:
-        """Return the sum of what Prometheus answers; 0 where that is nothing."""
+        """Return the sum of a query's samples; 0 if there are none."""
         return sum(float(sample["value"][1]) for sample in self.prometheus.query(expression))
 
     @contextmanager
     def broken_canary(self) -> Iterator[None]:
-        """Publish a version that cannot be served, and have a label lead there meanwhile."""
+        """Publish a version that cannot be served, with the label `canary` while the context lasts."""
         publish(self.broken, self.store, "xception", labels=("canary",))
         try:
             yield
@@ -102,7 +102,7 @@ class Monitored:
 
     @contextmanager
     def traffic(self) -> Iterator[None]:
-        """Send requests all the time: with images, with something else, and without a key."""
+        """Send requests continuously: with images, with invalid bodies, and without a key."""
         stop = threading.Event()
 
         def ask() -> None:
@@ -125,7 +125,7 @@ class Monitored:
 
 
 def _config(folder: Path, server: Server, alertmanager: Alertmanager) -> dict[str, Any]:
-    """Return annotations/prometheus.yaml with a pod that Kubernetes' discovery would have found, and less patience."""
+    """Return annotations/prometheus.yaml with a static pod instead of Kubernetes' discovery, and short intervals."""
     config: dict[str, Any] = yaml.safe_load((MONITORING / "annotations" / "prometheus.yaml").read_text())
     annotated = yaml.safe_load((MONITORING / "annotations" / "kustomization.yaml").read_text())["patches"][0]["patch"]
     annotations = yaml.safe_load(annotated)["spec"]["template"]["metadata"]["annotations"]
@@ -140,10 +140,10 @@ def _config(folder: Path, server: Server, alertmanager: Alertmanager) -> dict[st
         **{f"{prefix}_annotation_{re.sub(r'[./]', '_', name)}": value for name, value in annotations.items()},
         f"{prefix}_annotation_prometheus_io_port": str(server.port),
     }
-    stranger = {**pod, f"{prefix}_label_app_kubernetes_io_part_of": "something-else", f"{prefix}_name": "stranger"}
+    other = {**pod, f"{prefix}_label_app_kubernetes_io_part_of": "something-else", f"{prefix}_name": "other"}
     (scrape,) = config["scrape_configs"]
     del scrape["kubernetes_sd_configs"]
-    scrape["static_configs"] = [{"targets": ["any"], "labels": labels} for labels in (pod, stranger)]
+    scrape["static_configs"] = [{"targets": ["any"], "labels": labels} for labels in (pod, other)]
     config["global"] = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
     for file in RULES:
         (folder / file.name).write_text(with_short_durations(file.read_text()))
@@ -154,12 +154,12 @@ def _config(folder: Path, server: Server, alertmanager: Alertmanager) -> dict[st
 
 @contextmanager
 def monitor(folder: Path, package: Path, image: bytes) -> Iterator[Monitored]:
-    """Start a store, a service of it, Prometheus and Alertmanager.
+    """Start a store, a service, Prometheus and Alertmanager.
 
     Args:
-        folder: Where all of them keep what they have.
-        package: A version, for the label `stable`.
-        image: That it can classify.
+        folder: For the files of all of them.
+        package: A version, published with the label `stable`.
+        image: An image for requests.
     """
     store = Remote.open(f"file://{folder / 'store'}", publishing=True)
     publish(package, store, "xception", labels=("stable",))

@@ -1,4 +1,4 @@
-"""Alerts from the service to whom they wake, through a real Prometheus and Alertmanager."""
+"""Alerts of the service, delivered to a webhook by a real Prometheus and Alertmanager."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from tests.faults.versions import wait_until
 from .monitored import NAMESPACE, POD, SOON_S, Monitored
 
 
-def test_a_sound_service_alarms_nobody(monitored: Monitored) -> None:
-    with monitored.traffic():  # For longer than most of them wait until they fire.
+def test_a_healthy_service_fires_no_alert(monitored: Monitored) -> None:
+    with monitored.traffic():  # For longer than the `for` of most alerts.
         wait_until(lambda: monitored.value("count_over_time(xception_ready[1m])") > 22, SOON_S)
         assert monitored.value("sum(rate(xception_requests_total[10s]))") > 0
-    assert monitored.value("up") == 1, "the pod of something else is scraped"
+    assert monitored.value("up") == 1, "the pod of another application is scraped"
     assert monitored.value("ALERTS") == 0
     assert not monitored.receiver.told
 
 
-def test_a_store_that_goes_away_and_comes_back(monitored: Monitored) -> None:
+def test_an_unreachable_store_that_recovers(monitored: Monitored) -> None:
     monitored.link.cut_after = 0
     fired = monitored.wait_for("XceptionStoreUnreachable", "firing")
     assert fired["labels"] == {
@@ -40,11 +40,11 @@ def test_a_store_that_goes_away_and_comes_back(monitored: Monitored) -> None:
 def test_a_version_that_cannot_be_served(monitored: Monitored) -> None:
     with monitored.broken_canary():
         fired = monitored.wait_for("XceptionVersionFailed", "firing")
-        assert fired["annotations"]["summary"] == f"version 2 cannot be served by {POD}, and a label leads to it"
+        assert fired["annotations"]["summary"] == f"{POD} cannot serve version 2, which a label points to"
     monitored.wait_for("XceptionVersionFailed", "resolved")
 
 
-def test_a_runner_that_stands_still_is_not_taken_for_ready(monitored: Monitored) -> None:
+def test_a_stopped_runner_is_not_ready(monitored: Monitored) -> None:
     runner = monitored.server.runner()
     runner.send_signal(signal.SIGSTOP)
     fired = monitored.wait_for("XceptionNoReadyVersion", "firing")

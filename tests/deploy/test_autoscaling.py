@@ -1,4 +1,4 @@
-"""The metrics of the autoscalers exist and mean the same to both; bounds are those of docs/guides/autoscaling.md."""
+"""The autoscalers use existing metrics with the same meaning; targets and limits are those of the documentation."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ WITHIN = 'namespace="xception", job="xception"'
 
 
 def hpa() -> Manifest:
-    """Return what stands in the HorizontalPodAutoscaler."""
+    """Return the specification of the HorizontalPodAutoscaler."""
     spec: Manifest = find(overlay("production"), "HorizontalPodAutoscaler", "xception")["spec"]
     return spec
 
 
 def scaled_object() -> Manifest:
-    """Return what stands in the ScaledObject of KEDA."""
+    """Return the specification of KEDA's ScaledObject."""
     spec: Manifest = yaml.safe_load((DEPLOY / "components" / "keda" / "scaled-object.yaml").read_text())["spec"]
     return spec
 
 
 def adapter() -> dict[str, Manifest]:
-    """Return the rules of the Prometheus adapter, by the name that Kubernetes knows a metric by."""
+    """Return the rules of the Prometheus adapter, by the name of the metric in Kubernetes."""
     rules = yaml.safe_load((DEPLOY / "components" / "hpa" / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
     return {rule.get("name", {}).get("as") or series(rule): rule for rule in rules}
 
 
 def series(rule: Manifest) -> str:
-    """Return which series a rule of the adapter finds."""
+    """Return the name of the series that a rule of the adapter selects."""
     name, _, condition = rule["seriesQuery"].partition("{")
     assert condition == 'namespace!="",pod!=""}'
     return str(name)
@@ -56,12 +56,12 @@ def recorded() -> dict[str, str]:
 
 
 def quantity(text: str) -> float:
-    """Read a quantity of Kubernetes, such as 250m."""
+    """Parse a Kubernetes quantity, such as 250m."""
     return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
 
 
 def exported() -> set[str]:
-    """Return the names of all samples that /metrics may hold."""
+    """Return the names of all samples that /metrics may contain."""
     assert metrics
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
     return {
@@ -72,12 +72,12 @@ def exported() -> set[str]:
     }
 
 
-def test_the_adapter_knows_what_the_autoscaler_asks_for() -> None:
+def test_the_adapter_has_the_metrics_of_the_autoscaler() -> None:
     asked = {metric["pods"]["metric"]["name"] for metric in hpa()["metrics"]}
     assert asked == set(adapter()) == {LOAD, BACKLOG}
 
 
-def test_what_is_asked_for_is_exported() -> None:
+def test_the_metrics_are_exported() -> None:
     assert series(adapter()[BACKLOG]) in exported()
     assert series(adapter()[LOAD]) == RECORDED
     names = set(re.findall(r"xception_\w+", recorded()[RECORDED]))
@@ -85,7 +85,7 @@ def test_what_is_asked_for_is_exported() -> None:
     assert names <= exported()
 
 
-def test_keda_asks_for_the_same() -> None:
+def test_keda_uses_the_same_metrics_and_limits() -> None:
     asked = {
         trigger["metadata"]["query"]: float(trigger["metadata"]["threshold"]) for trigger in scaled_object()["triggers"]
     }
@@ -99,7 +99,7 @@ def test_keda_asks_for_the_same() -> None:
     assert own["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == hpa()["behavior"]
 
 
-def test_targets_bounds_and_paces_are_those_of_the_documentation() -> None:
+def test_targets_limits_and_rates_are_those_of_the_documentation() -> None:
     targets = {
         metric["pods"]["metric"]["name"]: quantity(metric["pods"]["target"]["averageValue"])
         for metric in hpa()["metrics"]
@@ -118,8 +118,8 @@ def test_targets_bounds_and_paces_are_those_of_the_documentation() -> None:
     assert group["interval"] == "15s"
 
 
-def test_prometheus_answers_what_the_adapter_asks(promtool: str, tmp_path: Path) -> None:
-    """A batch of 4 costs 20 ms in one of two streams, so 150 and 300 images a second are 0.375 and 0.75 of a pod."""
+def test_prometheus_evaluates_the_queries_of_the_adapter(promtool: str, tmp_path: Path) -> None:
+    """A batch of 4 costs 20 ms in one of two streams, so 150 and 300 images per second are a load of 0.375 and 0.75."""
     matchers, group = 'namespace="xception",pod=~"a|b"', "pod"
     queries = {
         name: rule["metricsQuery"]
@@ -150,7 +150,7 @@ def test_prometheus_answers_what_the_adapter_asks(promtool: str, tmp_path: Path)
 
 
 def _pod(name: str, images: int, backlog: str) -> list[dict[str, str]]:
-    """Return the series of a pod that runs so many images a second."""
+    """Return the series of a pod that runs a number of images per second."""
     pod = f'namespace="xception",job="xception",pod="{name}",instance="{name}:3000"'
     version = f'{pod},model="xception",version="1"'
     constant = {
@@ -166,6 +166,6 @@ def _pod(name: str, images: int, backlog: str) -> list[dict[str, str]]:
 
 
 def _expect(query: str, values: dict[str, float]) -> dict[str, Any]:
-    """Return the expectation of an answer, by pod, after five minutes."""
+    """Return the expected result of a query by pod, after five minutes."""
     samples = [{"labels": f'{{pod="{pod}"}}', "value": value} for pod, value in values.items()]
     return {"expr": query, "eval_time": "5m", "exp_samples": samples}

@@ -1,4 +1,4 @@
-"""Every query of the dashboard has a result, in a real Prometheus that watches a service at work."""
+"""Every query of the dashboard has a result in a real Prometheus that scrapes a service under load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in pa
 
 
 def replaced(text: str) -> str:
-    """Return a query as Grafana would send it with one namespace and all pods chosen."""
+    """Return a query as Grafana sends it for one namespace and all pods."""
     values = {"$namespace": NAMESPACE, "$pod": ".*", "$__rate_interval": "10s"}
     for name, value in values.items():
         text = text.replace(name, value)
@@ -29,7 +29,7 @@ def replaced(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def busy(monitored: Monitored) -> Iterator[Monitored]:
-    """The service while it answers, after a version has failed and a client has disconnected."""
+    """The service under load, after a version has failed and a client has disconnected."""
     with monitored.broken_canary():
         wait_until(lambda: monitored.value("xception_model_failures_total") > 0, SOON_S)
     monitored.drop_images()
@@ -38,15 +38,15 @@ def busy(monitored: Monitored) -> Iterator[Monitored]:
 
 
 @pytest.mark.parametrize(("title", "query"), QUERIES, ids=[f"{title}-{at}" for at, (title, _) in enumerate(QUERIES)])
-def test_a_query_has_an_answer(busy: Monitored, title: str, query: str) -> None:
-    def answered() -> bool:
+def test_a_query_has_a_result(busy: Monitored, title: str, query: str) -> None:
+    def has_result() -> bool:
         values = [float(sample["value"][1]) for sample in busy.prometheus.query(replaced(query))]
         return any(math.isfinite(value) for value in values)
 
-    wait_until(answered, SOON_S)
+    wait_until(has_result, SOON_S)
 
 
-def test_the_variables_offer_what_there_is(busy: Monitored) -> None:
+def test_the_variables_offer_existing_values(busy: Monitored) -> None:
     variables = {entry["name"]: entry for entry in DASHBOARD["templating"]["list"]}
     assert list(variables) == ["datasource", "namespace", "pod"]
     for name, values in (("namespace", [NAMESPACE]), ("pod", [POD])):
@@ -54,7 +54,7 @@ def test_the_variables_offer_what_there_is(busy: Monitored) -> None:
         assert busy.prometheus.label_values(label, selector.removeprefix("label_values(")) == values
 
 
-def test_panels_have_ids_and_places_of_their_own() -> None:
+def test_panels_have_unique_ids_and_do_not_overlap() -> None:
     panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     places = [
@@ -67,7 +67,7 @@ def test_panels_have_ids_and_places_of_their_own() -> None:
     assert max(x for x, _ in places) == 23
 
 
-def test_every_panel_asks_the_chosen_source_and_has_a_unit() -> None:
+def test_every_panel_uses_the_selected_data_source_and_has_a_unit() -> None:
     for panel in PANELS:
         sources = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
         assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in sources)

@@ -1,4 +1,4 @@
-"""`scripts/kubectl.sh` finds a kubectl that will do, or says what to do."""
+"""`scripts/kubectl.sh` finds a suitable kubectl, or says how to get one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCRIPT = ROOT / "scripts" / "kubectl.sh"
 
 
 def run(folder: Path, kustomize: str | None, python: str) -> subprocess.CompletedProcess[str]:
-    """Run a copy of the script, in a checkout without tools, where a kubectl has this version of kustomize."""
+    """Run a copy of the script in a folder without tools, with a kubectl that reports this version of kustomize."""
     programs, scripts = folder / "bin", folder / "scripts"
     programs.mkdir()
     scripts.mkdir()
@@ -24,7 +24,7 @@ def run(folder: Path, kustomize: str | None, python: str) -> subprocess.Complete
         kubectl = programs / "kubectl"
         kubectl.write_text(f"#!/bin/sh\necho 'Kustomize Version: {kustomize}'\n")
         kubectl.chmod(0o755)
-    else:  # What the script itself calls, and no kubectl.
+    else:  # Only the programs that the script itself calls.
         for name in ("bash", "dirname", "grep", "mktemp", "rm", "uname"):
             (programs / name).symlink_to(Path("/usr/bin") / name)
     path = f"{programs}{os.pathsep}{os.environ['PATH']}" if kustomize is not None else str(programs)
@@ -35,12 +35,12 @@ def run(folder: Path, kustomize: str | None, python: str) -> subprocess.Complete
 
 
 @pytest.mark.parametrize("kustomize", ["v5.0.1", "v6.1.0", "v10.0.0"])
-def test_one_that_knows_components_is_taken(tmp_path: Path, kustomize: str) -> None:
+def test_a_recent_kubectl_is_used(tmp_path: Path, kustomize: str) -> None:
     done = run(tmp_path, kustomize, "no-python")
     assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "bin" / "kubectl")), done.stderr
 
 
-def test_without_kubectl_and_python_both_ways_are_named(tmp_path: Path) -> None:
+def test_without_kubectl_and_python_the_error_names_both_solutions(tmp_path: Path) -> None:
     done = run(tmp_path, None, ".venv/bin/python")
     assert (done.returncode, done.stdout) == (1, "")
     for part in (
@@ -54,13 +54,13 @@ def test_without_kubectl_and_python_both_ways_are_named(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_an_old_one_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_kubectl_that_is_too_old(tmp_path: Path) -> None:
     done = run(tmp_path, "v4.5.7", "no-python")
     assert (done.returncode, done.stdout) == (1, "")
     assert f"{tmp_path / 'bin' / 'kubectl'} is too old" in done.stderr
 
 
-def test_where_pip_cannot_fetch_one_its_own_words_come_first(tmp_path: Path) -> None:
+def test_if_pip_cannot_download_kubectl_its_messages_come_first(tmp_path: Path) -> None:
     done = run(tmp_path, "v4.5.7", sys.executable)
     assert (done.returncode, done.stdout) == (1, "")
     *pip, ours = done.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""Every overlay, and every component that none includes, builds and is what Kubernetes 1.30 takes."""
+"""Every overlay and every optional component builds, and is valid for Kubernetes 1.30."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .manifests import DEPLOY, OVERLAYS, WORKLOADS, Manifest, build, containers,
 KUBERNETES = "1.30"
 
 CUSTOM = {"ServiceMonitor", "PrometheusRule", "ScaledObject"}
-"""Kinds whose schemas come with an operator: only built here, not checked against one."""
+"""Kinds whose schemas come with an operator; they are not validated."""
 
 CLUSTER_WIDE = {"Namespace", "PriorityClass"}
 
 
 def require_valid(manifests: list[Manifest]) -> None:
-    """Fail where a manifest is not what its schema says, has a field that no schema knows, or stands there twice."""
+    """Fail if a manifest violates its schema, has an unknown field, or occurs twice."""
     names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in manifests]
     assert len(set(names)) == len(names)
     for one in manifests:
@@ -34,16 +34,16 @@ def test_an_overlay_is_valid(name: str) -> None:
     require_valid(overlay(name))
 
 
-def test_none_is_forgotten() -> None:
+def test_every_overlay_is_tested() -> None:
     assert {path.parent.name for path in DEPLOY.glob("overlays/*/kustomization.yaml")} == set(OVERLAYS)
 
 
 @pytest.mark.parametrize("name", EXCHANGES)
-def test_what_production_offers_is_valid(name: str, tmp_path: Path) -> None:
+def test_an_alternative_of_production_is_valid(name: str, tmp_path: Path) -> None:
     require_valid(exchanged("production", tmp_path, name))
 
 
-def test_a_wrong_field_would_be_noticed() -> None:
+def test_an_unknown_field_is_detected() -> None:
     deployment = find(overlay("local"), "Deployment", "xception")
     spoiled = {**deployment, "spec": {**deployment["spec"], "replica": 1}}
     with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
@@ -51,7 +51,7 @@ def test_a_wrong_field_would_be_noticed() -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_selectors_find_what_is_meant(name: str) -> None:
+def test_selectors_match_their_own_pods(name: str) -> None:
     manifests = overlay(name)
     pods = [one["spec"]["template"]["metadata"]["labels"] for one in of_kind(manifests, *WORKLOADS)]
     for deployment in of_kind(manifests, "Deployment"):
@@ -67,7 +67,7 @@ def test_selectors_find_what_is_meant(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_services_lead_to_ports_that_are_there(name: str) -> None:
+def test_ports_of_services_exist(name: str) -> None:
     manifests = overlay(name)
     for service in of_kind(manifests, "Service"):
         ports = {
@@ -112,7 +112,7 @@ def test_a_changed_setting_is_a_rollout(tmp_path: Path) -> None:
     assert names[0] != names[1]
 
 
-def test_edges_before_a_gpu_have_no_credentials_and_no_model() -> None:
+def test_edges_of_the_gpu_overlay_have_no_credentials_and_no_model() -> None:
     edges = find(overlay("gpu"), "Deployment", "xception")
     assert "initContainers" not in pod_of(edges)
     assert [source for one in containers(edges) for source in one["envFrom"] if "secretRef" in source] == []
@@ -121,7 +121,7 @@ def test_edges_before_a_gpu_have_no_credentials_and_no_model() -> None:
     assert all(any("secretRef" in source for source in one["envFrom"]) for one in containers(runner))
 
 
-def test_the_runner_is_asked_where_it_is() -> None:
+def test_edges_have_the_address_of_the_runner() -> None:
     manifests = overlay("gpu")
     settings = find(manifests, "ConfigMap", "xception-settings")["data"]
     service = find(manifests, "Service", "xception-runner")

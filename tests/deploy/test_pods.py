@@ -1,4 +1,4 @@
-"""Pods are locked, have bounds, die in order, and their probes ask what they should."""
+"""Pods: security context, resources, volumes, probes, termination, spreading."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from .manifests import OVERLAYS, WORKLOADS, Manifest, containers, find, of_kind, overlay, pod_of
 
 BENTOML_KILLS_AFTER_S = 30
-"""What BentoML gives its processes between SIGTERM and SIGKILL (`DRAIN_TIMEOUT_S` tells of it)."""
+"""Seconds between SIGTERM and SIGKILL of BentoML's processes (see `DRAIN_TIMEOUT_S`)."""
 
 SERVERS = [("local", "xception"), ("production", "xception"), ("gpu", "xception"), ("gpu", "xception-runner")]
 
@@ -16,13 +16,13 @@ servers = pytest.mark.parametrize(("name", "deployment"), SERVERS)
 
 
 def server(name: str, deployment: str) -> Manifest:
-    """Return the container that serves."""
+    """Return the container of the service."""
     (found,) = pod_of(find(overlay(name), "Deployment", deployment))["containers"]
     return found
 
 
 @everything
-def test_nothing_may_do_what_it_need_not(name: str) -> None:
+def test_pods_have_no_unneeded_privileges(name: str) -> None:
     for workload in of_kind(overlay(name), *WORKLOADS):
         pod = pod_of(workload)
         assert pod["automountServiceAccountToken"] is False
@@ -39,7 +39,7 @@ def test_nothing_may_do_what_it_need_not(name: str) -> None:
 
 
 @everything
-def test_everything_has_bounds(name: str) -> None:
+def test_all_containers_have_requests_and_limits(name: str) -> None:
     for workload in of_kind(overlay(name), *WORKLOADS):
         for container in containers(workload):
             resources = container["resources"]
@@ -47,13 +47,13 @@ def test_everything_has_bounds(name: str) -> None:
             assert set(resources["requests"]) >= {"cpu", "memory"}
 
 
-def test_production_is_guaranteed_what_it_asks_for() -> None:
+def test_production_has_the_qos_class_guaranteed() -> None:
     for container in containers(find(overlay("production"), "Deployment", "xception")):
         assert container["resources"]["requests"] == container["resources"]["limits"]
 
 
 @everything
-def test_what_is_written_to_is_a_volume(name: str) -> None:
+def test_writable_folders_are_volumes(name: str) -> None:
     for workload in of_kind(overlay(name), *WORKLOADS):
         volumes = {volume["name"] for volume in pod_of(workload)["volumes"]}
         for container in containers(workload):
@@ -63,17 +63,17 @@ def test_what_is_written_to_is_a_volume(name: str) -> None:
 
 
 @servers
-def test_the_cache_is_where_the_settings_say(name: str, deployment: str) -> None:
+def test_the_cache_volume_is_mounted_at_the_cache_folder(name: str, deployment: str) -> None:
     settings = find(overlay(name), "ConfigMap", "xception-settings")["data"]
     for container in containers(find(overlay(name), "Deployment", deployment)):
         assert {"name": "cache", "mountPath": settings["MODEL_CACHE_DIR"]} in container["volumeMounts"]
 
 
 @servers
-def test_probes_mean_what_they_say(name: str, deployment: str) -> None:
+def test_probes(name: str, deployment: str) -> None:
     container = server(name, deployment)
     startup, live, ready = (container[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness"))
-    # What waits for a model is not ready, but no reason to be started again: nothing else asks /readyz.
+    # A pod that waits for a model is not ready, but must not be restarted.
     assert [probe["httpGet"] for probe in (startup, live, ready)] == [
         {"path": path, "port": "http"} for path in ("/livez", "/livez", "/readyz")
     ]
@@ -82,21 +82,21 @@ def test_probes_mean_what_they_say(name: str, deployment: str) -> None:
 
 
 @servers
-def test_the_end_has_time_for_what_was_taken(name: str, deployment: str) -> None:
+def test_the_grace_period_covers_prestop_and_drain(name: str, deployment: str) -> None:
     settings = find(overlay(name), "ConfigMap", "xception-settings")["data"]
     pod = pod_of(find(overlay(name), "Deployment", deployment))
     before_s = 0
     if stop := server(name, deployment).get("lifecycle"):
-        word, seconds = stop["preStop"]["exec"]["command"]
-        assert word == "sleep"
+        program, seconds = stop["preStop"]["exec"]["command"]
+        assert program == "sleep"
         before_s = int(seconds)
-    assert (before_s > 0) == (deployment == "xception")  # What clients reach through a Service.
+    assert (before_s > 0) == (deployment == "xception")  # Clients connect to it through a Service.
     assert float(settings["DRAIN_TIMEOUT_S"]) < BENTOML_KILLS_AFTER_S
     assert pod["terminationGracePeriodSeconds"] > before_s + BENTOML_KILLS_AFTER_S
 
 
 @servers
-def test_a_second_pod_is_there_before_the_first_goes(name: str, deployment: str) -> None:
+def test_rollouts_start_new_pods_first_except_on_a_gpu(name: str, deployment: str) -> None:
     strategy = find(overlay(name), "Deployment", deployment)["spec"]["strategy"]
     if deployment == "xception-runner":
         assert strategy == {"type": "Recreate"}
@@ -105,21 +105,21 @@ def test_a_second_pod_is_there_before_the_first_goes(name: str, deployment: str)
 
 
 @pytest.mark.parametrize("name", ["local", "production", "gpu"])
-def test_secrets_are_in_no_manifest(name: str) -> None:
+def test_manifests_contain_no_secrets(name: str) -> None:
     settings = find(overlay(name), "ConfigMap", "xception-settings")["data"]
     assert not any("TOKEN" in key or "SECRET" in key or "ACCESS_KEY" in key for key in settings)
     assert not of_kind(overlay(name), "Secret")
 
 
-def test_an_init_container_that_cannot_pull_does_not_end_the_pod() -> None:
+def test_an_init_container_that_cannot_pull_does_not_block_the_pod() -> None:
     (pull,) = pod_of(find(overlay("production"), "Deployment", "xception"))["initContainers"]
     shell, option, script = pull["args"]
     assert (shell, option) == ("sh", "-c")
     assert "|| echo" in script
-    assert "command" not in pull  # The image's entry point passes signals on.
+    assert "command" not in pull  # The entry point of the image forwards signals.
 
 
-def test_replicas_are_spread_and_few_go_at_once() -> None:
+def test_replicas_are_spread_and_disrupted_one_at_a_time() -> None:
     pod = pod_of(find(overlay("production"), "Deployment", "xception"))
     assert [one["topologyKey"] for one in pod["topologySpreadConstraints"]] == [
         "topology.kubernetes.io/zone",

@@ -1,4 +1,4 @@
-"""Rules: each alert is tried out by promtool, told of in the documentation, and rests on metrics that there are."""
+"""Rules: each alert is tested with promtool, documented in the runbook, and uses existing metrics."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .test_dashboard import QUERIES
 CASES = sorted((ROOT / "tests" / "deploy" / "rules").glob("*.yaml"))
 RUNBOOK = "docs/runbooks/alerts.md"
 PAGE = (ROOT / RUNBOOK).read_text()
-TO_ASK = re.findall(r"`([^`]+\[14d\][^`]*)`", PAGE)
-"""What the page would have a person ask, to set thresholds."""
+PROPOSED_QUERIES = re.findall(r"`([^`]+\[14d\][^`]*)`", PAGE)
+"""Queries in the runbook for choosing thresholds."""
 
 
 def rules() -> list[dict[str, Any]]:
-    """Return every rule of every group."""
+    """Return all rules of all groups."""
     groups = [group for file in RULES for group in yaml.safe_load(file.read_text())["groups"]]
     return [rule for group in groups for rule in group["rules"]]
 
@@ -49,7 +49,7 @@ def name_of(metric: MetricWrapperBase) -> str:
 
 
 def series() -> set[str]:
-    """Return the names of all series that the service has."""
+    """Return the names of all series that the service exports."""
     found = set()
     for metric in collectors():
         parts = ("_bucket", "_sum", "_count") if isinstance(metric, Histogram) else ("",)
@@ -63,7 +63,7 @@ def check(promtool: str, *words: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
-def test_alerts_fire_when_they_must_and_only_then(promtool: str, case: Any) -> None:
+def test_the_unit_tests_of_promtool_pass(promtool: str, case: Any) -> None:
     check(promtool, "test", "rules", str(case))
 
 
@@ -77,18 +77,18 @@ def test_every_alert_has_a_case_where_it_fires_and_one_where_it_does_not() -> No
     assert set(fires) == set(silent) == set(ALERTS)
 
 
-def test_the_rules_of_the_operator_are_those_of_the_files(promtool: str) -> None:
+def test_the_prometheusrule_equals_the_rule_files(promtool: str) -> None:
     assert (MONITORING / "prometheus-rule.yaml").read_text() == prometheus_rule(), "run scripts/monitoring_rules.py"
     groups = yaml.safe_load(prometheus_rule())["spec"]["groups"]
     assert groups == [group for file in RULES for group in yaml.safe_load(file.read_text())["groups"]]
     check(promtool, "check", "rules", "--lint=all", "--lint-fatal", *map(str, RULES))
 
 
-def test_what_a_person_is_to_ask_can_be_asked(promtool: str, tmp_path: Path) -> None:
-    assert len(TO_ASK) >= 7
-    asked = [{"record": f"asked:{number}", "expr": query} for number, query in enumerate(TO_ASK)]
-    file = tmp_path / "asked.yaml"
-    file.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": asked}]}))
+def test_the_queries_of_the_runbook_are_valid(promtool: str, tmp_path: Path) -> None:
+    assert len(PROPOSED_QUERIES) >= 7
+    recorded = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(PROPOSED_QUERIES)]
+    file = tmp_path / "queries.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": recorded}]}))
     check(promtool, "check", "rules", str(file))
 
 
@@ -98,13 +98,15 @@ def test_only_durations_are_scaled() -> None:
     ) == ('- name: g\nrate(x{le="1.0"}[5s]) > 6 * sum(y[72m])\nfor: 15s\nz[1m]')
 
 
-@pytest.mark.parametrize("expression", [rule["expr"] for rule in rules()] + [query for _, query in QUERIES] + TO_ASK)
-def test_what_is_asked_for_exists(expression: str) -> None:
+@pytest.mark.parametrize(
+    "expression", [rule["expr"] for rule in rules()] + [query for _, query in QUERIES] + PROPOSED_QUERIES
+)
+def test_metrics_in_expressions_exist(expression: str) -> None:
     used = set(re.findall(r"\b(?:(?:job|pod):)?xception_[\w:]+", expression))
     assert used <= series() | RECORDED, used - series() - RECORDED
 
 
-def test_every_alert_stands_in_the_documentation_with_what_to_do() -> None:
+def test_every_alert_has_a_section_in_the_runbook() -> None:
     table = dict(re.findall(r"^\| \[(Xception\w+)\]\(#\w+\) \| (\w+) \|", PAGE, re.MULTILINE))
     assert table == {name: rule["labels"]["severity"] for name, rule in ALERTS.items()}
     assert re.findall(r"^### (\w+)$", PAGE, re.MULTILINE) == list(table)

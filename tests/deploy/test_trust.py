@@ -1,4 +1,4 @@
-"""An authority of one's own and a key that signs models: whatever pulls has both, and nothing else has."""
+"""A private certificate authority and the public key of signed models: only containers that pull have them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ TRUST = {
     "certificate-authority": ("SSL_CERT_FILE", "xception-authority", "ca.crt"),
     "signed-models": ("MODEL_PUBLIC_KEY", "xception-signer", "key.pub"),
 }
-"""By component: the variable, and the ConfigMap and the key in it with the file that it names."""
+"""By component: the environment variable, the ConfigMap, and the key of the file that the variable names."""
 
 
 def trusted(workload: Manifest, component: str) -> list[str]:
-    """Return which containers find the file of a component where their environment says; each must, or know nothing."""
+    """Return the containers with the file of a component; check that their variable names the mounted file."""
     variable, name, key = TRUST[component]
     volumes = [one["name"] for one in pod_of(workload)["volumes"] if one.get("configMap", {}).get("name") == name]
     found: list[str] = []
     for container in containers(workload):
-        said = [one["value"] for one in container.get("env", []) if one["name"] == variable]
+        paths = [one["value"] for one in container.get("env", []) if one["name"] == variable]
         mounts = [one for one in container["volumeMounts"] if one["name"] in volumes]
-        assert [str(PurePosixPath(mount["mountPath"]) / key) for mount in mounts] == said
+        assert [str(PurePosixPath(mount["mountPath"]) / key) for mount in mounts] == paths
         assert all(mount["readOnly"] for mount in mounts)
-        found += [container["name"]] * len(said)
+        found += [container["name"]] * len(paths)
     assert len(volumes) == bool(found)
     return found
 
@@ -39,7 +39,7 @@ def trusted(workload: Manifest, component: str) -> list[str]:
     [((), ["pull", "server"]), (("no-init-container",), ["server"])],
     ids=["init-container", "none"],
 )
-def test_what_pulls_has_the_files(
+def test_containers_that_pull_have_the_files(
     overlay_name: str, deployment: str, more: tuple[str, ...], expected: list[str], tmp_path: Path
 ) -> None:
     manifests = exchanged(overlay_name, tmp_path, *TRUST, *more)
@@ -49,6 +49,6 @@ def test_what_pulls_has_the_files(
     assert [name for one in others for component in TRUST for name in trusted(one, component)] == []
 
 
-def test_nothing_is_trusted_that_was_not_asked_for() -> None:
+def test_without_the_components_no_container_has_the_files() -> None:
     for component in TRUST:
         assert trusted(find(overlay("production"), "Deployment", "xception"), component) == []

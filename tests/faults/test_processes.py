@@ -84,7 +84,7 @@ def test_an_edge_that_is_killed_takes_only_what_it_had_in_hand(
     ("fault", "reason"),
     [
         ("raise", "the device is gone"),
-        ("nan", "no finite numbers"),
+        ("nan", "not finite"),
         ("shape", "scores of shape"),
     ],
 )

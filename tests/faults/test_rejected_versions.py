@@ -108,7 +108,7 @@ def test_a_restart_after_a_load_that_killed_the_runner_falls_back(
     server.wait_for("/readyz")
     assert ask(server, eight) == (1, 1)
     assert states(server)[2] == ("END", "RESOURCE_EXHAUSTED")
-    assert "died 2 times" in server.log
+    assert "crashed 2 times" in server.log
     assert reload(server).status_code == 200
     assert ask(server, eight) == (2, 2)
     assert server.stop() == 0

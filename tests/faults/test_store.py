@@ -160,7 +160,7 @@ def test_gone_at_a_poll_nothing_changes_until_it_is_back(
         store.link.mend()
         store.wait_for_version(server, eight, version)
         traffic.wait_for_answers(30)
-    assert "what to serve cannot be read from the store" in server.log
+    assert "the labels cannot be read from the store" in server.log
     assert traffic.tally.answered == traffic.tally.sent, traffic.tally
     record_fault(Row("store: away at a poll", EIGHT_CLIENTS, traffic.tally, None))
 

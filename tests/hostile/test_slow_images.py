@@ -89,7 +89,7 @@ def test_a_gif_makes_no_room_before_its_size_is_known() -> None:
 def test_bmps_in_runs_are_smaller() -> None:
     limits = ImageLimits(2**24, 64_000_000)
     for slow in (run_length_bmp(3000, 2000, b"\1\0"), run_length_bmp(10, 10, b"\1\0" * 2_100_000)):
-        with pytest.raises(InvalidImageError, match=r"BMP in runs of .* the limit of each is 4194304"):
+        with pytest.raises(InvalidImageError, match=r"run-length encoded BMP of .* the limit of each is 4194304"):
             decode_image(slow, CONTRACT, limits)
     plain = io.BytesIO()
     Image.new("L", (3000, 2000)).save(plain, "BMP")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import pytest
@@ -141,7 +141,7 @@ async def test_queue_is_bounded_in_images_and_bytes(observed: Observed) -> None:
 async def test_refuses_what_cannot_meet_its_deadline(batcher: Batcher) -> None:
     engine = SyntheticEngine(batch_size=1)
     for _ in range(10):
-        engine.profile.cost.observe(1, 0.5)
+        engine.profile.stream_cost.observe(1, 0.5)
     with pytest.raises(DeadlineExceededError, match="take about 500 ms"):
         await submit(batcher, engine, 1, timeout=0.2)
     assert engine.batches == []
@@ -210,7 +210,7 @@ async def test_drained_waits_for_what_waits_and_what_runs_of_this_model_only(bat
     answers = [asyncio.create_task(batcher.submit(old, images(n), Deadline(10))) for n in (1, 2)]
     answers.append(asyncio.create_task(batcher.submit(new, images(3), Deadline(10))))
     await asyncio.to_thread(old.entered.acquire)
-    gone = asyncio.create_task(batcher.drained(old))
+    gone = asyncio.create_task(batcher.wait_drained(old))
     await asyncio.sleep(0.05)
     assert not gone.done()
     cancelled = asyncio.create_task(batcher.submit(old, images(4), Deadline(10)))
@@ -220,7 +220,7 @@ async def test_drained_waits_for_what_waits_and_what_runs_of_this_model_only(bat
     await asyncio.wait_for(gone, 5)
     assert old.batches == [[1], [2]]
     await asyncio.gather(*answers)
-    await asyncio.wait_for(batcher.drained(old), 1)
+    await asyncio.wait_for(batcher.wait_drained(old), 1)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ async def test_the_batch_size_follows_the_engine_under_load(
     engine = SyntheticEngine()
     engine.profile = BatchProfile(1)
     for known in (1, 2, 4, 8, 16):
-        engine.profile.measured(known, 0.003 + 0.001 * known)  # Until now; the engine has changed.
+        engine.profile.record_measurement(known, 0.003 + 0.001 * known)  # Until now; the engine has changed.
     assert engine.profile.batch_size == 16
 
     def run(pixels: NDArray[np.uint8], stream: int | None) -> NDArray[np.float32]:
@@ -257,3 +257,47 @@ async def test_the_batch_size_follows_the_engine_under_load(
     await asyncio.gather(*(caller() for _ in range(64)))
     assert engine.profile.batch_size in sizes
     await batcher.stop()
+
+
+@pytest.fixture
+async def wide(observed: Observed) -> AsyncIterator[Batcher]:
+    made = Batcher(observed, max_images=32, max_bytes=10**6, threads=2)
+    made.start()
+    yield made
+    await made.stop()
+
+
+async def test_a_lone_image_has_all_cores_and_many_have_one_each(wide: Batcher) -> None:
+    engine = SyntheticEngine(batch_size=2, streams=2)
+    first = await held_up(wide, engine)
+    rest = [submit(wide, engine, value) for value in (1, 2, 3)]
+    await asyncio.sleep(0.01)
+    assert wide.running == 1  # What has all cores shares them with nobody.
+    engine.gate.set()
+    await asyncio.gather(first, *rest)
+    assert engine.streams[0] is None
+    assert sorted(engine.batches[1:]) == [[1, 2], [3]]
+    assert {0, 1} == set(engine.streams[1:])
+
+
+async def test_a_request_of_many_images_is_spread_over_the_lanes(wide: Batcher) -> None:
+    engine = SyntheticEngine(batch_size=4, streams=2)
+    result = await submit(wide, engine, *range(6))
+    assert sorted(engine.batches) == [[0, 1, 2], [3, 4, 5]]
+    assert result.scores[:, 0].tolist() == list(range(6))
+
+
+async def test_lanes_and_an_engine_without_them_take_turns(wide: Batcher) -> None:
+    laned, plain = SyntheticEngine(batch_size=1, streams=2), SyntheticEngine(batch_size=4)
+    laned.gate.clear()
+    both = submit(wide, laned, 1, 2)
+    for _ in range(2):
+        await asyncio.to_thread(laned.entered.acquire)
+    other = submit(wide, plain, 3)
+    after = submit(wide, laned, 4)
+    await asyncio.sleep(0.01)
+    assert plain.batches == []
+    laned.gate.set()
+    await asyncio.gather(both, other, after)
+    assert plain.batches == [[3]]
+    assert laned.batches == [[1], [2], [4]]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engines.registry import load_engine
 from engines.selection import choose_variant
 from model_store.trust.verify import VerifiedModel, verify_folder
-from service.batching.calibration import learn
+from service.batching.calibration import calibrate
 from service.lifecycle.golden_check import GoldenMismatchError, check_golden, golden_pixels
 
 
@@ -49,21 +49,21 @@ class CostlyEngine:
 async def test_the_smallest_size_that_pays(seconds: Callable[[int], float], expected: set[int]) -> None:
     engine = CostlyEngine(seconds)
     sample = np.zeros((3, 4, 4, 3), np.uint8)
-    profile = await learn(engine.timed, sample, streams=1, max_size=32, budget_s=10)
+    profile = await calibrate(engine.timed, sample, streams=1, max_size=32, budget_s=10)
     assert profile.batch_size in expected
     assert set(range(1, profile.batch_size + 1)) <= set(engine.sizes)  # None of them will be met cold.
-    assert profile.cost.latency_s(1) == pytest.approx(seconds(1), rel=0.5, abs=0.02)
+    assert profile.stream_cost.latency_s(1) == pytest.approx(seconds(1), rel=0.5, abs=0.02)
 
 
 async def test_the_budget_ends_the_search() -> None:
     engine = CostlyEngine(lambda n: 0.05)
     sample = np.zeros((1, 4, 4, 3), np.uint8)
-    profile = await learn(engine.timed, sample, streams=1, max_size=1024, budget_s=0.5)
+    profile = await calibrate(engine.timed, sample, streams=1, max_size=1024, budget_s=0.5)
     assert profile.batch_size < 64
 
 
 @pytest.mark.parametrize(
-    ("alone", "in_a_stream", "streams"),
+    ("alone", "per_stream", "streams"),
     [
         (lambda n: 0.010 * n, lambda n: 0.015 * n, 2),  # Cores that wait for each other.
         (lambda n: 0.010 * n, lambda n: 0.020 * n, 2),  # As fast, while nothing else needs the cores.
@@ -73,15 +73,15 @@ async def test_the_budget_ends_the_search() -> None:
     ids=["streams pay", "streams are as fast", "streams cost", "the batch costs"],
 )
 async def test_streams_only_where_they_pay(
-    alone: Callable[[int], float], in_a_stream: Callable[[int], float], streams: int
+    alone: Callable[[int], float], per_stream: Callable[[int], float], streams: int
 ) -> None:
     async def run(pixels: NDArray[np.uint8], streams: int) -> float:
-        return alone(len(pixels)) if streams == 1 else in_a_stream(len(pixels))
+        return alone(len(pixels)) if streams == 1 else per_stream(len(pixels))
 
-    profile = await learn(run, np.zeros((3, 4, 4, 3), np.uint8), streams=2, max_size=32, budget_s=10)
+    profile = await calibrate(run, np.zeros((3, 4, 4, 3), np.uint8), streams=2, max_size=32, budget_s=10)
     assert profile.streams == streams
-    assert profile.own_s(1) == pytest.approx(alone(1), rel=0.2)
-    assert profile.work_s(32) == pytest.approx((alone if streams == 1 else in_a_stream)(32) / streams, rel=0.2)
+    assert profile.latency_s(1) == pytest.approx(alone(1), rel=0.2)
+    assert profile.work_s(32) == pytest.approx((alone if streams == 1 else per_stream)(32) / streams, rel=0.2)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from service.batching.tuning import BatchProfile
 def taken(*turns: Slot) -> Streams:
     streams = Streams()
     for slot in turns:
-        streams.enter(slot)
+        streams.occupy(slot)
     return streams
 
 
@@ -57,11 +57,11 @@ def test_a_lone_image_among_many_takes_a_lane() -> None:
 def test_a_place_is_given_back() -> None:
     streams = taken(Slot(0, 1), Slot(1, 1))
     assert streams.running == 2
-    streams.leave(Slot(0, 1))
+    streams.release(Slot(0, 1))
     assert streams.next(known(2), 5) == Slot(0, 4)
-    streams.leave(Slot(1, 1))
-    streams.enter(ALONE)
+    streams.release(Slot(1, 1))
+    streams.occupy(ALONE)
     assert streams.running == 1
-    streams.leave(ALONE)
+    streams.release(ALONE)
     time.sleep(0.06)
     assert streams.next(known(2), 1) == Slot(None, 1)

@@ -107,7 +107,7 @@ def test_closed_admits_nobody_and_lets_those_inside_finish() -> None:
 def answer(admission: Admission, seconds: float, images: int = 1, priority: Priority = Priority.INTERACTIVE) -> None:
     """Pretend that requests were answered: a few, so that the average is theirs."""
     for _ in range(100):
-        admission.learn(priority, seconds / images)
+        admission.update_estimate(priority, seconds / images)
 
 
 def test_what_would_come_too_late_is_refused_before_it_is_read() -> None:

@@ -94,7 +94,7 @@ async def test_freed_memory_is_given_back_within_a_minute(monkeypatch: pytest.Mo
         libc.free(block)
     process = psutil.Process()
     before = process.memory_info().rss
-    monkeypatch.setattr(memory, "_TRIM_EVERY_S", 0.01)
+    monkeypatch.setattr(memory, "_TRIM_INTERVAL_S", 0.01)
     trimming = asyncio.create_task(trim_periodically())
     async with asyncio.timeout(10):
         while before - process.memory_info().rss < BLOCK * BLOCKS / 2:  # noqa: ASYNC110 -- of the system

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.batching.batcher import Batcher
-from service.batching.queue_entry import QueuedRequest
+from service.batching.queued_request import QueuedRequest
 from service.core.deadline import Deadline, Priority
 from service.core.errors import ModelNotFoundError, ServiceError
 from service.core.serving_state import BatchingState, RunnerState

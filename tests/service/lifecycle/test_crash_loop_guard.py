@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.lifecycle.crash_loop_guard import ATTEMPTS, CrashLoopGuard, LoadCrashedError
+from service.lifecycle.crash_loop_guard import MAX_CRASHES, CrashLoopGuard, LoadCrashedError
 from tests.server import ROOT
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -28,9 +28,9 @@ def die(folder: Path) -> None:
 
 def test_a_version_that_kills_the_process_is_refused_in_the_end(tmp_path: Path) -> None:
     guard = CrashLoopGuard(tmp_path / "marks")
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_CRASHES):
         die(tmp_path / "marks")
-    with pytest.raises(LoadCrashedError, match="died 2 times"), guard.loading(DIGEST):
+    with pytest.raises(LoadCrashedError, match="crashed 2 times"), guard.loading(DIGEST):
         raise AssertionError("it was tried")
     with guard.loading(f"sha256:{'b' * 64}"):
         pass  # Another version is not meant.
@@ -41,17 +41,17 @@ def test_a_version_that_kills_the_process_is_refused_in_the_end(tmp_path: Path) 
 
 def test_a_load_that_fails_in_words_counts_for_nothing(tmp_path: Path) -> None:
     guard = CrashLoopGuard(tmp_path)
-    for _ in range(ATTEMPTS + 1):
+    for _ in range(MAX_CRASHES + 1):
         with pytest.raises(RuntimeError), guard.loading(DIGEST):
             raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
 
 def test_deaths_of_long_ago_are_forgotten(tmp_path: Path) -> None:
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_CRASHES):
         die(tmp_path)
-    (mark,) = tmp_path.iterdir()
-    os.utime(mark, (time.time() - 7200,) * 2)
+    (marker,) = tmp_path.iterdir()
+    os.utime(marker, (time.time() - 7200,) * 2)
     with CrashLoopGuard(tmp_path).loading(DIGEST):
         pass
 

@@ -25,17 +25,17 @@ def test_an_empty_label_stands_for_the_default() -> None:
 
 def test_what_lives_is_not_left_out_for_what_does_not() -> None:
     assert [one.version for one in WANTED.versions(loaded={5})] == [3, 5, 4]
-    allowed, left_out = WANTED.limited(2, loaded={5})
+    allowed, excess = WANTED.limited(2, loaded={5})
     assert sorted(allowed.labels) == ["canary", "old", "stable"]
-    assert [one.version for one in left_out] == [4]
+    assert [one.version for one in excess] == [4]
 
 
 @pytest.mark.parametrize(
-    ("most", "labels", "left_out"),
+    ("most", "labels", "excess"),
     [(1, ["stable"], [4, 5]), (2, ["beta", "stable"], [5]), (3, ["beta", "canary", "old", "stable"], [])],
 )
-def test_the_limit_leaves_out_the_last_by_label(most: int, labels: list[str], left_out: list[int]) -> None:
+def test_the_limit_leaves_out_the_last_by_label(most: int, labels: list[str], excess: list[int]) -> None:
     allowed, others = WANTED.limited(most)
     assert allowed.default == WANTED.default
     assert sorted(allowed.labels) == labels
-    assert [one.version for one in others] == left_out
+    assert [one.version for one in others] == excess

@@ -74,7 +74,7 @@ def test_a_cache_that_may_not_be_entered_is_said_and_ends_nothing(tmp_path: Path
     assert pulled.startswith(f"pull: {cache}")
     assert pulled.endswith(denied)
     if away:
-        assert reloaded.startswith("reload: what to serve cannot be read from the store")
+        assert reloaded.startswith("reload: the labels cannot be read from the store")
         assert f"the record of the version that served last cannot be read: {cache}" in ran.stderr
     else:
         assert reloaded.startswith("reload: version 1 (label 'stable') cannot be served")

@@ -37,7 +37,7 @@ def request(**changes: object) -> RequestRecord:
     headers = [(b"Traceparent", f"00-{TRACE}-{PARENT}-01".encode())]
     record = RequestRecord(method="POST", path="/classify", request_id="abc", headers=headers, route="classify")
     record.inference = inference()
-    record.started = record.inference.began - 0.001
+    record.started = record.inference.started_at - 0.001
     return record
 
 

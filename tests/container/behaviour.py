@@ -1,4 +1,4 @@
-"""What every image of the service must do, however it was built."""
+"""Checks that every image of the service must pass, however it was built."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .podman import Container
 
 
 def best(container: Container, image: Path) -> str:
-    """Return the best class of an image."""
-    answer = container.client.post("/classify", content=image.read_bytes())
-    assert answer.status_code == 200, answer.text
-    name: str = answer.json()["predictions"][0]["name"]
+    """Return the predicted class of an image."""
+    response = container.client.post("/classify", content=image.read_bytes())
+    assert response.status_code == 200, response.text
+    name: str = response.json()["predictions"][0]["name"]
     return name
 
 
@@ -27,7 +27,7 @@ def recognises_digits(container: Container, golden: Sequence[Path]) -> bool:
 
 
 def stop_under_load(container: Container, eight: bytes) -> None:
-    """Stop a container while clients ask for an eight: it ends by itself, and answers all that it has taken."""
+    """Stop a container under load, and check that it exits by itself and completes all accepted requests."""
     with Traffic(container.url, eight, is_eight) as traffic:
         traffic.wait_for_answers(50)
         at = time.monotonic()

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from service.batching.tuning import BatchProfile
 from service.core.deadline import Deadline, Priority
-from service.core.errors import DeadlineExceededError
 from service.core.result import Result
 
 
@@ -23,7 +22,7 @@ class BatchableModel(Protocol):
     """Its learned costs, which the batcher updates."""
 
     def run(self, pixels: NDArray[np.uint8], stream: int | None) -> NDArray[np.float32]:
-        """Return the scores of a batch run alone or in a stream; called in a thread."""
+        """Return the scores of a batch, run on all cores (None) or in a stream; called in a thread."""
         ...
 
 
@@ -39,24 +38,28 @@ class QueuedRequest:
     """Its result; fails with a `ServiceError`, or is cancelled."""
     warmup: bool = False
     """Whether it is a warm-up batch and not a client's request."""
-    arrived: float = field(default_factory=time.monotonic)
-    taken: int = 0
-    left_queue: float | None = None
+    enqueued_at: float = field(default_factory=time.monotonic)
+    dequeued: int = 0
+    """Images that have left the queue."""
+    dequeued_at: float | None = None
     infer_s: float = 0.0
     batch_size: int = 0
-    parts: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    scores: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     """Scores so far, by the number of their first image."""
-    answered: int = 0
+    completed: int = 0
+    """Images with scores."""
     deadline_timer: asyncio.TimerHandle | None = None
 
-    def watch_deadline(self) -> None:
+    def start_deadline_timer(self) -> None:
         """Start the timer that fails the request at its deadline."""
-        self.deadline_timer = self.future.get_loop().call_later(max(0.0, self.deadline.remaining_s()), self._expire)
+        self.deadline_timer = self.future.get_loop().call_later(
+            max(0.0, self.deadline.remaining_s()), lambda: self.fail(self.deadline.exceeded())
+        )
 
     @property
-    def waiting(self) -> int:
-        """Return the number of images that have not left the queue."""
-        return len(self.pixels) - self.taken
+    def remaining(self) -> int:
+        """Return the number of images that are still queued."""
+        return len(self.pixels) - self.dequeued
 
     def cancel(self) -> None:
         """Cancel the request."""
@@ -69,20 +72,16 @@ class QueuedRequest:
         if not self.future.done():
             self.future.set_exception(error)
 
-    def accept(self, start: int, scores: NDArray[np.float32]) -> None:
+    def add_scores(self, start: int, scores: NDArray[np.float32]) -> None:
         """Add the scores of some of its images, from number `start` on; the last ones complete the request."""
-        self.parts[start] = scores
-        self.answered += len(scores)
-        if self.answered == len(self.pixels) and not self.future.done():
+        self.scores[start] = scores
+        self.completed += len(scores)
+        if self.completed == len(self.pixels) and not self.future.done():
             self._stop_timer()
-            ordered = [self.parts[key] for key in sorted(self.parts)]
+            ordered = [self.scores[key] for key in sorted(self.scores)]
             whole = ordered[0] if len(ordered) == 1 else np.concatenate(ordered)
-            queue_s = (self.left_queue or self.arrived) - self.arrived
+            queue_s = (self.dequeued_at or self.enqueued_at) - self.enqueued_at
             self.future.set_result(Result(whole, queue_s, self.infer_s, self.batch_size))
-
-    def _expire(self) -> None:
-        timeout_ms = self.deadline.timeout_s * 1000
-        self.fail(DeadlineExceededError(f"no answer within the deadline of {timeout_ms:.0f} ms"))
 
     def _stop_timer(self) -> None:
         if self.deadline_timer:
@@ -92,9 +91,9 @@ class QueuedRequest:
 
 @dataclass(frozen=True)
 class BatchSlice:
-    """The images of one request that go into one batch."""
+    """The images of one request that are part of one batch."""
 
-    entry: QueuedRequest
+    request: QueuedRequest
     start: int
     stop: int
 
@@ -104,4 +103,4 @@ class BatchSlice:
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """Return its images, `uint8 [n, height, width, 3]`."""
-        return self.entry.pixels[self.start : self.stop]
+        return self.request.pixels[self.start : self.stop]
