@@ -81,7 +81,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def position(item: pytest.Item) -> int:
         if item.path in files:
             return 0 if item.path.name == "test_parity.py" else 3
-        return 1 if item.path.parent.name in ("training", "model_store") else 2
+        return 1 if item.path.relative_to(ROOT).parts[1] in ("training", "model_store") else 2
 
     items.sort(key=position)
 

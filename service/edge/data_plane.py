@@ -22,7 +22,7 @@ from service.core.serving_state import ModelInfo, RunnerState
 from service.edge.admission import Admission, ClientQuota, Permit
 from service.edge.cancellation import Disconnected, cancel_on_disconnect
 from service.edge.runner_client import RunnerClient
-from service.host.memory import drop_tracebacks, periodic_gc, tune_gc
+from service.host.memory import drop_tracebacks, freeze_gc, trim_periodically
 from service.images.decoder import Decoder, ImageLimits
 from service.settings import MIB, Settings
 
@@ -49,15 +49,15 @@ class DataPlane:
 
     async def start(self, runner_url: str, runner_port: int) -> None:
         """Start the decoder threads and connect to the runner."""
-        tune_gc()
+        freeze_gc()
         self.decoder.start()
-        self._gc = asyncio.create_task(periodic_gc())
+        self._trim = asyncio.create_task(trim_periodically())
         await self.runner.start(runner_url, runner_port)
 
     async def stop(self) -> None:
         """Stop admitting requests, then stop the threads and close the connections."""
         self.admission.close()
-        self._gc.cancel()
+        self._trim.cancel()
         await self.decoder.stop()
         await self.runner.stop()
 

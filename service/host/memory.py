@@ -11,8 +11,8 @@ from contextlib import suppress
 _ARENAS = 2
 """Heaps shared by all threads; by default glibc creates eight per core, and each keeps free pages of its own."""
 
-_GC_INTERVAL_S = 60.0
-"""A collection takes some milliseconds, 20 after a load peak."""
+_TRIM_INTERVAL_S = 60.0
+"""Trimming takes one to five milliseconds."""
 
 _M_ARENA_MAX = -8
 """The number of the option, from glibc's malloc.h."""
@@ -41,25 +41,23 @@ def _call_libc(function: str, *arguments: int) -> None:
             getattr(ctypes.CDLL(None), function)(*arguments)
 
 
-async def periodic_gc() -> None:
-    """Collect garbage and return free memory to the system every minute.
+async def trim_periodically() -> None:
+    """Return free memory to the system every minute.
 
     The memory of the largest backlog or image is not kept for the next one.
     """
     while True:
-        await asyncio.sleep(_GC_INTERVAL_S)
-        gc.collect()
+        await asyncio.sleep(_TRIM_INTERVAL_S)
         await asyncio.to_thread(trim_memory)
 
 
-def tune_gc() -> None:
-    """Exclude the objects loaded so far from garbage collection, and collect less often.
+def freeze_gc() -> None:
+    """Exclude the objects loaded so far from garbage collection.
 
     The hundred thousand objects of the libraries are never garbage. Requests leave no reference cycles
-    (`drop_tracebacks`); rare ones are collected by `periodic_gc`.
+    (`drop_tracebacks`), so that collections are rare and find nothing.
     """
     gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
 
 
 def drop_tracebacks(error: BaseException) -> None:

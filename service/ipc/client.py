@@ -28,7 +28,7 @@ CONNECT_TIMEOUT_S = 2.0
 TIMEOUT_S = 5.0
 """How long a runner may send neither a heartbeat nor its state; also how long a response to BATCHING may take."""
 
-_CHECK_S = 0.5
+_CHECK_S = 0.25
 """Time between two checks for a heartbeat. Checks are counted rather than seconds, so that an edge that is held up
 itself does not take the runner for silent."""
 

@@ -15,7 +15,7 @@ from service.batching.queued_request import QueuedRequest
 from service.core.deadline import Priority
 from service.core.errors import BadRequestError
 from service.core.serving_state import BatchingState, RunnerState
-from service.host.memory import limit_arenas, tune_gc
+from service.host.memory import freeze_gc, limit_arenas
 from service.ipc.messages import FrameAddress, InferenceRequest
 from service.ipc.server import FrameServer
 from service.lifecycle.reconciler import Reconciler
@@ -51,7 +51,7 @@ class Runner:
     async def start(self, address: FrameAddress) -> None:
         """Listen for edges, and begin to load the model; requests get 503 until it is available."""
         limit_arenas()
-        tune_gc()
+        freeze_gc()
         metrics.forget_dead()
         await self.frames.start(address)
         self.batcher.start()
