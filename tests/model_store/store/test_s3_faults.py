@@ -168,7 +168,7 @@ def test_a_stalled_link_is_an_error_in_time(
 ) -> None:
     link.stall_after = HELD
     start = time.monotonic()
-    with pytest.raises(UnavailableError, match=r"saved_model\.pb: the store did not answer"):
+    with pytest.raises(UnavailableError, match=r": the store did not answer"):  # About whichever file stalls first.
         pull(Remote.open(large_url, patience_s=2), resolved, cache)
     assert time.monotonic() - start < 10
     assert kept(cache.root)[digest] > 0
