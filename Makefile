@@ -9,6 +9,9 @@ PORT ?= 3000
 WEIGHTS ?=
 HOST ?= http://127.0.0.1:$(PORT)
 
+# Many tests wait for a service or for time to pass, so one process more than the usual two cores is faster.
+TEST_PROCESSES ?= 3
+
 # Options of `make loadtest`, passed on if given; `python -m loadtest.run --help` describes them.
 SCENARIO ?= single
 CLIENTS ?= $(USERS)
@@ -63,8 +66,8 @@ serve: $(STAMP) ## Train and publish a model if there is none, then serve it on 
 model: $(STAMP) ## Train and publish a model if there is none, without serving it.
 	@PORT='$(PORT)' WEIGHTS='$(WEIGHTS)' PATH="$(CURDIR)/$(BIN):$$PATH" exec ./scripts/demo.sh model
 
-test: $(STAMP) ## Run all tests except those of the images, in two processes.
-	$(BIN)/python -m pytest --ignore tests/container --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: $(STAMP) ## Run all tests except those of the images, in TEST_PROCESSES processes.
+	$(BIN)/python -m pytest --ignore tests/container --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-container: $(STAMP) ## Build and test the container images; as root, installs the tools that this needs.
 	@scripts/container_tools.sh test || [ -z "$${CI:-}" ]

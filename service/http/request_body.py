@@ -58,7 +58,8 @@ async def read_body(request: Request, permit: Permit, max_bytes: int, timeout_s:
         BadRequestError: Its chunked encoding is invalid.
         PayloadTooLargeError: It is longer than the limit.
         OverloadedError: The memory limit is reached, or the body was slow and no slot is free.
-        SlowRequestError: It has not arrived within `timeout_s`, or the deadline of the request.
+        SlowRequestError: It has not arrived within `timeout_s`.
+        DeadlineExceededError: The deadline of the request came first.
         ClientDisconnectedError: The client disconnected before its end.
     """
     body = bytearray()
@@ -73,6 +74,7 @@ async def read_body(request: Request, permit: Permit, max_bytes: int, timeout_s:
     except ClientDisconnect:
         raise ClientDisconnectedError from None
     except TimeoutError:
+        permit.deadline.check()
         raise SlowRequestError(f"the body did not arrive in time; {len(body)} bytes of it did") from None
     finally:
         slot_timer.cancel()

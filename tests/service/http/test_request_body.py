@@ -17,6 +17,7 @@ from service.core.deadline import Deadline
 from service.core.errors import (
     BadRequestError,
     ClientDisconnectedError,
+    DeadlineExceededError,
     OverloadedError,
     PayloadTooLargeError,
     ServiceError,
@@ -115,6 +116,10 @@ class TestRead:
     ) -> None:
         with pytest.raises(error), Admission(1, max_held).admit(Deadline(10)) as permit:
             await read_body(request_(), permit, max_bytes, 0.2)
+
+    async def test_the_deadline_of_the_request_may_come_first(self) -> None:
+        with pytest.raises(DeadlineExceededError, match="50 ms"), Admission(1, 9).admit(Deadline(0.05)) as permit:
+            await read_body(streaming(b"abc", pause_s=1), permit, 9, 5)
 
     async def test_invalid_chunks_are_the_requests_fault(self) -> None:
         request = streaming(b"abc")
